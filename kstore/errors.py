@@ -1,0 +1,237 @@
+"""The refusals of kstore: one class for each error code of Kafka that kstore answers with.
+
+A class is raised where the fault is found, with the facts; the request's edge turns it into its `code`. `retriable`
+tells whether Kafka's clients try again (Errors.java and the exceptions that it names).
+"""
+
+from typing import ClassVar
+
+
+class KstoreError(Exception):
+    """The root of everything that kstore raises on purpose."""
+
+
+class ConfigError(KstoreError):
+    """A configuration that kstore cannot start with; the message names place, key and what would be right."""
+
+
+class KafkaError(KstoreError):
+    """A refusal that a client may see. `str(error)` is sent where the answer has room for a message."""
+
+    code: ClassVar[int] = -1  # UNKNOWN_SERVER_ERROR
+    retriable: ClassVar[bool] = False
+
+
+NONE = 0
+
+
+class UnknownServerError(KafkaError):
+    """A broken invariant or an unforeseen fault of the broker itself."""
+
+
+class RetriableError(KafkaError):
+    retriable = True
+
+
+class OffsetOutOfRangeError(KafkaError):
+    code = 1
+
+
+class CorruptRecordError(RetriableError):
+    """Bytes that are not what their checksum or their own lengths say: never stored, never served."""
+
+    code = 2
+
+
+class UnknownTopicOrPartitionError(RetriableError):
+    code = 3
+
+
+class LeaderNotAvailableError(RetriableError):
+    code = 5
+
+
+class NotLeaderOrFollowerError(RetriableError):
+    code = 6
+
+
+class RequestTimedOutError(RetriableError):
+    code = 7
+
+
+class ReplicaNotAvailableError(RetriableError):
+    code = 9
+
+
+class MessageTooLargeError(KafkaError):
+    code = 10
+
+
+class CoordinatorLoadInProgressError(RetriableError):
+    code = 14
+
+
+class CoordinatorNotAvailableError(RetriableError):
+    code = 15
+
+
+class InvalidTopicError(KafkaError):
+    code = 17
+
+
+class RecordListTooLargeError(KafkaError):
+    """A batch larger than a whole segment."""
+
+    code = 18
+
+
+class NotEnoughReplicasError(RetriableError):
+    code = 19
+
+
+class NotEnoughReplicasAfterAppendError(RetriableError):
+    code = 20
+
+
+class InvalidRequiredAcksError(KafkaError):
+    code = 21
+
+
+class InvalidTimestampError(KafkaError):
+    code = 32
+
+
+class UnsupportedVersionError(KafkaError):
+    code = 35
+
+
+class TopicAlreadyExistsError(KafkaError):
+    code = 36
+
+
+class InvalidPartitionsError(KafkaError):
+    code = 37
+
+
+class InvalidReplicationFactorError(KafkaError):
+    code = 38
+
+
+class InvalidReplicaAssignmentError(KafkaError):
+    code = 39
+
+
+class InvalidConfigError(KafkaError):
+    code = 40
+
+
+class NotControllerError(RetriableError):
+    code = 41
+
+
+class InvalidRequestError(KafkaError):
+    code = 42
+
+
+class UnsupportedForMessageFormatError(KafkaError):
+    code = 43
+
+
+class PolicyViolationError(KafkaError):
+    code = 44
+
+
+class OutOfOrderSequenceError(KafkaError):
+    code = 45
+
+
+class DuplicateSequenceError(KafkaError):
+    code = 46
+
+
+class InvalidProducerEpochError(KafkaError):
+    code = 47
+
+
+class InvalidTxnStateError(KafkaError):
+    code = 48
+
+
+class TransactionCoordinatorFencedError(KafkaError):
+    code = 52
+
+
+class TransactionalIdAuthorizationError(KafkaError):
+    code = 53
+
+
+class KafkaStorageError(RetriableError):
+    """The disk under a partition refused: full, failed, or taken offline."""
+
+    code = 56
+
+
+class LogDirNotFoundError(KafkaError):
+    code = 57
+
+
+class UnknownProducerIdError(KafkaError):
+    code = 59
+
+
+class FetchSessionIdNotFoundError(RetriableError):
+    code = 70
+
+
+class InvalidFetchSessionEpochError(RetriableError):
+    code = 71
+
+
+class TopicDeletionDisabledError(KafkaError):
+    code = 73
+
+
+class FencedLeaderEpochError(RetriableError):
+    code = 74
+
+
+class UnknownLeaderEpochError(RetriableError):
+    code = 75
+
+
+class UnsupportedCompressionTypeError(KafkaError):
+    code = 76
+
+
+class OffsetNotAvailableError(RetriableError):
+    code = 78
+
+
+class InvalidRecordError(KafkaError):
+    """A record or batch that is whole but breaks a rule of its partition."""
+
+    code = 87
+
+
+class ThrottlingQuotaExceededError(RetriableError):
+    code = 89
+
+
+class UnknownTopicIdError(RetriableError):
+    code = 100
+
+
+class InconsistentTopicIdError(RetriableError):
+    code = 103
+
+
+class FetchSessionTopicIdError(RetriableError):
+    code = 106
+
+
+class MismatchedEndpointTypeError(KafkaError):
+    code = 114
+
+
+class UnsupportedEndpointTypeError(KafkaError):
+    code = 115

@@ -1,0 +1,1 @@
+"""Our own declarations of Kafka's messages, one table an API."""
