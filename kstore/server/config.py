@@ -1,8 +1,8 @@
-"""The broker's configuration: `server.properties`, overrides and changes made at run time, as typed attributes.
+"""The broker's configuration: `server.properties`, overrides and changes made at run time, as attributes.
 
-A ServerConfig never changes: `with_dynamic` gives a new one. An attribute is called as Kafka's key with underscores
-for dots, so `socket.request.max.bytes` is `socket_request_max_bytes`; what needs more than its type has a name of its
-own (`listeners`, `log_dirs`, `metadata_dir`, `topic_defaults`).
+A ServerConfig never changes: `with_dynamic` gives a new one. An attribute is called as Kafka's key with
+underscores for dots, so `socket.request.max.bytes` is `socket_request_max_bytes`; what needs more than its
+type has a name of its own (`listeners`, `log_dirs`, `metadata_dir`, `topic_defaults`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 class ServerConfig:
-    """What this broker was told, in effect; `static` holds it as it was written, `notes` what to log once at start."""
+    """What this broker was told, in effect; `static` holds it as it was written, `notes` what to log at start."""
 
     node_id: int  # -1: what meta.properties says
     listeners: tuple[Endpoint, ...]
@@ -111,7 +111,7 @@ class ServerConfig:
 
     @classmethod
     def from_file(cls, path: str, overrides: Sequence[str] = ()) -> "ServerConfig":
-        """The configuration in the properties file at `path`, changed by `key=value` overrides. Raises ConfigError."""
+        """The configuration in the properties file at `path`, changed by `key=value` overrides."""
         import javaproperties
 
         with open(path, encoding="latin-1") as file:
