@@ -1,0 +1,58 @@
+"""What the cluster agrees on at one moment: topics, their partitions, configurations, the next free producer id.
+
+An image never changes; `records.py` makes the next one from this one and a batch of metadata records. Kafka:
+MetadataImage.java and the images that it holds.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+# Resource types of configurations (ConfigResource.java).
+TOPIC_RESOURCE = 2
+BROKER_RESOURCE = 4
+
+# What a partition without a leader says (PartitionRegistration.java, LeaderConstants.java).
+NO_LEADER = -1
+
+
+class PartitionImage(NamedTuple):
+    """`directories` holds the id of the log directory of each replica, in the order of `replicas`."""
+
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    leader: int
+    leader_epoch: int
+    partition_epoch: int
+    directories: tuple[bytes, ...] = ()
+    adding_replicas: tuple[int, ...] = ()
+    removing_replicas: tuple[int, ...] = ()
+    leader_recovery_state: int = 0
+
+
+class TopicImage(NamedTuple):
+    name: str
+    id: bytes
+    partitions: Mapping[int, PartitionImage]
+
+
+class ClusterImage(NamedTuple):
+    """`offset` and `epoch` are those of the last metadata record in it; `features` maps feature names to levels."""
+
+    offset: int = -1
+    epoch: int = -1
+    topics: Mapping[str, TopicImage] = {}
+    topic_names: Mapping[bytes, str] = {}
+    # (resource type, resource name) -> key -> value; the name "" is the default of all brokers.
+    configs: Mapping[tuple[int, str], Mapping[str, str]] = {}
+    features: Mapping[str, int] = {}
+    next_producer_id: int = 0
+
+    def topic_config(self, topic: str) -> Mapping[str, str]:
+        return self.configs.get((TOPIC_RESOURCE, topic), {})
+
+    def led_by(self, broker_id: int) -> Iterator[tuple[TopicImage, int, PartitionImage]]:
+        """(topic, index, partition) of every partition that `broker_id` leads."""
+        for topic in self.topics.values():
+            for index, partition in topic.partitions.items():
+                if partition.leader == broker_id:
+                    yield topic, index, partition
