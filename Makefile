@@ -9,6 +9,7 @@ SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd 
 .PHONY: build run test lint clean
 
 $(VENV)/.created: pyproject.toml
+	@$(PYTHON) tests/setup/prepare.py compiler
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet "setuptools>=77" "cython>=3.1" "cffi>=1.17"
@@ -31,8 +32,10 @@ build: $(VENV)/.built
 run: build
 	$(BIN)/kstore-server --data-dir $(DATA) --port $(PORT)
 
+# All of its own set-up: see tests/setup/prepare.py. KSTORE_CACHE names a cache of Kafka's jars to share between clones.
 test: $(VENV)/.test
-	$(BIN)/pytest
+	@$(PYTHON) tests/setup/prepare.py packages jars
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
