@@ -57,7 +57,7 @@ _ROWS = (
 # fmt: on
 
 TOPIC_KEYS: dict[str, ConfigKey] = {
-    name: ConfigKey(name, kind, default, valid, "cluster", *effect)
+    name: ConfigKey(name, kind, default, valid, "cluster", effect[0] if effect else "honoured")
     for name, kind, default, valid, *effect in _ROWS
 }
 

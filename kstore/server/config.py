@@ -2,68 +2,50 @@
 
 A ServerConfig never changes: `with_dynamic` gives a new one. An attribute is called as Kafka's key with
 underscores for dots, so `socket.request.max.bytes` is `socket_request_max_bytes`; what needs more than its
-type has a name of its own (`listeners`, `log_dirs`, `metadata_dir`, `topic_defaults`).
+type has a name of its own (`listeners`, `log_dirs`, `metadata_dir`, `topic_defaults`). A value is the
+broker's own dynamic one, else the cluster's dynamic one, else what file and arguments say, else the default
+(KIP-226).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from kstore.errors import ConfigError
+from kstore.config_def import ConfigKey, ConfigValue
+from kstore.errors import ConfigError, InvalidConfigError
+from kstore.log.topic_keys import TOPIC_KEYS, broker_default
+from kstore.server.config_check import faults_in, notes_on
+from kstore.server.config_keys import broker_key, split_listener_prefix
+from kstore.server.endpoints import Endpoint, parse_endpoints, parse_ip_overrides, parse_protocol_map
+from kstore.server.properties_file import Property, parse_overrides, read_properties
 
-MIB = 1024 * 1024
-
-
-class Endpoint(NamedTuple):
-    """One listener: where to bind, or what to tell clients."""
-
-    listener: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.listener}://{host}:{self.port}"
-
-
-# Kafka's defaults, but for the first three, which Kafka leaves without a bound.
-DEFAULTS: dict[str, Any] = {
-    "max.connections": 10_000,
-    "max.connections.per.ip": 5_000,
-    "queued.max.request.bytes": 64 * MIB,
-    "auto.create.topics.enable": True,
-    "broker.rack": None,
-    "connections.max.idle.ms": 600_000,
-    "default.replication.factor": 1,
-    "delete.topic.enable": True,
-    "fetch.max.bytes": 55 * MIB,
-    "log.flush.offset.checkpoint.interval.ms": 60_000,
-    "log.flush.start.offset.checkpoint.interval.ms": 60_000,
-    "log.initial.task.delay.ms": 30_000,
-    "log.retention.check.interval.ms": 300_000,
-    "max.incremental.fetch.session.cache.slots": 1000,
-    "num.partitions": 1,
-    "num.recovery.threads.per.data.dir": 1,
-    "producer.id.expiration.check.interval.ms": 600_000,
-    "producer.id.expiration.ms": 86_400_000,
-    "queued.max.requests": 500,
-    "replica.high.watermark.checkpoint.interval.ms": 5000,
-    "request.timeout.ms": 30_000,
-    "socket.listen.backlog.size": 50,
-    "socket.receive.buffer.bytes": 102_400,
-    "socket.request.max.bytes": 100 * MIB,
-    "socket.send.buffer.bytes": 102_400,
+# One broker on its own holds one replica of everything.
+ONE_BROKER_DEFAULTS = {
+    "offsets.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.replication.factor": "1",
 }
+
+DURATIONS = (("segment.ms", "log.roll.ms", 1), ("segment.jitter.ms", "log.roll.jitter.ms", 0))
+
+UNTIL = "until it has TLS and SASL"
+
+Parsed = TypeVar("Parsed")
 
 
 class ServerConfig:
-    """What this broker was told, in effect; `static` holds it as it was written, `notes` what to log at start."""
+    """What this broker was told, in effect; `notes` is what to log once at start."""
 
     node_id: int  # -1: what meta.properties says
-    listeners: tuple[Endpoint, ...]
-    advertised_listeners: tuple[Endpoint, ...]
+    listeners: tuple[Endpoint, ...]  # those to bind: a controller's listener is not among them
+    advertised_listeners: tuple[Endpoint, ...]  # the same names in the same order
     log_dirs: tuple[str, ...]
     metadata_dir: str
-    topic_defaults: dict[str, str]  # topic key -> value, from the broker's own keys
+    topic_defaults: dict[str, ConfigValue]  # topic key -> value, from the broker's own keys
+    ip_connection_limits: dict[str, int]  # max.connections.per.ip.overrides
+    listener_connection_limits: dict[str, int]  # listener.name.<listener>.max.connections
+    notes: list[str]
 
     auto_create_topics_enable: bool
     broker_rack: str | None
@@ -72,83 +54,208 @@ class ServerConfig:
     delete_topic_enable: bool
     fetch_max_bytes: int
     log_flush_offset_checkpoint_interval_ms: int
+    log_flush_scheduler_interval_ms: int
     log_flush_start_offset_checkpoint_interval_ms: int
     log_initial_task_delay_ms: int
     log_retention_check_interval_ms: int
     max_connections: int
     max_connections_per_ip: int
     max_incremental_fetch_session_cache_slots: int
+    max_request_partition_size_limit: int
+    message_max_bytes: int
+    metadata_log_max_record_bytes_between_snapshots: int
     num_partitions: int
     num_recovery_threads_per_data_dir: int
     producer_id_expiration_check_interval_ms: int
     producer_id_expiration_ms: int
-    queued_max_request_bytes: int
-    queued_max_requests: int
+    queued_max_request_bytes: int  # -1: no bound
     replica_high_watermark_checkpoint_interval_ms: int
-    request_timeout_ms: int
     socket_listen_backlog_size: int
-    socket_receive_buffer_bytes: int
+    socket_receive_buffer_bytes: int  # -1: the system's
     socket_request_max_bytes: int
-    socket_send_buffer_bytes: int
+    socket_send_buffer_bytes: int  # -1: the system's
 
-    def __init__(self, static: Mapping[str, str]) -> None:
-        self.static = dict(static)
-        self.notes: list[str] = []
-        for name, default in DEFAULTS.items():
-            setattr(
-                self,
-                name.replace(".", "_"),
-                parse(name, static[name], default) if name in static else default,
-            )
-        self.node_id = int(static.get("node.id", static.get("broker.id", "-1")))
-        self.listeners = parse_endpoints(static.get("listeners", "PLAINTEXT://:9092"))
-        advertised = static.get("advertised.listeners")
-        self.advertised_listeners = parse_endpoints(advertised) if advertised else self.listeners
-        directories = static.get("log.dirs") or static.get("log.dir") or "/tmp/kafka-logs"
-        self.log_dirs = tuple(part.strip() for part in directories.split(",") if part.strip())
-        self.metadata_dir = static.get("metadata.log.dir") or self.log_dirs[0]
-        self.topic_defaults = {}
+    def __init__(
+        self,
+        properties: Sequence[Property],
+        *,
+        defaults: Mapping[str, str] | None = None,
+        cluster: Mapping[str, str] | None = None,
+        broker: Mapping[str, str] | None = None,
+    ) -> None:
+        self.properties = properties
+        self.static = {entry.key: entry.value.strip() for entry in properties}
+        self.defaults = dict(defaults or {})
+        self.cluster = dict(cluster or {})
+        self.broker = dict(broker or {})
+        if faults := faults_in(properties):
+            raise ConfigError("\n".join(faults))
+        for attribute in ServerConfig.__annotations__:
+            if key := broker_key(attribute.replace("_", ".")):
+                setattr(self, attribute, self.value(key.name))
+        self.notes = notes_on(properties)
+        self._faults: list[str] = []
+        self._set_identity()
+        self._set_listeners()
+        self._set_limits()
+        self._set_storage()
+        if self._faults:
+            raise ConfigError("\n".join(self._faults))
 
     @classmethod
     def from_file(cls, path: str, overrides: Sequence[str] = ()) -> "ServerConfig":
-        """The configuration in the properties file at `path`, changed by `key=value` overrides."""
-        import javaproperties
-
-        with open(path, encoding="latin-1") as file:
-            static: dict[str, str] = javaproperties.load(file)
-        return cls(static | parse_overrides(overrides))
+        """The configuration in the file at `path`, changed by `key=value` overrides. Raises ConfigError."""
+        return cls([*read_properties(path), *parse_overrides(tuple(overrides))])
 
     @classmethod
     def from_arguments(
         cls, data_dir: str, port: int, overrides: Sequence[str] = (), *, host: str = "127.0.0.1"
     ) -> "ServerConfig":
         """One broker for itself over `data_dir`, without a file: every replication factor is 1."""
-        static = {"listeners": f"PLAINTEXT://{host}:{port}", "log.dirs": data_dir}
-        return cls(static | parse_overrides(overrides))
+        address = f"[{host}]" if ":" in host else host
+        arguments = [
+            Property("listeners", f"PLAINTEXT://{address}:{port}", "--port"),
+            Property("log.dirs", data_dir, "--data-dir"),
+        ]
+        return cls([*arguments, *parse_overrides(tuple(overrides))], defaults=ONE_BROKER_DEFAULTS)
+
+    def with_dynamic(self, cluster: Mapping[str, str], broker: Mapping[str, str]) -> "ServerConfig":
+        """This configuration under the dynamic values of the cluster and of this broker."""
+        return ServerConfig(self.properties, defaults=self.defaults, cluster=cluster, broker=broker)
+
+    def default_of(self, key: ConfigKey) -> str | None:
+        if key.name == "queued.max.request.bytes" and int(self.static.get("socket.request.max.bytes", 0)):
+            # The largest request must fit, or it would wait for ever.
+            return str(max(int(key.default or 0), int(self.static["socket.request.max.bytes"])))
+        return self.defaults.get(key.name, key.default)
+
+    def text_of(self, key: ConfigKey) -> str | None:
+        """What is in effect for `key`, as it was written."""
+        for layer in (self.broker, self.cluster, self.static):
+            if key.name in layer:
+                return layer[key.name]
+        return self.default_of(key)
+
+    def value(self, name: str) -> Any:
+        """What is in effect for the key `name`."""
+        key = broker_key(name)
+        assert key is not None, f"{name} is not in the table of broker keys"
+        return key.parse(self.text_of(key))
+
+    def is_set(self, name: str) -> bool:
+        return name in self.broker or name in self.cluster or name in self.static
+
+    def _parsed(self, name: str, parser: Callable[[str], Parsed]) -> Parsed:
+        try:
+            return parser(self.value(name) or "")
+        except InvalidConfigError as error:
+            self._fault(name, str(error))
+            return parser("")
+
+    def _fault(self, name: str, message: str) -> None:
+        origins = [entry.origin for entry in self.properties if entry.key == name]
+        self._faults.append(f"{origins[-1] if origins else 'default'}: {name}: {message}")
+
+    def _set_identity(self) -> None:
+        node_id, broker_id = self.value("node.id"), self.value("broker.id")
+        if node_id >= 0 and broker_id >= 0 and node_id != broker_id:
+            self._fault("broker.id", f"{broker_id} is not node.id, {node_id}; leave one of the two out")
+        self.node_id = node_id if node_id >= 0 else broker_id
+        roles = self.value("process.roles")
+        if roles and "broker" not in roles:
+            self._fault("process.roles", "kstore is a broker; write broker,controller")
+        if roles and "controller" not in roles:
+            self._fault("process.roles", "kstore is its own controller; write broker,controller")
+        voters = self.value("controller.quorum.voters")
+        if len(voters) > 1:
+            self._fault(
+                "controller.quorum.voters", f"names {len(voters)} voters; kstore is its own and only one"
+            )
+        elif voters and voters[0].partition("@")[0] != str(self.node_id):
+            self._fault(
+                "controller.quorum.voters", f"{voters[0]!r} is not of the form {self.node_id}@host:port"
+            )
+        if len(servers := self.value("controller.quorum.bootstrap.servers")) > 1:
+            self._fault(
+                "controller.quorum.bootstrap.servers", f"names {len(servers)}; kstore is its own and only one"
+            )
+
+    def _set_listeners(self) -> None:
+        """`listeners` and `advertised_listeners`, without a controller's, which kstore does not bind."""
+        names = self.value("controller.listener.names") or ""
+        controllers = {name.strip().upper() for name in names.split(",")}
+        listeners = self._parsed("listeners", parse_endpoints)
+        self.listeners = tuple(endpoint for endpoint in listeners if endpoint.listener not in controllers)
+        for endpoint in listeners:
+            if endpoint.listener in controllers:
+                self.notes.append(f"listener {endpoint} is not bound: this broker is its own controller")
+        if listeners and not self.listeners:
+            self._fault("listeners", "none is left for clients; write for example PLAINTEXT://:9092")
+        self._check_protocols()
+        advertised = listeners
+        if self.value("advertised.listeners"):
+            advertised = self._parsed("advertised.listeners", parse_endpoints)
+        self._set_advertised({each.listener: each for each in advertised if each.listener not in controllers})
+
+    def _check_protocols(self) -> None:
+        protocols = self._parsed("listener.security.protocol.map", parse_protocol_map)
+        for endpoint in self.listeners:
+            protocol = protocols.get(endpoint.listener)
+            if protocol is None:
+                self._fault("listeners", f"{endpoint.listener} is not in listener.security.protocol.map")
+            elif protocol != "PLAINTEXT":
+                self._fault("listeners", f"{endpoint} is {protocol}; kstore has PLAINTEXT only, {UNTIL}")
+        if self.value("security.inter.broker.protocol") != "PLAINTEXT":
+            self._fault("security.inter.broker.protocol", f"kstore has PLAINTEXT only, {UNTIL}")
+
+    def _set_advertised(self, advertised: Mapping[str, Endpoint]) -> None:
+        names = [endpoint.listener for endpoint in self.listeners]
+        where = "advertised.listeners" if self.value("advertised.listeners") else "listeners"
+        for name in advertised:
+            if name not in names:
+                self._fault(where, f"{name} is not among listeners")
+        told = [advertised[name] for name in names if name in advertised]
+        if any(endpoint.host == "0.0.0.0" for endpoint in told):
+            self._fault(where, "no client can reach 0.0.0.0; set advertised.listeners")
+        inter_broker = self.value("inter.broker.listener.name")
+        if inter_broker and inter_broker.upper() not in advertised:
+            self._fault("inter.broker.listener.name", f"{inter_broker} is not among {where}")
+        self.advertised_listeners = tuple(
+            endpoint._replace(host=endpoint.host or _own_host_name()) for endpoint in told
+        )
+
+    def _set_limits(self) -> None:
+        largest = self.socket_request_max_bytes
+        if 0 < self.queued_max_request_bytes < largest:
+            self._fault("queued.max.request.bytes", f"is less than socket.request.max.bytes, {largest}")
+        overrides = "max.connections.per.ip.overrides"
+        self.ip_connection_limits = self._parsed(overrides, parse_ip_overrides)
+        if self.max_connections_per_ip == 0 and not self.ip_connection_limits:
+            self._fault("max.connections.per.ip", f"0 lets in only those in {overrides}, which is empty")
+        self.listener_connection_limits = {}
+        for layer in (self.static, self.cluster, self.broker):
+            for name, text in layer.items():
+                prefixed = split_listener_prefix(name)
+                if prefixed and prefixed.name == "max.connections":
+                    self.listener_connection_limits[prefixed.listener.upper()] = int(text)
+
+    def _set_storage(self) -> None:
+        directories = self.value("log.dirs") or self.value("log.dir")
+        self.log_dirs = tuple(dict.fromkeys(filter(None, map(str.strip, directories.split(",")))))
+        if not self.log_dirs:
+            self._fault("log.dirs", "must name a directory")
+        self.metadata_dir = self.value("metadata.log.dir") or (self.log_dirs or ("",))[0]
+        self.topic_defaults = {name: broker_default(name, self.value) for name in TOPIC_KEYS}
+        for name, broker_name, least in DURATIONS:
+            milliseconds = self.topic_defaults[name]
+            assert isinstance(milliseconds, int)
+            if milliseconds < least:
+                self._fault(broker_name, f"{milliseconds} ms is less than {least} ms")
+        if self.topic_defaults["retention.ms"] == 0:
+            self._fault("log.retention.ms", "must be -1 for ever, or 1 and more; not 0")
 
 
-def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
-    values = {}
-    for override in overrides:
-        key, separator, value = override.partition("=")
-        if not separator or not key.strip():
-            raise ConfigError(f"--override {override}: is not of the form key=value")
-        values[key.strip()] = value.strip()
-    return values
+def _own_host_name() -> str:
+    import socket
 
-
-def parse(name: str, text: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        return text.strip().lower() == "true"
-    return int(text) if isinstance(default, int) else text
-
-
-def parse_endpoints(text: str) -> tuple[Endpoint, ...]:
-    """The PLAINTEXT endpoints in `text`; a CONTROLLER listener has no use here."""
-    endpoints = []
-    for part in text.split(","):
-        listener, _, address = part.strip().partition("://")
-        host, _, port = address.rpartition(":")
-        if listener != "CONTROLLER":
-            endpoints.append(Endpoint(listener, host.strip("[]"), int(port)))
-    return tuple(endpoints)
+    return socket.getfqdn()
