@@ -1,1 +1,2 @@
-"""Typed doors to the C core, in dependency order: status, buffer, batch, builder, index, records, wire, hot_messages, connection."""
+"""Typed doors to the C core, in dependency order: status, buffer, batch, builder, index, records, wire,
+hot_messages, connection."""

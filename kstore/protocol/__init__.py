@@ -1,1 +1,2 @@
-"""Kafka's messages as tables and their framing, in dependency order: api_keys, schema, messages, headers, framing."""
+"""Kafka's messages as tables and their framing, in dependency order: api_keys, schema, messages, headers,
+framing."""

@@ -1,1 +1,28 @@
-"""Our own declarations of Kafka's messages, one table an API."""
+"""Our own declarations of Kafka's messages, one table an API; its module is imported when it is asked for."""
+
+from importlib import import_module
+
+from kstore.protocol.schema import Message
+
+_MODULES = {
+    0: ("produce", "Produce"),
+    1: ("fetch", "Fetch"),
+    3: ("metadata", "Metadata"),
+    18: ("api_versions", "ApiVersions"),
+}
+
+_schemas: dict[int, tuple[type[Message], type[Message]]] = {}
+
+
+def schema(api_key: int) -> tuple[type[Message], type[Message]]:
+    """The request and response classes of an API. Raises KeyError for one that has no table."""
+    known = _schemas.get(api_key)
+    if known is None:
+        module_name, name = _MODULES[api_key]
+        module = import_module(f"kstore.protocol.messages.{module_name}")
+        known = _schemas[api_key] = getattr(module, f"{name}Request"), getattr(module, f"{name}Response")
+    return known
+
+
+def declared_api_keys() -> tuple[int, ...]:
+    return tuple(_MODULES)
