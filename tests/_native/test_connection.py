@@ -1,0 +1,377 @@
+"""The socket's hot path, over a socket pair and an event loop that the test turns by hand."""
+
+import asyncio
+import socket
+import struct
+
+import pytest
+
+from kstore._native.connection import PENDING, Connection, MemoryBudget
+from kstore.protocol import api_keys  # noqa: F401 - tells the header decoder which requests are flexible
+
+
+class Client:
+    """One end of a socket pair; a Connection with a recording dispatcher has the other."""
+
+    def __init__(self, *, dispatch=None, max_frame=1 << 20, limit=1 << 24, budget=None):
+        self.loop = asyncio.new_event_loop()
+        self.requests = []
+        self.closed = []
+        self.turns = 0
+        self.sock, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        self.sock.setblocking(False)
+        self.connection = Connection(
+            sock=theirs,
+            peer=("test", 1),
+            listener_name="PLAINTEXT",
+            loop=self.loop,
+            dispatch=dispatch or self.echo,
+            turn_ended=self.end_turn,
+            on_close=lambda connection, reason: self.closed.append(reason),
+            budget=budget or MemoryBudget(limit),
+            max_frame=max_frame,
+        )
+        self.connection.open()
+
+    def end_turn(self):
+        self.turns += 1
+
+    def echo(self, request):
+        body = bytes(memoryview(request.buffer)[request.position : request.limit])
+        self.requests.append((request.api_key, request.api_version, request.correlation_id, request.client_id, body))
+        return answer(request.correlation_id, body)
+
+    def turn(self, times=1):
+        for _ in range(times):
+            self.loop.call_soon(self.loop.stop)
+            self.loop.run_forever()
+
+    def send(self, data):
+        """Sends all of `data`, turning the loop while the socket is full. Returns what was received meanwhile."""
+        received = b""
+        while data:
+            try:
+                data = data[self.sock.send(data) :]
+            except BlockingIOError:
+                received += self.receive()
+        return received
+
+    def receive(self):
+        """Everything that the connection sends until it has nothing more to say."""
+        received = b""
+        quiet = 0
+        while quiet < 3:
+            self.turn()
+            try:
+                chunk = self.sock.recv(1 << 20)
+            except BlockingIOError:
+                quiet += 1
+                continue
+            if not chunk:
+                break
+            received += chunk
+            quiet = 0
+        return received
+
+    def close(self):
+        self.connection.close()
+        self.sock.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def connect():
+    clients = []
+
+    def make(**options):
+        clients.append(Client(**options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+def frame(correlation_id, body=b"", *, api_key=0, version=0, client_id=b"me", tags=b""):
+    name = struct.pack(">h", -1) if client_id is None else struct.pack(">h", len(client_id)) + client_id
+    payload = struct.pack(">hhi", api_key, version, correlation_id) + name + tags + body
+    return struct.pack(">i", len(payload)) + payload
+
+
+def answer(correlation_id, body=b""):
+    return struct.pack(">ii", 4 + len(body), correlation_id) + body
+
+
+class Parked:
+    """A dispatcher whose requests wait until the test answers them."""
+
+    def __init__(self, waits=lambda request: True):
+        self.waits = waits
+        self.waiting = []
+
+    def __call__(self, request):
+        if not self.waits(request):
+            return answer(request.correlation_id)
+        self.waiting.append(request)
+        return PENDING
+
+
+def test_a_frame_is_answered(connect):
+    client = connect()
+    client.send(frame(7, b"hello", api_key=3, version=2))
+    assert client.receive() == answer(7, b"hello")
+    assert client.requests == [(3, 2, 7, "me", b"hello")]
+
+
+def test_a_client_without_a_name_is_served(connect):
+    client = connect()
+    client.send(frame(1, client_id=None))
+    client.receive()
+    assert client.requests[0][3] is None
+
+
+def test_all_whole_frames_of_one_read_are_one_turn(connect):
+    client = connect()
+    client.send(b"".join(frame(number, b"x" * number) for number in range(20)) + frame(99)[:5])
+    assert client.receive() == b"".join(answer(number, b"x" * number) for number in range(20))
+    assert client.turns == 1
+
+
+def test_a_byte_at_a_time_is_a_frame_in_the_end(connect):
+    client = connect()
+    for byte in frame(5, b"slow"):
+        client.send(bytes([byte]))
+        client.turn()
+    assert client.receive() == answer(5, b"slow")
+
+
+def test_a_frame_larger_than_any_buffer_arrives_whole(connect):
+    body = bytes(range(256)) * 3000
+    client = connect()
+    received = client.send(frame(1, body) + frame(2, b"after")) + client.receive()
+    assert received == answer(1, body) + answer(2, b"after")
+
+
+def test_memory_follows_the_bytes_that_came_not_the_length_that_was_announced(connect):
+    budget = MemoryBudget(1 << 30)
+    client = connect(max_frame=100 << 20, budget=budget)
+    client.send(struct.pack(">i", 100 << 20) + b"x" * 1000)
+    client.turn(5)
+    assert 0 < budget.used <= 16 * 1024
+    assert client.closed == []
+
+
+@pytest.mark.parametrize("length", [-1, -(2**31), (1 << 20) + 1, 2**31 - 1])
+def test_an_impossible_length_closes_the_connection_and_is_named(connect, length):
+    client = connect(max_frame=1 << 20)
+    client.send(struct.pack(">i", length))
+    client.turn(3)
+    assert client.closed[0].startswith(f"frame length {length} is not in [0, 1048576]")
+
+
+def test_a_tls_hello_is_recognised(connect):
+    client = connect()
+    client.send(bytes.fromhex("1603010200010001fc0303"))
+    client.turn(3)
+    assert "looks like a TLS hello" in client.closed[0]
+
+
+def test_http_is_recognised(connect):
+    client = connect()
+    client.send(b"GET / HTTP/1.1\r\n\r\n")
+    client.turn(3)
+    assert "looks like another protocol" in client.closed[0]
+
+
+@pytest.mark.parametrize("size", range(10))
+def test_a_frame_shorter_than_a_header_closes_the_connection(connect, size):
+    client = connect()
+    client.send(struct.pack(">i", size) + bytes(size))
+    client.turn(3)
+    assert "RequestHeader" in client.closed[0]
+    assert client.requests == []
+
+
+@pytest.mark.parametrize("size", [-2, -32768, 1, 32767])
+def test_a_client_id_that_lies_about_its_size_closes_the_connection(connect, size):
+    client = connect()
+    client.send(struct.pack(">ihhih", 10, 0, 0, 1, size))
+    client.turn(3)
+    assert "client_id" in client.closed[0]
+
+
+def test_a_client_id_that_is_not_utf8_is_replaced(connect):
+    client = connect()
+    client.send(frame(1, client_id=b"a\xff"))
+    assert client.receive() == answer(1)
+    assert client.connection.client_id == "a\ufffd"
+
+
+def test_tagged_fields_of_a_flexible_header_are_skipped(connect):
+    client = connect()
+    client.send(frame(1, b"body", api_key=18, version=3, tags=b"\x02\x00\x03abc\x07\x00"))
+    client.send(frame(2, b"body", api_key=18, version=2))
+    client.receive()
+    assert [request[4] for request in client.requests] == [b"body", b"body"]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [b"\xff\xff\xff\xff\x0f", b"\x01", b"\x01\x00\xff\x01", b"\xff\xff\xff\xff\xff\xff", b"\x01\x00\x80"],
+    ids=["count bomb", "missing field", "size beyond the frame", "endless varint", "cut varint"],
+)
+def test_tagged_fields_that_lie_close_the_connection(connect, tags):
+    client = connect()
+    client.send(frame(1, api_key=18, version=3, tags=tags))
+    client.turn(3)
+    assert len(client.closed) == 1
+    assert client.requests == []
+
+
+def test_answers_leave_in_the_order_of_their_requests(connect):
+    parked = Parked(lambda request: request.correlation_id % 2 == 1)
+    client = connect(dispatch=parked)
+    client.send(b"".join(frame(number) for number in range(5)))
+    assert client.receive() == answer(0)
+    parked.waiting[1].complete(answer(3))
+    assert client.receive() == b""
+    parked.waiting[0].complete(answer(1))
+    assert client.receive() == b"".join(answer(number) for number in range(1, 5))
+
+
+def test_a_request_is_answered_once(connect):
+    parked = Parked()
+    client = connect(dispatch=parked)
+    client.send(frame(1))
+    client.turn(2)
+    parked.waiting[0].complete(answer(1))
+    parked.waiting[0].complete(answer(1))
+    assert client.receive() == answer(1)
+
+
+def test_a_request_without_an_answer_leaves_no_gap(connect):
+    client = connect(dispatch=lambda request: None if request.correlation_id == 1 else answer(request.correlation_id))
+    client.send(frame(0) + frame(1) + frame(2))
+    assert client.receive() == answer(0) + answer(2)
+
+
+def test_an_answer_after_the_client_has_gone_is_dropped(connect):
+    parked = Parked()
+    client = connect(dispatch=parked)
+    client.send(frame(1))
+    client.turn(2)
+    client.sock.close()
+    client.turn(3)
+    assert client.closed == [None]
+    parked.waiting[0].complete(answer(1))
+    client.turn(2)
+
+
+def test_who_does_not_read_is_not_read_from(connect):
+    handled = 0
+
+    def dispatch(request):
+        nonlocal handled
+        handled += 1
+        return answer(request.correlation_id, b"x" * 30_000)
+
+    client = connect(dispatch=dispatch)
+    client.sock.send(frame(1) * 1000)
+    client.turn(20)
+    assert handled < 120, "answers pile up for a client that does not read"
+    before = handled
+    assert len(client.receive()) == 1000 * 30_008
+    assert handled > before, "and it is served again once it reads"
+
+
+def test_many_waiting_requests_mute_the_connection(connect):
+    parked = Parked()
+    client = connect(dispatch=parked)
+    client.send(b"".join(frame(number) for number in range(500)))
+    client.turn(10)
+    assert len(parked.waiting) == 128
+    for number in range(500):
+        parked.waiting[number].complete(answer(number))
+        client.turn(2)
+    assert client.receive() == b"".join(answer(number) for number in range(500))
+
+
+class Slice:
+    """What a FileSlice looks like to a connection; it takes part of what is offered each time."""
+
+    def __init__(self, data):
+        self.data = data
+        self.size = len(data)
+
+    def send_to(self, fd, sent):
+        with socket.socket(fileno=socket.dup(fd)) as sock:
+            try:
+                return sock.send(self.data[sent : sent + 65536])
+            except BlockingIOError:
+                return 0
+
+
+def test_a_slice_follows_its_header(connect):
+    data = bytes(range(250)) * 1200
+    client = connect(dispatch=lambda request: [b"head", Slice(data), Slice(b""), b"tail"])
+    client.send(frame(1))
+    assert client.receive() == b"head" + data + b"tail"
+
+
+def test_a_slice_that_cannot_be_read_closes_the_connection(connect):
+    class Broken:
+        size = 10
+
+        def send_to(self, fd, sent):
+            raise OSError(5, "Input/output error")
+
+    client = connect(dispatch=lambda request: [b"head", Broken()])
+    client.send(frame(1))
+    client.turn(3)
+    assert "Input/output error" in client.closed[0]
+
+
+def test_past_the_budget_one_connection_goes_on_and_the_others_wait():
+    budget = MemoryBudget(64 * 1024)
+    clients = [Client(budget=budget, max_frame=1 << 20) for _ in range(3)]
+    whole = frame(1, b"y" * 60_000)
+    try:
+        for client in clients:
+            client.sock.send(whole[:50_000])
+        for _ in range(20):
+            for client in clients:
+                client.turn()
+        assert budget.privileged is not None
+        assert budget.used <= budget.limit + len(whole) * 2
+        for client in clients:
+            client.sock.send(whole[50_000:])
+        received = [b""] * 3
+        for _ in range(30):
+            received = [got + client.receive() for got, client in zip(received, clients, strict=True)]
+        assert received == [answer(1, b"y" * 60_000)] * 3
+    finally:
+        for client in clients:
+            client.close()
+    assert budget.used == 0
+
+
+def test_an_idle_connection_gives_its_buffer_back(connect):
+    budget = MemoryBudget(1 << 24)
+    client = connect(budget=budget)
+    client.send(frame(1, b"z" * 5000))
+    client.receive()
+    assert budget.used > 0
+    assert client.connection.release_idle() is False
+    assert client.connection.release_idle() is False
+    assert budget.used == 0
+    client.send(frame(2, b"again"))
+    assert client.receive() == answer(2, b"again")
+
+
+def test_half_a_frame_without_progress_is_reported_as_stalled(connect):
+    client = connect()
+    client.send(frame(1, b"half")[:9])
+    client.turn(2)
+    assert client.connection.release_idle() is False
+    assert client.connection.release_idle() is True
