@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tests.golden.make_golden        (rewrites tests/golden/; needs Java and the jars)
 
-Every run writes other bytes (ids, times, broker timestamps), so tests read the manifest and know nothing else.
+Every run writes other bytes (ids, times, broker timestamps), so tests read the manifest and know no more.
 README.md says what each directory holds.
 """
 
@@ -79,7 +79,7 @@ def make_zookeeper(workplace: Path) -> None:
 
 
 def make_old_formats(workplace: Path) -> None:
-    """Messages of magic 0 and 1, which the last Kafka that can write them writes when it is told to be 2.8."""
+    """Messages of magic 0 and 1: 3.9 is the last Kafka that writes them, when it is told to be 2.8."""
     with ZooKeeper(workplace / "zookeeper-old") as zookeeper:
         overrides = {"inter.broker.protocol.version": "2.8", "log.message.format.version": "0.9.0"}
         directory = workplace / "kafka-3.9.1-old-formats"
@@ -128,7 +128,7 @@ BATCH = re.compile(r"^(?:baseOffset|offset): .*", re.MULTILINE)
 
 
 def batches(tools: KafkaTools, directory: Path) -> list[dict[str, object]]:
-    """Every batch as DumpLogSegments prints it: `baseOffset: 0 lastOffset: 3 count: 4 ...`, as a dictionary."""
+    """Every batch as DumpLogSegments prints it (`baseOffset: 0 lastOffset: 3 ...`), as a dictionary."""
     found: list[dict[str, object]] = []
     for log in sorted(directory.glob("*.log")):
         printed = tools.dump_log(log, deep=False)
