@@ -1,4 +1,4 @@
-"""What the cluster agrees on at one moment: topics, their partitions, configurations, the next free producer id.
+"""What the cluster agrees on at one moment: topics, partitions, configurations, the next free producer id.
 
 An image never changes; `records.py` makes the next one from this one and a batch of metadata records. Kafka:
 MetadataImage.java and the images that it holds.
@@ -36,7 +36,7 @@ class TopicImage(NamedTuple):
 
 
 class ClusterImage(NamedTuple):
-    """`offset` and `epoch` are those of the last metadata record in it; `features` maps feature names to levels."""
+    """`offset` and `epoch` are those of the last record in it; `features` maps feature names to levels."""
 
     offset: int = -1
     epoch: int = -1
