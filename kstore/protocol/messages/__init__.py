@@ -7,8 +7,22 @@ from kstore.protocol.schema import Message
 _MODULES = {
     0: ("produce", "Produce"),
     1: ("fetch", "Fetch"),
+    2: ("list_offsets", "ListOffsets"),
     3: ("metadata", "Metadata"),
+    10: ("find_coordinator", "FindCoordinator"),
     18: ("api_versions", "ApiVersions"),
+    19: ("create_topics", "CreateTopics"),
+    20: ("delete_topics", "DeleteTopics"),
+    21: ("delete_records", "DeleteRecords"),
+    22: ("init_producer_id", "InitProducerId"),
+    23: ("offset_for_leader_epoch", "OffsetForLeaderEpoch"),
+    32: ("describe_configs", "DescribeConfigs"),
+    33: ("alter_configs", "AlterConfigs"),
+    35: ("describe_log_dirs", "DescribeLogDirs"),
+    37: ("create_partitions", "CreatePartitions"),
+    44: ("incremental_alter_configs", "IncrementalAlterConfigs"),
+    60: ("describe_cluster", "DescribeCluster"),
+    75: ("describe_topic_partitions", "DescribeTopicPartitions"),
 }
 
 _schemas: dict[int, tuple[type[Message], type[Message]]] = {}
