@@ -1,0 +1,86 @@
+"""The socket of one client: frames in, answers out in the order of their requests."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+PENDING: object
+
+class Request:
+    """One request: its header, where its body lies, and the place where its answer is waited for."""
+
+    @property
+    def connection(self) -> Connection: ...
+    @property
+    def api_key(self) -> int: ...
+    @property
+    def api_version(self) -> int: ...
+    @property
+    def correlation_id(self) -> int: ...
+    @property
+    def client_id(self) -> str | None: ...
+    @property
+    def buffer(self) -> bytearray:
+        """Holds the request during the turn in which it is dispatched, and not after."""
+
+    @property
+    def position(self) -> int:
+        """Where the request's body begins in `buffer`."""
+
+    @property
+    def limit(self) -> int: ...
+    def complete(self, answer: Any) -> None:
+        """Answers a request whose handler returned PENDING: bytes of a frame, a list of parts, or None."""
+
+class MemoryBudget:
+    """What all connections together may hold of unfinished requests, in bytes."""
+
+    def __init__(self, limit: int) -> None: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def used(self) -> int: ...
+    @property
+    def privileged(self) -> Connection | None:
+        """The connection that may grow although the limit is reached."""
+
+class Connection:
+    """Owns a non-blocking socket and drives it from the loop's readiness callbacks."""
+
+    def __init__(
+        self,
+        *,
+        sock: socket.socket,
+        peer: tuple[str, int],
+        listener_name: str,
+        loop: asyncio.AbstractEventLoop,
+        dispatch: Callable[[Request], Any],
+        turn_ended: Callable[[], None],
+        on_close: Callable[[Connection, str | None], None],
+        budget: MemoryBudget,
+        max_frame: int,
+    ) -> None:
+        """`dispatch` returns the answer (bytes of a frame, or a list of bytes and slices), None for a request that
+        gets none, or PENDING; it raises InvalidRequestError to have the connection closed."""
+
+    @property
+    def peer(self) -> tuple[str, int]: ...
+    @property
+    def listener_name(self) -> str: ...
+    @property
+    def client_id(self) -> str | None: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def progressed(self) -> bool:
+        """Bytes have moved since the last `release_idle`."""
+
+    @property
+    def idle(self) -> bool:
+        """No request is being read, handled or answered."""
+
+    def open(self) -> None: ...
+    def close(self, reason: str | None = None) -> None: ...
+    def release_idle(self) -> bool:
+        """Gives the receive buffer back if nothing came since the last call. True if half a frame is stalled."""

@@ -1,0 +1,79 @@
+"""The replicas that this broker holds: a table, not a brain.
+
+A partition is in exactly one of three states: held (in `partitions`), offline (its directory has failed; asked for, it
+answers KAFKA_STORAGE_ERROR), or unknown.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from kstore.errors import KafkaStorageError, UnknownTopicOrPartitionError
+from kstore.log.manager import LogManager
+from kstore.model import TopicPartition
+from kstore.replica.effects import NO_EFFECTS, Effect
+from kstore.replica.partition import Partition
+
+
+class ReplicaManager:
+    def __init__(self, logs: LogManager, *, broker_id: int) -> None:
+        self.logs = logs
+        self.broker_id = broker_id
+        # Keyed by plain (topic, partition) pairs too: a TopicPartition equals its pair.
+        self.partitions: dict[tuple[str, int], Partition] = {}
+        self.offline: dict[tuple[str, int], str] = {}
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self.partitions.values())
+
+    def get(self, topic: str, partition: int) -> Partition:
+        found = self.partitions.get((topic, partition))
+        if found is None:
+            raise self.missing(topic, partition)
+        return found
+
+    def missing(self, topic: str, partition: int) -> KafkaStorageError | UnknownTopicOrPartitionError:
+        """Why a partition is not there, as the error that says so."""
+        reason = self.offline.get((topic, partition))
+        if reason is not None:
+            return KafkaStorageError(f"{topic}-{partition} is offline: {reason}")
+        return UnknownTopicOrPartitionError(f"this broker has no partition {topic}-{partition}")
+
+    def lead(
+        self,
+        topic_partition: TopicPartition,
+        *,
+        topic_id: bytes,
+        config: object,
+        epoch: int,
+        replicas: tuple[int, ...],
+        isr: frozenset[int],
+        now_ms: int,
+    ) -> tuple[Effect, ...]:
+        """Opens or makes the partition's log and leads it from `epoch` on. A failing disk takes it offline instead."""
+        try:
+            log = self.logs.get_or_create(topic_partition, topic_id=topic_id, config=config, now_ms=now_ms)
+            partition = self.partitions.get(topic_partition) or Partition(log)
+            effects = partition.become_leader(broker_id=self.broker_id, epoch=epoch, replicas=replicas, isr=isr)
+        except (KafkaStorageError, OSError) as error:
+            return self.take_offline([topic_partition], str(error))
+        self.partitions[topic_partition] = partition
+        self.offline.pop(topic_partition, None)
+        return effects
+
+    def take_offline(self, topic_partitions: Iterable[TopicPartition], reason: str) -> tuple[Effect, ...]:
+        effects: tuple[Effect, ...] = NO_EFFECTS
+        for topic_partition in topic_partitions:
+            self.offline[topic_partition] = reason
+            partition = self.partitions.pop(topic_partition, None)
+            if partition is not None:
+                effects += partition.resign()
+        return effects
+
+    def delete(self, topic_partition: TopicPartition, *, now_ms: int) -> tuple[Effect, ...]:
+        """Renames the partition's directory away; its files go after `file.delete.delay.ms`."""
+        self.offline.pop(topic_partition, None)
+        partition = self.partitions.pop(topic_partition, None)
+        if partition is None:
+            return NO_EFFECTS
+        effects = partition.resign()
+        self.logs.delete(topic_partition, now_ms=now_ms)
+        return effects

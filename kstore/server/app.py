@@ -1,0 +1,194 @@
+"""The composition root: builds every floor from the lowest up, runs, and stops them in reverse.
+
+Always true: nothing is accepted before every partition is loaded and led; nothing is marked as cleanly closed before
+every connection is closed and every log is on disk.
+"""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import uvloop
+
+from kstore.clock import Clock, SystemClock
+from kstore.cluster.election import claim_leadership
+from kstore.cluster.image import ClusterImage
+from kstore.cluster.metadata_log import MetadataLog
+from kstore.log.manager import LogManager
+from kstore.replica.manager import ReplicaManager
+from kstore.server.config import ServerConfig
+from kstore.server.context import Context
+from kstore.server.deliver import Deliver
+from kstore.server.dispatch import Dispatcher
+from kstore.server.fetch_session import FetchSessionCache
+from kstore.server.listener import Listeners
+from kstore.server.producer_ids import ProducerIds
+from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
+from kstore.server.tasks import Tasks
+from kstore.server.topics import Topics
+
+log = logging.getLogger(__name__)
+
+ZOMBIE_FREE_STOP_S = 10
+
+
+class App:
+    """One broker in one event loop."""
+
+    def __init__(self, config: ServerConfig, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.context = Context()
+        self.stopped = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Returns when requests are answered. Raises KstoreError or OSError, with everything let go again."""
+        loop = asyncio.get_running_loop()
+        now_ms = self.clock.now_ms()
+        context = self.context
+        context.config, context.clock, context.loop = self.config, self.clock, loop
+        context.start_task = self._start_task
+
+        self.logs = LogManager(self.config, now_ms=now_ms)
+        try:
+            self._load(context, now_ms)
+            self.listeners = Listeners(
+                self.config,
+                loop=loop,
+                dispatch=Dispatcher(context),
+                turn_ended=context.deliver.turn_ended,
+            )
+            self.listeners.bind()
+        except BaseException:
+            self.logs.abandon()
+            raise
+        context.advertised = self._advertised()
+        await self._lead()
+        self.tasks = Tasks(context, self.listeners)
+        self.tasks.start()
+        self.listeners.accept_all()
+
+    def _load(self, context: Context, now_ms: int) -> None:
+        context.cluster_id, context.node_id = self.logs.cluster_id, self.logs.node_id
+        context.metadata = MetadataLog.open(self.logs, now_ms=now_ms)
+        self.logs.load_all(now_ms)
+        context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
+        context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later))
+        context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
+        context.topics = Topics(
+            metadata=context.metadata,
+            replicas=context.replicas,
+            deliver=context.deliver,
+            config=lambda: context.config,
+            clock=self.clock,
+            broker_id=context.node_id,
+        )
+        context.producer_ids = ProducerIds(context.topics, broker_id=context.node_id)
+
+    async def _lead(self) -> None:
+        """Claims what this broker can lead, with new epochs where a tail may be lost."""
+        context = self.context
+        records = claim_leadership(
+            context.metadata.image, broker_id=context.node_id, unclean=self.logs.recovered_uncleanly
+        )
+        if records:
+            await context.topics.change(lambda image: records, apply=False)
+        context.topics.apply(ClusterImage(), context.metadata.image)
+
+    def _advertised(self) -> dict[str, Any]:
+        """What clients are told: the advertised endpoints, with the ports that were really bound for port 0."""
+        bound = {endpoint.listener: endpoint for endpoint in self.listeners.endpoints}
+        return {
+            endpoint.listener: endpoint._replace(
+                host=endpoint.host or "127.0.0.1", port=endpoint.port or bound[endpoint.listener].port
+            )
+            for endpoint in self.config.advertised_listeners
+        }
+
+    async def stop(self) -> None:
+        """Answers no more, brings every log to disk, marks the directories as cleanly closed."""
+        self.listeners.close()
+        self.tasks.stop()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self.context.metadata.close()
+        self.logs.close(self.clock.now_ms())
+
+    def _call_later(self, delay_ms: int, callback: Any) -> Any:
+        return self.context.loop.call_later(delay_ms / 1000, callback)
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.context.loop.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a background task failed", exc_info=task.exception())
+
+
+def raise_descriptor_limit() -> None:
+    """A broker holds some files a partition and a socket a client: as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def configure_logging() -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
+    )
+
+
+async def serve(config: ServerConfig, started: float) -> None:
+    app = App(config)
+    await app.start()
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def ask_to_stop() -> None:
+        if stop.is_set():
+            # Asked twice: whoever waits for us waits no longer. What is not flushed is recovered at the next start.
+            logging.shutdown()
+            import os
+
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask_to_stop)
+    from kstore import __version__
+
+    log.info(
+        "ready version=%s listeners=%s log.dirs=%s partitions=%d started_ms=%d",
+        __version__,
+        ",".join(str(endpoint) for endpoint in app.listeners.endpoints),
+        ",".join(config.log_dirs),
+        len(app.context.replicas.partitions),
+        (time.monotonic() - started) * 1000,
+    )
+    await stop.wait()
+    log.info("stopping")
+    await app.stop()
+    log.info("stopped")
+
+
+def run(config: ServerConfig) -> None:
+    """Runs a broker until it is told to stop."""
+    started = time.monotonic()
+    configure_logging()
+    for note in config.notes:
+        log.info("%s", note)
+    raise_descriptor_limit()
+    uvloop.run(serve(config, started))

@@ -1,0 +1,42 @@
+"""What this broker tells clients of itself and of the partitions in the image."""
+
+from typing import NamedTuple
+
+from kstore._native.connection import Request
+from kstore.cluster.image import NO_LEADER, PartitionImage
+from kstore.errors import NONE, LeaderNotAvailableError
+from kstore.server.context import Context
+
+# Operations a client without an authorizer may do, as bits by AclOperation's codes (AclEntry.scala).
+TOPIC_OPERATIONS = sum(1 << code for code in (3, 4, 5, 6, 7, 8, 10, 11))
+CLUSTER_OPERATIONS = sum(1 << code for code in (5, 7, 8, 9, 10, 11, 12))
+OPERATIONS_NOT_ASKED = -(2**31)
+
+
+class Broker(NamedTuple):
+    id: int
+    host: str
+    port: int
+    rack: str | None
+
+
+class PartitionState(NamedTuple):
+    """A partition as Metadata describes it."""
+
+    error_code: int
+    leader: int
+    offline_replicas: list[int]
+
+
+def brokers(context: Context, request: Request) -> list[Broker]:
+    """The cluster's brokers as clients of the request's listener reach them."""
+    endpoint = context.advertised[request.connection.listener_name]
+    return [Broker(context.node_id, endpoint.host, endpoint.port, context.config.broker_rack)]
+
+
+def partition_state(context: Context, topic: str, index: int, partition: PartitionImage) -> PartitionState:
+    if (topic, index) in context.replicas.offline:
+        return PartitionState(LeaderNotAvailableError.code, NO_LEADER, [context.node_id])
+    if partition.leader == NO_LEADER:
+        return PartitionState(LeaderNotAvailableError.code, NO_LEADER, [])
+    return PartitionState(NONE, partition.leader, [])

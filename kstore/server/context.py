@@ -1,0 +1,49 @@
+"""What a handler may reach: one object, built by `app`, handed to every handler."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from kstore.clock import Clock
+from kstore.cluster.metadata_log import MetadataLog
+from kstore.replica.manager import ReplicaManager
+from kstore.server.config import Endpoint, ServerConfig
+from kstore.server.deliver import Deliver
+from kstore.server.fetch_session import FetchSessionCache
+from kstore.server.topics import Topics
+
+
+class Context:
+    """Every attribute is set once, when the broker starts, but for `config`, which changes whole."""
+
+    __slots__ = (
+        "advertised",
+        "clock",
+        "cluster_id",
+        "config",
+        "deliver",
+        "fetch_sessions",
+        "loop",
+        "metadata",
+        "node_id",
+        "producer_ids",
+        "replicas",
+        "start_task",
+        "topics",
+    )
+
+    # Listener name -> the endpoint that clients are told.
+    advertised: dict[str, Endpoint]
+    clock: Clock
+    cluster_id: str
+    config: ServerConfig
+    deliver: Deliver
+    fetch_sessions: FetchSessionCache
+    loop: asyncio.AbstractEventLoop
+    metadata: MetadataLog
+    node_id: int
+    producer_ids: Any
+    replicas: ReplicaManager
+    # Runs a coroutine in the background; a failure is logged.
+    start_task: Callable[[Coroutine[Any, Any, None]], Any]
+    topics: Topics

@@ -1,0 +1,34 @@
+"""The one place where effects of the replica floor go.
+
+Within a turn of the loop they are only noted; when the turn ends each waiting request hears of a partition once,
+however many appends the turn held.
+"""
+
+from kstore.model import TopicPartition
+from kstore.replica.effects import Effect, HighWatermarkAdvanced, LeadershipEnded
+from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
+
+
+class Deliver:
+    def __init__(self, produces: ProducePurgatory, fetches: FetchPurgatory) -> None:
+        self.produces = produces
+        self.fetches = fetches
+        self.advanced: dict[TopicPartition, int] = {}
+
+    def __call__(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            if type(effect) is HighWatermarkAdvanced:
+                if self.produces.watched or self.fetches.watched:
+                    self.advanced[effect.topic_partition] = effect.high_watermark
+            elif type(effect) is LeadershipEnded:
+                self.produces.leadership_ended(effect.topic_partition)
+                self.fetches.leadership_ended(effect.topic_partition)
+
+    def turn_ended(self) -> None:
+        """Wakes whom the turn's news concerns; what they answer may not make news again."""
+        if not self.advanced:
+            return
+        advanced, self.advanced = self.advanced, {}
+        for topic_partition, high_watermark in advanced.items():
+            self.produces.high_watermark_advanced(topic_partition, high_watermark)
+            self.fetches.bytes_came(topic_partition)

@@ -1,0 +1,72 @@
+"""From a request's API key to its handler, and from a handler's refusal to the client's answer.
+
+A handler is a module with `API_KEY`, `VERSIONS` and `handle(context, request)`, imported when its API is first asked
+for. `handle` returns the whole answer frame (bytes or a list of parts), None (no answer), or PENDING after it has
+arranged for `request.complete(answer)`.
+"""
+
+import logging
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from kstore._native.connection import Request
+from kstore.errors import InvalidRequestError, KafkaError
+from kstore.server.context import Context
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Context, Request], Any]
+
+# API key -> (handler module, lowest version, highest version): the complete list of what this broker speaks.
+APIS: dict[int, tuple[str, int, int]] = {
+    0: ("produce", 3, 11),
+    1: ("fetch", 4, 17),
+    2: ("list_offsets", 1, 9),
+    3: ("metadata", 0, 12),
+    10: ("find_coordinator", 0, 6),
+    18: ("api_versions", 0, 4),
+    19: ("create_topics", 0, 7),
+    20: ("delete_topics", 0, 6),
+    21: ("delete_records", 0, 2),
+    22: ("init_producer_id", 0, 5),
+    23: ("offset_for_leader_epoch", 0, 4),
+    32: ("describe_configs", 0, 4),
+    33: ("alter_configs", 0, 2),
+    35: ("describe_log_dirs", 0, 4),
+    37: ("create_partitions", 0, 3),
+    44: ("incremental_alter_configs", 0, 1),
+    60: ("describe_cluster", 0, 1),
+    75: ("describe_topic_partitions", 0, 0),
+}
+
+API_VERSIONS = 18
+
+
+class Dispatcher:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._handlers: dict[int, tuple[Handler, int, int]] = {}
+
+    def __call__(self, request: Request) -> Any:
+        handler, lowest, highest = self._handlers.get(request.api_key) or self._load(request.api_key)
+        # An unknown version of ApiVersions has an answer of its own (KIP-511).
+        if not lowest <= request.api_version <= highest and request.api_key != API_VERSIONS:
+            raise InvalidRequestError(
+                f"API key {request.api_key} version {request.api_version} is not in [{lowest}, {highest}]"
+            )
+        try:
+            return handler(self._context, request)
+        except KafkaError:
+            raise
+        except Exception as error:
+            log.exception("API key %d version %d failed", request.api_key, request.api_version)
+            raise InvalidRequestError(f"internal error: {error}") from error
+
+    def _load(self, api_key: int) -> tuple[Handler, int, int]:
+        if api_key not in APIS:
+            raise InvalidRequestError(f"API key {api_key} is not one that this broker speaks")
+        module, lowest, highest = APIS[api_key]
+        handler = import_module(f"kstore.server.handlers.{module}").handle
+        self._handlers[api_key] = (handler, lowest, highest)
+        return self._handlers[api_key]

@@ -1,0 +1,178 @@
+"""Fetch
+
+API 1, versions 4-17
+KIP-98 isolation, KIP-227 sessions, KIP-320 leader epochs, KIP-516 topic ids, KIP-595 diverging epochs
+Kafka: KafkaApis.handleFetchRequest, ReplicaManager.readFromLog, DelayedFetch, FetchRequest.json
+"""
+
+from typing import Any
+
+from kstore._native.connection import PENDING, Request
+from kstore._native.hot_messages import decode_fetch, encode_fetch_response
+from kstore.errors import InvalidRequestError, KafkaError, UnknownTopicIdError
+from kstore.model import TopicPartition
+from kstore.server.context import Context
+from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
+from kstore.server.purgatory import FetchWaiting
+
+TOPIC_IDS_FROM = 13
+
+# (partition, error code, high watermark, last stable offset, log start offset, aborted, preferred replica, records,
+#  diverging epoch, current leader, snapshot id)
+Result = tuple[int, int, int, int, int, Any, int, Any, Any, None, None]
+
+
+class Reading:
+    """The outcome of one pass over all partitions of a fetch."""
+
+    __slots__ = ("answer_now", "results", "size")
+
+    def __init__(self) -> None:
+        self.results: list[tuple[Key, Wanted, Result]] = []
+        self.size = 0
+        # An error or a divergence is told without waiting for more bytes.
+        self.answer_now = False
+
+
+def handle(context: Context, request: Request) -> object:
+    version = request.api_version
+    payload = decode_fetch(request.buffer, request.position, request.limit, version)
+    if payload.replica_id >= 0:
+        raise InvalidRequestError(f"replica {payload.replica_id} fetches from a broker that has no followers")
+    now_ms = context.clock.now_ms()
+    try:
+        opened = context.fetch_sessions.open(
+            session_id=payload.session_id,
+            epoch=payload.session_epoch,
+            topics=payload.topics,
+            forgotten=payload.forgotten,
+            uses_topic_ids=version >= TOPIC_IDS_FROM,
+            now_ms=now_ms,
+        )
+    except KafkaError as error:
+        return encode_fetch_response(request.correlation_id, version, 0, error.code, NO_SESSION, [])
+
+    reading = read_all(context, payload, opened.wanted)
+    if reading.answer_now or reading.size >= payload.min_bytes or payload.max_wait_ms <= 0 or not opened.wanted:
+        return respond(context, request, opened, reading, now_ms)
+    wait_for_bytes(context, request, payload, opened, reading)
+    return PENDING
+
+
+def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted]) -> Reading:
+    """Reads partition by partition; each takes its bytes from what the request as a whole may still have.
+
+    Until one partition has given data, its first batch comes whole despite the limits (KIP-74).
+    """
+    reading = Reading()
+    remaining = min(payload.max_bytes, context.config.fetch_max_bytes)
+    isolation_level = payload.isolation_level
+    partitions = context.replicas.partitions
+    for key, want in wanted.items():
+        try:
+            topic = want.topic
+            if topic is None:
+                topic = want.topic = context.topics.name_of(want.topic_id)
+                if topic is None:
+                    raise UnknownTopicIdError("there is no topic with this id")
+            partition = partitions.get((topic, want.partition))
+            if partition is None:
+                raise context.replicas.missing(topic, want.partition)
+            log = partition.log
+            # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19).
+            high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
+            data = partition.read(
+                want.fetch_offset,
+                max_bytes=min(remaining, want.max_bytes),
+                isolation_level=isolation_level,
+                min_one_message=reading.size == 0,
+                current_leader_epoch=want.current_leader_epoch,
+            )
+            records: Any = data.records
+            diverging = partition.diverging_epoch(want.fetch_offset, want.last_fetched_epoch)
+            if diverging is not None:
+                records = b""
+                reading.answer_now = True
+            size = len(records) if type(records) is bytes else records.size
+            reading.size += size
+            remaining = max(0, remaining - size)
+            result: Result = (
+                want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
+                data.aborted_transactions, -1, records, diverging, None, None,
+            )  # fmt: skip
+        except KafkaError as error:
+            reading.answer_now = True
+            result = (want.partition, error.code, -1, -1, -1, None, -1, b"", None, None, None)
+        reading.results.append((key, want, result))
+    return reading
+
+
+def wait_for_bytes(context: Context, request: Request, payload: Any, opened: Opened, reading: Reading) -> None:
+    """Waits until `min_bytes` can be read or `max_wait_ms` are over, then reads once more."""
+    watched: dict[TopicPartition, int] = {}
+    wants: dict[TopicPartition, Wanted] = {}
+    for _, want, result in reading.results:
+        topic_partition = TopicPartition(want.topic or "", want.partition)
+        records = result[7]
+        watched[topic_partition] = len(records) if type(records) is bytes else records.size
+        wants[topic_partition] = want
+
+    def available(topic_partition: TopicPartition) -> int:
+        partition = context.replicas.partitions.get(topic_partition)
+        want = wants[topic_partition]
+        if partition is None or partition.log.high_watermark <= want.fetch_offset:
+            return 0
+        try:
+            records: Any = partition.read(
+                want.fetch_offset,
+                max_bytes=want.max_bytes,
+                isolation_level=payload.isolation_level,
+                min_one_message=True,
+                current_leader_epoch=want.current_leader_epoch,
+            ).records
+        except KafkaError:
+            # The answer tells of it, so it is time to answer.
+            return int(payload.min_bytes)
+        return len(records) if type(records) is bytes else int(records.size)
+
+    def complete(_timed_out: bool) -> None:
+        if not request.connection.closed:
+            again = read_all(context, payload, opened.wanted)
+            request.complete(respond(context, request, opened, again, context.clock.now_ms()))
+
+    waiting = FetchWaiting(watched, complete, needed=payload.min_bytes, available=available)
+    context.deliver.fetches.watch(waiting, timeout_ms=payload.max_wait_ms)
+
+
+def respond(context: Context, request: Request, opened: Opened, reading: Reading, now_ms: int) -> object:
+    """The answer; in a session only the partitions that have news."""
+    version = request.api_version
+    uses_topic_ids = version >= TOPIC_IDS_FROM
+    session = opened.session
+    session_id = NO_SESSION
+    if session is not None:
+        session_id = session.id
+    elif opened.may_found:
+        session_id = context.fetch_sessions.found(opened.wanted, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
+
+    topics: dict[str | bytes | None, tuple[str | None, bytes | None, list[Result]]] = {}
+    for key, want, result in reading.results:
+        records = result[7]
+        has_records = type(records) is not bytes or bool(records)
+        if session_id != NO_SESSION:
+            news = want.has_news(
+                error_code=result[1],
+                high_watermark=result[2],
+                log_start_offset=result[4],
+                told_anyway=has_records or result[8] is not None,
+            )
+            if session is not None:
+                if not news:
+                    continue
+                if has_records:
+                    session.moved_to_end(key)
+        entry = topics.get(key[0])
+        if entry is None:
+            entry = topics[key[0]] = (want.topic, want.topic_id, [])
+        entry[2].append(result)
+    return encode_fetch_response(request.correlation_id, version, 0, 0, session_id, list(topics.values()))

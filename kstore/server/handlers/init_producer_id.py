@@ -1,0 +1,28 @@
+"""InitProducerId
+
+API 22, versions 0-5
+KIP-98 idempotence, KIP-360 (3: the producer's own id and epoch, which count for transactions only)
+Kafka: KafkaApis.handleInitProducerIdRequest, TransactionCoordinator.handleInitProducerId, InitProducerIdRequest.json
+"""
+
+from kstore._native.connection import Request
+from kstore.errors import InvalidRequestError, TransactionalIdAuthorizationError
+from kstore.protocol.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+from kstore.server.context import Context
+from kstore.server.respond import respond, respond_later
+
+
+def handle(context: Context, request: Request) -> object:
+    asked = InitProducerIdRequest.decode(request.buffer, request.position, request.limit, request.api_version)
+    if (asked.producer_id == -1) != (asked.producer_epoch == -1):
+        return respond(request, InitProducerIdResponse(error_code=InvalidRequestError.code))
+    if asked.transactional_id is not None:
+        return respond(request, InitProducerIdResponse(error_code=TransactionalIdAuthorizationError.code))
+    producer_id = context.producer_ids.take()
+    if producer_id is not None:
+        return respond(request, InitProducerIdResponse(producer_id=producer_id, producer_epoch=0))
+
+    async def answer() -> object:
+        return InitProducerIdResponse(producer_id=await context.producer_ids.next(), producer_epoch=0)
+
+    return respond_later(context, request, answer())

@@ -1,0 +1,116 @@
+"""Produce
+
+API 0, versions 3-11 (0-2 are advertised for librdkafka's sake and refused, KAFKA-18659)
+KIP-467 per-record errors, KIP-951 leader hints
+Kafka: KafkaApis.handleProduceRequest, ReplicaManager.appendRecords, ProduceRequest.json
+"""
+
+from kstore._native.connection import PENDING, Request
+from kstore._native.hot_messages import decode_produce, encode_produce_response
+from kstore.errors import (
+    InvalidRequiredAcksError,
+    KafkaError,
+    NotEnoughReplicasAfterAppendError,
+    NotLeaderOrFollowerError,
+    RequestTimedOutError,
+    TransactionalIdAuthorizationError,
+)
+from kstore.model import TopicPartition
+from kstore.server.context import Context
+from kstore.server.purgatory import Waiting
+
+# (partition, error code, base offset, log append time, log start offset, record errors, error message, leader hint)
+Result = tuple[int, int, int, int, int, list[tuple[int, str]] | None, str | None, None]
+
+
+def handle(context: Context, request: Request) -> object:
+    payload = decode_produce(request.buffer, request.position, request.limit, request.api_version)
+    acks = payload.acks
+    if not -1 <= acks <= 1 or payload.transactional_id is not None:
+        return refuse_all(request, payload, refusal_of(payload))
+
+    now_ms = context.clock.now_ms()
+    partitions = context.replicas.partitions
+    deliver = context.deliver
+    buffer = request.buffer
+    failed = False
+    required: dict[TopicPartition, int] = {}
+    topics = []
+    for topic, indexes in payload.topics:
+        results: list[Result] = []
+        for index, position, size in indexes:
+            try:
+                partition = partitions.get((topic, index))
+                if partition is None:
+                    raise context.replicas.missing(topic, index)
+                info, effects = partition.append_as_leader(buffer, position, size, required_acks=acks, now_ms=now_ms)
+                if effects:
+                    deliver(effects)
+                results.append((index, 0, info.first_offset, info.log_append_time, info.log_start_offset, None, None, None))
+                if acks == -1 and partition.log.high_watermark <= info.last_offset:
+                    required[partition.topic_partition] = info.last_offset + 1
+            except KafkaError as error:
+                failed = True
+                results.append(refused(index, error))
+        topics.append((topic, results))
+
+    if acks == 0:
+        # A client that expects no answer learns of a failure by losing its connection (KafkaApis.scala).
+        if failed:
+            request.connection.close("a produce with acks=0 was refused")
+        return None
+    if required:
+        wait_for_commit(context, request, topics, required, payload.timeout_ms)
+        return PENDING
+    return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
+
+
+def refusal_of(payload: object) -> KafkaError:
+    if payload.transactional_id is not None:  # type: ignore[attr-defined]
+        return TransactionalIdAuthorizationError("this broker has no transactions yet")
+    return InvalidRequiredAcksError(f"acks is {payload.acks}, not -1, 0 or 1")  # type: ignore[attr-defined]
+
+
+def refuse_all(request: Request, payload: object, error: KafkaError) -> object:
+    topics = [(topic, [refused(index, error) for index, _, _ in indexes]) for topic, indexes in payload.topics]  # type: ignore[attr-defined]
+    if payload.acks == 0:  # type: ignore[attr-defined]
+        request.connection.close(str(error))
+        return None
+    return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
+
+
+def refused(index: int, error: KafkaError) -> Result:
+    record_errors = getattr(error, "record_errors", None)
+    return (index, error.code, -1, -1, -1, record_errors, str(error) or None, None)
+
+
+def wait_for_commit(
+    context: Context,
+    request: Request,
+    topics: list[tuple[str, list[Result]]],
+    required: dict[TopicPartition, int],
+    timeout_ms: int,
+) -> None:
+    """Answers when every partition's high watermark has passed what was appended to it (rules 29, 30)."""
+    appended = dict(required)
+    epochs = {key: context.replicas.partitions[key].leader.epoch for key in required}  # type: ignore[union-attr]
+
+    def outcome(topic: str, result: Result) -> Result:
+        key = TopicPartition(topic, result[0])
+        end_offset = appended.get(key)
+        if end_offset is None:
+            return result
+        partition = context.replicas.partitions.get(key)
+        if partition is None or partition.leader is None or partition.leader.epoch != epochs[key]:
+            return refused(result[0], NotLeaderOrFollowerError(f"{key} has another leader since the append"))
+        if partition.log.high_watermark < end_offset:
+            return refused(result[0], RequestTimedOutError(f"{key} is not committed up to {end_offset}"))
+        if not partition.leader.has_min_isr():
+            return refused(result[0], NotEnoughReplicasAfterAppendError(f"{key} lost in-sync replicas after the append"))
+        return result
+
+    def complete(_timed_out: bool) -> None:
+        outcomes = [(topic, [outcome(topic, result) for result in results]) for topic, results in topics]
+        request.complete(encode_produce_response(request.correlation_id, request.api_version, outcomes, 0))
+
+    context.deliver.produces.watch(Waiting(required, complete), timeout_ms=max(timeout_ms, 0))

@@ -1,0 +1,133 @@
+"""Listening sockets and the connections accepted on them, within their limits.
+
+A client beyond `max.connections` or `max.connections.per.ip` is closed at once, as Kafka does with those beyond the
+latter (SocketServer.scala, ConnectionQuotas). Once a second idle memory is given back, and connections that are idle
+for `connections.max.idle.ms`, or hold up others with half a frame, are closed.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from kstore._native.connection import Connection, MemoryBudget
+from kstore.server.config import Endpoint, ServerConfig
+
+log = logging.getLogger(__name__)
+
+SWEEP_MS = 1000
+# How long half a frame may hold the last of the request memory without a further byte.
+STALL_MS = 10_000
+
+
+class Listeners:
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        dispatch: Callable[[Any], Any],
+        turn_ended: Callable[[], None],
+    ) -> None:
+        self.config = config
+        self.connections: set[Connection] = set()
+        self.endpoints: list[Endpoint] = []
+        self._budget = MemoryBudget(config.queued_max_request_bytes)
+        self._idle_ms: dict[Connection, int] = {}
+        self._loop = loop
+        self._dispatch = dispatch
+        self._turn_ended = turn_ended
+        self._per_ip: Counter[str] = Counter()
+        self._sockets: list[socket.socket] = []
+
+    def bind(self) -> None:
+        """Binds every listener; `endpoints` then has the real ports. Nothing is accepted yet. Raises OSError."""
+        for endpoint in self.config.listeners:
+            family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+            listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            self._sockets.append(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listening.bind((endpoint.host, endpoint.port))
+            except OSError as error:
+                raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from error
+            self.endpoints.append(endpoint._replace(port=listening.getsockname()[1]))
+
+    def accept_all(self) -> None:
+        for listening, endpoint in zip(self._sockets, self.endpoints, strict=True):
+            listening.listen(max(self.config.socket_listen_backlog_size, 128))
+            self._loop.add_reader(listening, self._accept, listening, endpoint)
+
+    def stop_accepting(self) -> None:
+        for listening in self._sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+        self._sockets.clear()
+
+    def close(self) -> None:
+        self.stop_accepting()
+        for connection in list(self.connections):
+            connection.close()
+
+    def sweep(self) -> None:
+        """To be called every SWEEP_MS."""
+        for connection in list(self.connections):
+            active = connection.progressed
+            stalled = connection.release_idle()
+            idle_ms = 0 if active else self._idle_ms.get(connection, 0) + SWEEP_MS
+            self._idle_ms[connection] = idle_ms
+            if stalled and idle_ms >= STALL_MS and self._budget.privileged is connection:
+                connection.close("half a frame held up other clients")
+            elif idle_ms >= self.config.connections_max_idle_ms and connection.idle:
+                connection.close()
+
+    def _accept(self, listening: socket.socket, endpoint: Endpoint) -> None:
+        while True:
+            try:
+                client, address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Out of descriptors: those who wait are accepted when others have gone.
+                log.warning("cannot accept on %s: %s", endpoint, error)
+                return
+            self._open(client, address[0], address[1], endpoint)
+
+    def _open(self, client: socket.socket, ip: str, port: int, endpoint: Endpoint) -> None:
+        refused = None
+        if len(self.connections) >= self.config.max_connections:
+            refused = f"max.connections is {self.config.max_connections}"
+        elif self._per_ip[ip] >= self.config.max_connections_per_ip:
+            refused = f"max.connections.per.ip is {self.config.max_connections_per_ip}"
+        if refused is not None:
+            log.warning("closed a new connection from %s:%d: %s", ip, port, refused)
+            client.close()
+            return
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(
+            sock=client,
+            peer=(ip, port),
+            listener_name=endpoint.listener,
+            loop=self._loop,
+            dispatch=self._dispatch,
+            turn_ended=self._turn_ended,
+            on_close=self._closed,
+            budget=self._budget,
+            max_frame=self.config.socket_request_max_bytes,
+        )
+        self._per_ip[ip] += 1
+        self.connections.add(connection)
+        connection.open()
+
+    def _closed(self, connection: Connection, reason: str | None) -> None:
+        ip, port = connection.peer
+        if reason is not None:
+            log.warning("closed the connection from %s:%d: %s", ip, port, reason)
+        self.connections.discard(connection)
+        self._idle_ms.pop(connection, None)
+        self._per_ip[ip] -= 1
+        if self._per_ip[ip] == 0:
+            del self._per_ip[ip]
