@@ -10,6 +10,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 NATIVE = Path("kstore/_native")
@@ -33,12 +34,20 @@ core_sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").glo
 core_headers = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").glob("*.h"))
 
 
+class BuildAfterCore(build_ext):
+    """Builds the static library first, so that `setup.py build_ext --inplace` alone is enough."""
+
+    def run(self) -> None:
+        self.run_command("build_clib")
+        super().run()
+
+
 def extension(source: str) -> Extension:
     return Extension(
         source.rsplit(".", 1)[0].replace("/", "."),
         [source],
         include_dirs=["src"],
-        depends=core_headers,
+        depends=core_headers + core_sources,
         extra_compile_args=["-D_GNU_SOURCE", *optimize, *sanitizers],
         extra_link_args=sanitizers,
     )
@@ -47,6 +56,7 @@ def extension(source: str) -> Extension:
 modules = [str(path.relative_to(ROOT)) for path in sorted((ROOT / NATIVE).glob("*.pyx"))] + HOT_PYTHON
 
 setup(
+    cmdclass={"build_ext": BuildAfterCore},
     libraries=[
         (
             "kstore_core",

@@ -15,6 +15,10 @@ class ConfigError(KstoreError):
     """A configuration that kstore cannot start with; the message names place, key and what would be right."""
 
 
+class CorruptIndexError(KstoreError):
+    """An index that cannot be right; it is rebuilt from the log."""
+
+
 class KafkaError(KstoreError):
     """A refusal that a client may see. `str(error)` is sent where the answer has room for a message."""
 
@@ -41,6 +45,8 @@ class CorruptRecordError(RetriableError):
     """Bytes that are not what their checksum or their own lengths say: never stored, never served."""
 
     code = 2
+    offset: int | None = None  # of the batch, where it is known
+    position: int | None = None  # of the batch, in its file or buffer
 
 
 class UnknownTopicOrPartitionError(RetriableError):
@@ -135,6 +141,7 @@ class InvalidRequestError(KafkaError):
 
 class UnsupportedForMessageFormatError(KafkaError):
     code = 43
+    position: int | None = None  # of the batch, in its file or buffer
 
 
 class PolicyViolationError(KafkaError):
@@ -211,6 +218,7 @@ class InvalidRecordError(KafkaError):
     """A record or batch that is whole but breaks a rule of its partition."""
 
     code = 87
+    record_index: int | None = None  # in its batch, where one record is to blame
 
 
 class ThrottlingQuotaExceededError(RetriableError):

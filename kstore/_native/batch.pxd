@@ -1,0 +1,55 @@
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
+
+cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size) except? 0
+
+cdef class RecordsSummary:
+    cdef readonly int32_t count
+    cdef readonly int64_t min_timestamp
+    cdef readonly int64_t max_timestamp
+    cdef readonly int64_t offset_of_max_timestamp
+    cdef readonly bint has_null_key
+    cdef readonly Py_ssize_t size_in_bytes
+
+cdef class Record:
+    cdef readonly int64_t offset
+    cdef readonly int64_t timestamp
+    cdef readonly object key
+    cdef readonly object value
+    cdef readonly object headers
+
+cdef class RecordBatch:
+    cdef Py_buffer _view
+    cdef uint8_t *data  # the header; all of size_in_bytes is readable
+    cdef readonly object buffer
+    cdef readonly Py_ssize_t position
+    cdef readonly int64_t file_position
+    cdef readonly int32_t size_in_bytes
+
+    cdef int bind(self, object buffer, Py_ssize_t position, Py_ssize_t limit) except -1
+    cdef int require_writable(self) except -1
+    cdef uint32_t compute_crc(self) except? 0
+    cdef object record_bytes(self, object max_bytes)
+    cpdef bint is_crc_valid(self) except -1
+    cpdef int ensure_valid(self) except -1
+    cpdef int stamp(self, int64_t base_offset, int32_t leader_epoch) except -1
+    cpdef int set_timestamps(self, int timestamp_type, int64_t max_timestamp) except -1
+    cpdef RecordsSummary check_records(self, object max_bytes, bint consecutive=*)
+
+cdef class RecordIterator:
+    cdef RecordBatch _batch
+    cdef object _bytes  # the decompressed records, None when they lie in the batch
+    cdef Py_buffer _view
+    cdef const uint8_t *_p
+    cdef const uint8_t *_limit
+    cdef int32_t _index
+    cdef int32_t _count
+    cdef int64_t _base_offset
+    cdef int64_t _base_timestamp
+    cdef int64_t _log_append_time
+    cdef bint _has_log_append_time
+
+cdef class BatchIterator:
+    cdef object _buffer
+    cdef Py_ssize_t _position
+    cdef Py_ssize_t _limit
+    cdef bint _allow_partial_tail

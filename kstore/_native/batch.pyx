@@ -1,0 +1,559 @@
+"""Record batches as views into a buffer, and the records in them. See batch.pyi for what callers read."""
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBuffer_FillInfo,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
+
+from kstore._native.checksum import crc32c as _crc32c
+from kstore.errors import (
+    CorruptRecordError,
+    InvalidRecordError,
+    UnsupportedForMessageFormatError,
+)
+
+from kstore._native.libkstore cimport (
+    KS_BATCH_ATTRIBUTES,
+    KS_BATCH_BASE_OFFSET,
+    KS_BATCH_BASE_SEQUENCE,
+    KS_BATCH_BASE_TIMESTAMP,
+    KS_BATCH_COUNT,
+    KS_BATCH_CRC,
+    KS_BATCH_HEADER_SIZE,
+    KS_BATCH_LAST_OFFSET_DELTA,
+    KS_BATCH_LEADER_EPOCH,
+    KS_BATCH_MAGIC,
+    KS_BATCH_MAX_TIMESTAMP,
+    KS_BATCH_PRODUCER_EPOCH,
+    KS_BATCH_PRODUCER_ID,
+    KS_CODEC_MASK,
+    KS_CONTROL,
+    KS_DELETE_HORIZON,
+    KS_EMAGIC,
+    KS_ETRUNCATED,
+    KS_LOG_APPEND_TIME,
+    KS_LOG_OVERHEAD,
+    KS_RECORD_OFFSET,
+    KS_RECORD_TRAILING_BYTES,
+    KS_SMALLEST_RECORD,
+    KS_TRANSACTIONAL,
+    ks_add64,
+    ks_batch_last_offset,
+    ks_batch_size,
+    ks_batch_stamp,
+    ks_header,
+    ks_load16,
+    ks_load32,
+    ks_load64,
+    ks_record,
+    ks_record_read,
+    ks_record_read_header,
+    ks_records_check,
+    ks_records_promise,
+    ks_records_summary,
+    ks_sequence_add,
+    ks_store16,
+    ks_store32,
+    ks_store64,
+)
+
+HEADER_SIZE = KS_BATCH_HEADER_SIZE
+LOG_OVERHEAD = KS_LOG_OVERHEAD
+NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
+COMPRESSION_NAMES = ("none", "gzip", "snappy", "lz4", "zstd")
+CREATE_TIME, LOG_APPEND_TIME = range(2)
+ABORT_MARKER, COMMIT_MARKER = range(2)
+
+# What records are decompressed to at most where the caller has no limit of its own.
+DEFAULT_MAX_BYTES = 1 << 30
+
+# Below this a walk is over sooner than another thread could use the GIL.
+cdef enum:
+    GIL_RELEASE_SIZE = 8 * 1024
+
+# What a RecordBatch shows that was never bound to bytes (made by __new__ alone).
+cdef uint8_t NOTHING[61]
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(8)
+cdef class _Window:
+    """Lends bytes to the crc32c package: half the price of a memoryview."""
+
+    cdef const uint8_t *data
+    cdef Py_ssize_t size
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, <void *> self.data, self.size, 1, flags)
+
+
+cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size) except? 0:
+    cdef _Window window = _Window.__new__(_Window)
+    window.data = data
+    window.size = size
+    return _crc32c(window)
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(16)
+cdef class RecordsSummary:
+    def __repr__(self):
+        return (
+            f"RecordsSummary(count={self.count}, min_timestamp={self.min_timestamp}, "
+            f"max_timestamp={self.max_timestamp}, offset_of_max_timestamp={self.offset_of_max_timestamp}, "
+            f"has_null_key={self.has_null_key}, size_in_bytes={self.size_in_bytes})"
+        )
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(512)
+cdef class Record:
+    def __init__(self, int64_t offset, int64_t timestamp, key, value, headers=()):
+        self.offset = offset
+        self.timestamp = timestamp
+        self.key = key
+        self.value = value
+        self.headers = headers
+
+    def _values(self):
+        return (self.offset, self.timestamp, self.key, self.value, tuple(self.headers))
+
+    def __eq__(self, other):
+        if not isinstance(other, Record):
+            return NotImplemented
+        return self._values() == (<Record> other)._values()
+
+    def __hash__(self):
+        return hash(self._values())
+
+    def __repr__(self):
+        return (
+            f"Record(offset={self.offset}, timestamp={self.timestamp}, key={self.key!r}, value={self.value!r}, "
+            f"headers={self.headers!r})"
+        )
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class RecordBatch:
+    def __cinit__(self):
+        self.data = NOTHING
+        self.file_position = -1
+
+    def __init__(self, buffer, Py_ssize_t position=0, Py_ssize_t limit=-1):
+        if self._view.buf != NULL:
+            raise TypeError("a RecordBatch is bound once")
+        self.bind(buffer, position, limit)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self._view)
+
+    cdef int bind(self, object buffer, Py_ssize_t position, Py_ssize_t limit) except -1:
+        cdef int64_t size
+        PyObject_GetBuffer(buffer, &self._view, PyBUF_SIMPLE)
+        if limit < 0:
+            limit = self._view.len
+        if position < 0 or limit > self._view.len or position > limit:
+            raise ValueError(f"[{position}, {limit}) is not within a buffer of {self._view.len} bytes")
+        size = ks_batch_size(<uint8_t *> self._view.buf + position, limit - position)
+        if size < 0:
+            raise header_error(size, <uint8_t *> self._view.buf + position, limit - position, position)
+        self.data = <uint8_t *> self._view.buf + position
+        self.buffer = buffer
+        self.position = position
+        self.size_in_bytes = <int32_t> size
+        return 0
+
+    @property
+    def base_offset(self):
+        return ks_load64(self.data + KS_BATCH_BASE_OFFSET)
+
+    @property
+    def last_offset(self):
+        return ks_batch_last_offset(self.data)
+
+    @property
+    def next_offset(self):
+        return ks_add64(ks_batch_last_offset(self.data), 1)
+
+    @property
+    def partition_leader_epoch(self):
+        return ks_load32(self.data + KS_BATCH_LEADER_EPOCH)
+
+    @property
+    def magic(self):
+        return self.data[KS_BATCH_MAGIC]
+
+    @property
+    def crc(self):
+        return <uint32_t> ks_load32(self.data + KS_BATCH_CRC)
+
+    @property
+    def attributes(self):
+        return ks_load16(self.data + KS_BATCH_ATTRIBUTES)
+
+    @property
+    def compression(self):
+        return ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_CODEC_MASK
+
+    @property
+    def timestamp_type(self):
+        return 1 if ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_LOG_APPEND_TIME else 0
+
+    @property
+    def is_transactional(self):
+        return (ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_TRANSACTIONAL) != 0
+
+    @property
+    def is_control(self):
+        return (ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_CONTROL) != 0
+
+    @property
+    def has_delete_horizon(self):
+        return (ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_DELETE_HORIZON) != 0
+
+    @property
+    def last_offset_delta(self):
+        return ks_load32(self.data + KS_BATCH_LAST_OFFSET_DELTA)
+
+    @property
+    def base_timestamp(self):
+        return ks_load64(self.data + KS_BATCH_BASE_TIMESTAMP)
+
+    @property
+    def max_timestamp(self):
+        return ks_load64(self.data + KS_BATCH_MAX_TIMESTAMP)
+
+    @property
+    def producer_id(self):
+        return ks_load64(self.data + KS_BATCH_PRODUCER_ID)
+
+    @property
+    def producer_epoch(self):
+        return ks_load16(self.data + KS_BATCH_PRODUCER_EPOCH)
+
+    @property
+    def base_sequence(self):
+        return ks_load32(self.data + KS_BATCH_BASE_SEQUENCE)
+
+    @property
+    def last_sequence(self):
+        cdef int32_t base = ks_load32(self.data + KS_BATCH_BASE_SEQUENCE)
+        if base < 0:
+            return -1
+        return ks_sequence_add(base, ks_load32(self.data + KS_BATCH_LAST_OFFSET_DELTA))
+
+    @property
+    def count(self):
+        return ks_load32(self.data + KS_BATCH_COUNT)
+
+    cdef uint32_t compute_crc(self) except? 0:
+        return crc32c_of(self.data + KS_BATCH_ATTRIBUTES, self.size_in_bytes - KS_BATCH_ATTRIBUTES)
+
+    cpdef bint is_crc_valid(self) except -1:
+        return self.compute_crc() == <uint32_t> ks_load32(self.data + KS_BATCH_CRC)
+
+    cpdef int ensure_valid(self) except -1:
+        cdef uint32_t computed = self.compute_crc()
+        if computed != <uint32_t> ks_load32(self.data + KS_BATCH_CRC):
+            raise placed(
+                CorruptRecordError(
+                    f"batch at offset {self.base_offset}, position {self._place()}: "
+                    f"stored CRC {self.crc:#010x}, computed {computed:#010x}"
+                ),
+                self._place(),
+                self.base_offset,
+            )
+        return 0
+
+    def _place(self):
+        return self.position if self.file_position < 0 else self.file_position
+
+    cdef int require_writable(self) except -1:
+        if self._view.readonly or self._view.buf == NULL:
+            raise TypeError("the buffer of this batch is read-only")
+        return 0
+
+    cpdef int stamp(self, int64_t base_offset, int32_t leader_epoch) except -1:
+        self.require_writable()
+        ks_batch_stamp(self.data, base_offset, leader_epoch)
+        return 0
+
+    cpdef int set_timestamps(self, int timestamp_type, int64_t max_timestamp) except -1:
+        cdef int16_t attributes = ks_load16(self.data + KS_BATCH_ATTRIBUTES)
+        cdef int16_t wanted = attributes & ~KS_LOG_APPEND_TIME
+        if timestamp_type == 1:
+            wanted |= KS_LOG_APPEND_TIME
+        if wanted == attributes and ks_load64(self.data + KS_BATCH_MAX_TIMESTAMP) == max_timestamp:
+            return 0
+        self.require_writable()
+        ks_store16(self.data + KS_BATCH_ATTRIBUTES, wanted)
+        ks_store64(self.data + KS_BATCH_MAX_TIMESTAMP, max_timestamp)
+        ks_store32(self.data + KS_BATCH_CRC, <int32_t> self.compute_crc())
+        return 0
+
+    cdef object record_bytes(self, object max_bytes):
+        """The decompressed records."""
+        from kstore._native.compression import decompress
+
+        try:
+            return decompress(self.compression, self.memoryview()[KS_BATCH_HEADER_SIZE:], max_bytes)
+        except CorruptRecordError as error:
+            raise placed(error, self._place(), self.base_offset)
+
+    cpdef RecordsSummary check_records(self, object max_bytes, bint consecutive=True):
+        cdef Py_buffer view
+        if ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_CODEC_MASK == 0:
+            return check(self, self.data + KS_BATCH_HEADER_SIZE, self.size_in_bytes - KS_BATCH_HEADER_SIZE, consecutive)
+        records = self.record_bytes(max_bytes)
+        PyObject_GetBuffer(records, &view, PyBUF_SIMPLE)
+        try:
+            return check(self, <const uint8_t *> view.buf, view.len, consecutive)
+        finally:
+            PyBuffer_Release(&view)
+
+    def records(self, max_bytes=DEFAULT_MAX_BYTES):
+        cdef RecordIterator iterator = RecordIterator.__new__(RecordIterator)
+        iterator._batch = self
+        iterator._count = ks_load32(self.data + KS_BATCH_COUNT)
+        if iterator._count < 0:
+            raise InvalidRecordError(f"batch at offset {self.base_offset} claims {iterator._count} records")
+        iterator._base_offset = ks_load64(self.data + KS_BATCH_BASE_OFFSET)
+        iterator._base_timestamp = ks_load64(self.data + KS_BATCH_BASE_TIMESTAMP)
+        iterator._log_append_time = ks_load64(self.data + KS_BATCH_MAX_TIMESTAMP)
+        iterator._has_log_append_time = self.timestamp_type == 1
+        if ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_CODEC_MASK == 0:
+            iterator._p = self.data + KS_BATCH_HEADER_SIZE
+            iterator._limit = self.data + self.size_in_bytes
+        elif iterator._count > 0 or self.size_in_bytes > KS_BATCH_HEADER_SIZE:
+            records = self.record_bytes(max_bytes)
+            PyObject_GetBuffer(records, &iterator._view, PyBUF_SIMPLE)
+            iterator._p = <const uint8_t *> iterator._view.buf
+            iterator._limit = iterator._p + iterator._view.len
+        return iterator
+
+    def control_record(self):
+        if not self.is_control:
+            raise ValueError(f"batch at offset {self.base_offset} is not a control batch")
+        for record in self.records():
+            return parse_control_record(record)
+        return None
+
+    def memoryview(self):
+        if self._view.buf == NULL:
+            return memoryview(b"")
+        return memoryview(self.buffer).cast("B")[self.position : self.position + self.size_in_bytes]
+
+    def to_bytes(self):
+        return PyBytes_FromStringAndSize(<char *> self.data, self.size_in_bytes)
+
+    def __len__(self):
+        return self.size_in_bytes
+
+    def __repr__(self):
+        return (
+            f"RecordBatch(offsets {self.base_offset}..{self.last_offset}, count={self.count}, "
+            f"position={self._place()}, size_in_bytes={self.size_in_bytes})"
+        )
+
+
+def parse_control_record(record):
+    """(type, coordinator epoch or -1) of a control record (ControlRecordType.java, EndTransactionMarker.java)."""
+    key, value = record.key, record.value
+    if key is None or len(key) < 4:
+        raise InvalidRecordError(f"control record at offset {record.offset} has a key of {len(key or b'')} bytes")
+    control_type = int.from_bytes(key[2:4], "big", signed=True)
+    if control_type not in (ABORT_MARKER, COMMIT_MARKER):
+        return control_type, -1
+    if value is None or len(value) < 6:
+        raise InvalidRecordError(f"transaction marker at offset {record.offset} has no coordinator epoch")
+    return control_type, int.from_bytes(value[2:6], "big", signed=True)
+
+
+cdef object placed(error, position, offset=None):
+    error.position = position
+    if offset is not None:
+        error.offset = offset
+    return error
+
+
+cdef object header_error(int64_t status, const uint8_t *p, Py_ssize_t available, object position):
+    """What is wrong with the bytes at `p`, that are no batch."""
+    if status == KS_EMAGIC:
+        return placed(
+            UnsupportedForMessageFormatError(f"batch at position {position} has message format {p[KS_BATCH_MAGIC]}"),
+            position,
+        )
+    if available < KS_LOG_OVERHEAD:
+        return placed(CorruptRecordError(f"{available} bytes at position {position} are no batch"), position)
+    length = ks_load32(p + 8)
+    if status == KS_ETRUNCATED:
+        why = f"batch at position {position} has length {length}, but only {available} bytes are there"
+    elif available > KS_BATCH_MAGIC and p[KS_BATCH_MAGIC] > 2:
+        why = f"batch at position {position} has the unknown magic {p[KS_BATCH_MAGIC]}"
+    else:
+        why = f"batch at position {position} has length {length}, less than a batch can have"
+    return placed(CorruptRecordError(why), position, ks_load64(p))
+
+
+cdef RecordsSummary check(RecordBatch batch, const uint8_t *p, Py_ssize_t size, bint consecutive):
+    cdef ks_records_promise promise
+    cdef ks_records_summary found
+    cdef RecordsSummary summary
+    cdef int64_t status
+    promise.count = ks_load32(batch.data + KS_BATCH_COUNT)
+    promise.last_offset_delta = ks_load32(batch.data + KS_BATCH_LAST_OFFSET_DELTA)
+    promise.base_timestamp = ks_load64(batch.data + KS_BATCH_BASE_TIMESTAMP)
+    promise.consecutive = consecutive
+    if promise.count < 0 or (consecutive and ks_add64(promise.last_offset_delta, 1) != promise.count):
+        raise InvalidRecordError(
+            f"batch at offset {batch.base_offset} claims {promise.count} records and offsets 0 to "
+            f"{promise.last_offset_delta}"
+        )
+    if promise.count > size // KS_SMALLEST_RECORD:
+        raise InvalidRecordError(
+            f"batch at offset {batch.base_offset} claims {promise.count} records in {size} bytes"
+        )
+    if size < GIL_RELEASE_SIZE:
+        status = ks_records_check(p, p + size, &promise, &found)
+    else:
+        with nogil:
+            status = ks_records_check(p, p + size, &promise, &found)
+    if status < 0:
+        raise record_error(batch, found.index, found.fault)
+    summary = RecordsSummary.__new__(RecordsSummary)
+    summary.count = promise.count
+    summary.size_in_bytes = size
+    summary.has_null_key = found.null_keys != 0
+    if promise.count == 0 or batch.timestamp_type == 1:
+        summary.min_timestamp = summary.max_timestamp = batch.max_timestamp
+        summary.offset_of_max_timestamp = batch.last_offset
+    else:
+        summary.min_timestamp = found.min_timestamp
+        summary.max_timestamp = found.max_timestamp
+        summary.offset_of_max_timestamp = ks_add64(batch.base_offset, found.max_timestamp_offset_delta)
+    return summary
+
+
+cdef object record_error(RecordBatch batch, int32_t index, int32_t fault):
+    if fault == KS_RECORD_TRAILING_BYTES:
+        why = f"more bytes than its {index} records"
+    elif fault == KS_RECORD_OFFSET:
+        why = f"record {index} out of order"
+    else:
+        why = f"record {index} malformed"
+    error = InvalidRecordError(f"batch at offset {batch.base_offset}, position {batch._place()}: {why}")
+    error.record_index = index
+    return error
+
+
+@cython.final
+@cython.freelist(16)
+cdef class RecordIterator:
+    def __dealloc__(self):
+        PyBuffer_Release(&self._view)
+
+    def __iter__(self):
+        return self
+
+    def __length_hint__(self):
+        return self._count - self._index
+
+    def __next__(self):
+        cdef ks_record raw
+        cdef Record record
+        if self._index >= self._count:
+            if self._p != self._limit:
+                raise record_error(self._batch, self._index, KS_RECORD_TRAILING_BYTES)
+            raise StopIteration
+        self._p = ks_record_read(self._p, self._limit, &raw)
+        if self._p == NULL:
+            self._p = self._limit
+            self._count = self._index
+            raise record_error(self._batch, self._index, 1)
+        record = Record.__new__(Record)
+        record.offset = ks_add64(self._base_offset, raw.offset_delta)
+        if self._has_log_append_time:
+            record.timestamp = self._log_append_time
+        else:
+            record.timestamp = ks_add64(self._base_timestamp, raw.timestamp_delta)
+        record.key = None if raw.key_size < 0 else PyBytes_FromStringAndSize(<char *> raw.key, raw.key_size)
+        record.value = None if raw.value_size < 0 else PyBytes_FromStringAndSize(<char *> raw.value, raw.value_size)
+        record.headers = () if raw.header_count == 0 else headers_of(&raw, self._batch, self._index)
+        self._index += 1
+        return record
+
+
+cdef object headers_of(const ks_record *record, RecordBatch batch, int32_t index):
+    cdef const uint8_t *p = record.headers
+    cdef ks_header header
+    cdef int32_t i
+    headers = []
+    for i in range(record.header_count):
+        p = ks_record_read_header(p, record.end, &header)
+        if p == NULL:  # the buffer changed under us
+            raise record_error(batch, index, 1)
+        try:
+            key = PyUnicode_DecodeUTF8(<char *> header.key, header.key_size, NULL)
+        except UnicodeDecodeError as error:
+            raise record_error(batch, index, 1) from error
+        value = None if header.value_size < 0 else PyBytes_FromStringAndSize(<char *> header.value, header.value_size)
+        headers.append((key, value))
+    return tuple(headers)
+
+
+@cython.final
+cdef class BatchIterator:
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef RecordBatch batch
+        if self._position >= self._limit:
+            raise StopIteration
+        batch = RecordBatch.__new__(RecordBatch)
+        try:
+            batch.bind(self._buffer, self._position, self._limit)
+        except CorruptRecordError:
+            if self._allow_partial_tail and is_partial(self._buffer, self._position, self._limit):
+                self._position = self._limit
+                raise StopIteration from None
+            raise
+        self._position += batch.size_in_bytes
+        return batch
+
+
+cdef bint is_partial(object buffer, Py_ssize_t position, Py_ssize_t limit) except -1:
+    cdef Py_buffer view
+    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+    try:
+        return ks_batch_size(<uint8_t *> view.buf + position, limit - position) == KS_ETRUNCATED
+    finally:
+        PyBuffer_Release(&view)
+
+
+def iter_batches(buffer, Py_ssize_t position=0, Py_ssize_t limit=-1, *, bint allow_partial_tail=False):
+    cdef BatchIterator iterator = BatchIterator.__new__(BatchIterator)
+    cdef Py_buffer view
+    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+    cdef Py_ssize_t size = view.len
+    PyBuffer_Release(&view)
+    if limit < 0:
+        limit = size
+    if position < 0 or limit > size or position > limit:
+        raise ValueError(f"[{position}, {limit}) is not within a buffer of {size} bytes")
+    iterator._buffer = buffer
+    iterator._position = position
+    iterator._limit = limit
+    iterator._allow_partial_tail = allow_partial_tail
+    return iterator

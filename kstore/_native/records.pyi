@@ -1,0 +1,157 @@
+"""Files of record batches, and slices of them on their way to a socket.
+
+A FileRecords knows its size: it writes there, and reads nothing beyond. Its descriptor is opened when first needed
+(a thousand sealed segments cost no open at start) and lives as long as anybody uses it: a slice that is being sent
+keeps it although the segment is closed, renamed or deleted. Symbolic links are refused. The GIL is released around
+every call that touches the file (FileRecords.java, FileLogInputStream.java).
+"""
+
+import os
+from collections.abc import Iterator
+from typing import final
+
+from typing_extensions import Buffer
+
+from kstore._native.batch import RecordBatch
+from kstore.errors import CorruptRecordError
+
+class FileRecords:
+    def __init__(
+        self, path: str | os.PathLike[str], *, writable: bool, create: bool = False, preallocate: int = 0
+    ) -> None:
+        """An existing file, or with `create` one that may be made. `preallocate` reserves blocks without making the
+        file longer; trim() and close() give the rest back."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def writable(self) -> bool: ...
+    @property
+    def size_in_bytes(self) -> int: ...
+    def append(self, buffer: Buffer, position: int = 0, size: int = -1) -> int:
+        """Writes `size` bytes of `buffer` (-1: all from `position` on) to the end and returns the position in the file
+        where they begin. OSError when they could not all be written; the file is then as it was."""
+
+    def slice(self, position: int, size: int) -> FileSlice:
+        """At most `size` bytes from `position`, as many as there are now."""
+
+    def read(self, position: int, size: int) -> bytes:
+        """At most `size` bytes from `position`."""
+
+    def search_for_offset(self, target: int, start_position: int = 0) -> tuple[int, int, int, int] | None:
+        """(base offset, last offset, position, size) of the first batch from `start_position` on whose last offset is
+        >= target. CorruptRecordError, with `position`, where the walk meets something that is no batch."""
+
+    def search_for_timestamp(
+        self, timestamp: int, start_position: int = 0, start_offset: int = 0
+    ) -> tuple[int, int, int | None] | None:
+        """(timestamp, offset, leader epoch) of the first record from `start_position` and `start_offset` on whose
+        timestamp is >= `timestamp`; the epoch is None when the batch has none."""
+
+    def largest_timestamp(self, start_position: int = 0) -> tuple[int, int]:
+        """(max timestamp, last offset) of the first batch that has the largest; (-1, -1) when there is none."""
+
+    def read_batch(self, position: int) -> RecordBatch | None:
+        """The batch that begins at `position`, in memory of its own; None at the end or at a torn tail."""
+
+    def batch_headers(self, start_position: int = 0, end_position: int = -1) -> Iterator[BatchHeader]:
+        """The headers of the batches that lie in the range, read without their records. A torn tail ends the
+        iteration, what is no batch raises CorruptRecordError or UnsupportedForMessageFormatError with `position`."""
+
+    def scan(self, start_position: int = 0, *, check_crc: bool = True, chunk_size: int = ...) -> SegmentScan:
+        """All batches, with their bytes, from a position on."""
+
+    def truncate_to(self, size: int) -> int:
+        """Cuts the file and returns how many bytes went."""
+
+    def trim(self) -> None:
+        """Gives preallocated blocks behind the last byte back."""
+
+    def flush(self) -> None:
+        """fdatasync. After an OSError the file cannot be trusted and the call must not be repeated."""
+
+    def release(self) -> None:
+        """Lets the descriptor go until it is needed again: for sealed segments."""
+
+    def close(self) -> None: ...
+    @property
+    def is_closed(self) -> bool: ...
+    @property
+    def is_open(self) -> bool:
+        """A descriptor is held."""
+
+    def fileno(self) -> int: ...
+    def rename(self, path: str | os.PathLike[str]) -> None: ...
+    def delete(self) -> bool:
+        """Closes, removes the file, and tells whether it was there."""
+
+@final
+class FileSlice:
+    """A range of a file, to be sent."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def read(self) -> bytes: ...
+    def send_to(self, socket_fd: int, already_sent: int) -> int:
+        """Sends what is left after `already_sent` until the socket would block, and returns how many bytes went (0:
+        none now). OSError of the socket; CorruptRecordError when the file has become shorter than the slice."""
+
+    def is_cached(self) -> bool:
+        """Whether sending will not wait for the disk, by probes into the page cache (every 128 KiB and the last
+        byte); True where the file system cannot tell."""
+
+    def fileno(self) -> int: ...
+    def __len__(self) -> int: ...
+
+@final
+class BatchHeader:
+    """What the header of a batch in a file says, without its records."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def size_in_bytes(self) -> int: ...
+    @property
+    def base_offset(self) -> int: ...
+    @property
+    def last_offset(self) -> int: ...
+    @property
+    def next_offset(self) -> int: ...
+    @property
+    def base_timestamp(self) -> int: ...
+    @property
+    def max_timestamp(self) -> int: ...
+    @property
+    def producer_id(self) -> int: ...
+    @property
+    def producer_epoch(self) -> int: ...
+    @property
+    def base_sequence(self) -> int: ...
+    @property
+    def partition_leader_epoch(self) -> int: ...
+    @property
+    def attributes(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+
+@final
+class SegmentScan(Iterator[RecordBatch]):
+    """Ends where the good batches end; never raises for damage but for message formats 0 and 1
+    (UnsupportedForMessageFormatError with `position`). OSError when the file cannot be read."""
+
+    @property
+    def valid_bytes(self) -> int:
+        """The position behind the last good batch that was handed out."""
+
+    @property
+    def error(self) -> CorruptRecordError | None:
+        """Why the scan ended before the end of the file, with `position`; None when it did not."""
+
+    def __next__(self) -> RecordBatch: ...
+
+def fsync_dir(path: str | os.PathLike[str]) -> None:
+    """Makes the entries of a directory durable: files created, renamed or removed in it."""

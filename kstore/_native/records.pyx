@@ -1,0 +1,522 @@
+"""Files of record batches, and slices of them on their way to a socket. See records.pyi for what callers read."""
+
+import os
+import stat
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.ref cimport Py_REFCNT
+from libc.errno cimport EINTR, EOPNOTSUPP, errno
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from posix.unistd cimport close
+
+from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
+
+from kstore._native.batch cimport RecordBatch
+from kstore._native.libkstore cimport (
+    KS_BATCH_ATTRIBUTES,
+    KS_BATCH_BASE_OFFSET,
+    KS_BATCH_BASE_SEQUENCE,
+    KS_BATCH_BASE_TIMESTAMP,
+    KS_BATCH_COUNT,
+    KS_BATCH_HEADER_SIZE,
+    KS_BATCH_LEADER_EPOCH,
+    KS_BATCH_MAX_TIMESTAMP,
+    KS_BATCH_PRODUCER_EPOCH,
+    KS_BATCH_PRODUCER_ID,
+    KS_ECORRUPT,
+    KS_EMAGIC,
+    KS_ETRUNCATED,
+    KS_OK,
+    ks_batch_last_offset,
+    ks_batch_size,
+    ks_file_append,
+    ks_file_is_cached,
+    ks_file_preallocate,
+    ks_file_read,
+    ks_file_send,
+    ks_file_sync,
+    ks_file_truncate,
+    ks_found,
+    ks_load16,
+    ks_load32,
+    ks_load64,
+    ks_scan,
+    ks_scan_result,
+    ks_walk,
+    ks_walk_next,
+    ks_walk_start,
+    ks_walk_to_largest_timestamp,
+    ks_walk_to_offset,
+    ks_walk_to_timestamp,
+)
+from kstore._native.status cimport raise_status
+
+cdef enum:
+    DEFAULT_CHUNK_SIZE = 1 << 20
+    EXTENTS = 512
+
+cdef int READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+cdef int WRITE_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+@cython.final
+@cython.no_gc
+cdef class FileHandle:
+    """A descriptor that is closed when nobody holds it any longer."""
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close(self.fd)
+
+
+cdef FileHandle open_handle(str path, int flags):
+    cdef FileHandle handle = FileHandle.__new__(FileHandle)
+    handle.fd = os.open(path, flags, 0o644)
+    return handle
+
+
+cdef class FileRecords:
+    def __init__(self, path, *, bint writable, bint create=False, int64_t preallocate=0):
+        self.path = os.fspath(path)
+        self.writable = writable
+        self._preallocated = 0
+        self._closed = False
+        if create:
+            if not writable:
+                raise ValueError("a file is created to be written to")
+            self._handle = open_handle(self.path, WRITE_FLAGS | os.O_CREAT)
+            self.size_in_bytes = os.fstat(self._handle.fd).st_size
+            if preallocate > self.size_in_bytes:
+                raise_status(ks_file_preallocate(self._handle.fd, preallocate), self.path)
+                self._preallocated = preallocate
+        else:
+            status = os.lstat(self.path)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(f"{self.path} is not a regular file")
+            self.size_in_bytes = status.st_size
+
+    cdef FileHandle handle(self):
+        if self._handle is None:
+            if self._closed:
+                raise ValueError(f"{self.path} is closed")
+            self._handle = open_handle(self.path, WRITE_FLAGS if self.writable else READ_FLAGS)
+        return self._handle
+
+    cdef int64_t append_bytes(self, const uint8_t *data, Py_ssize_t size) except -1:
+        cdef FileHandle handle = self.handle()
+        cdef int64_t position = self.size_in_bytes
+        cdef int64_t written
+        if not self.writable:
+            raise ValueError(f"{self.path} is read-only")
+        if position + size > INT32_MAX:
+            raise ValueError(f"{size} bytes do not fit {self.path} at position {position}")
+        with nogil:
+            written = ks_file_append(handle.fd, data, size, position)
+        if written < 0:
+            raise_status(written, self.path)
+        self.size_in_bytes = position + written
+        return position
+
+    cpdef int64_t append(self, object buffer, Py_ssize_t position=0, Py_ssize_t size=-1) except -1:
+        cdef Py_buffer view
+        PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+        try:
+            if size < 0:
+                size = view.len - position
+            if position < 0 or size < 0 or size > view.len - position:
+                raise ValueError(f"{size} bytes at {position} are not within a buffer of {view.len} bytes")
+            return self.append_bytes(<const uint8_t *> view.buf + position, size)
+        finally:
+            PyBuffer_Release(&view)
+
+    cpdef FileSlice slice(self, int64_t position, int64_t size):
+        cdef FileSlice piece = FileSlice.__new__(FileSlice)
+        self.check_range(position, size)
+        piece._handle = self.handle()
+        piece.path = self.path
+        piece.position = position
+        piece.size = min(size, self.size_in_bytes - position)
+        return piece
+
+    cdef int check_range(self, int64_t position, int64_t size) except -1:
+        if position < 0 or size < 0 or position > self.size_in_bytes:
+            raise ValueError(f"{size} bytes at {position} are not within {self.path} of {self.size_in_bytes} bytes")
+        return 0
+
+    def read(self, int64_t position, int64_t size):
+        self.check_range(position, size)
+        return read_bytes(self.handle(), self.path, position, min(size, self.size_in_bytes - position))
+
+    cdef int start_walk(self, ks_walk *walk, FileHandle handle, int64_t start, int64_t end) except -1:
+        self.check_range(start, 0)
+        if end < 0 or end > self.size_in_bytes:
+            end = self.size_in_bytes
+        ks_walk_start(walk, handle.fd, start, end)
+        return 0
+
+    def search_for_offset(self, int64_t target, int64_t start_position=0):
+        cdef FileHandle handle = self.handle()
+        cdef ks_walk walk
+        cdef ks_found found
+        cdef int64_t status
+        self.start_walk(&walk, handle, start_position, -1)
+        with nogil:
+            status = ks_walk_to_offset(&walk, target, &found)
+        if status < 0:
+            raise walk_error(status, self.path, walk.next)
+        if status == 0:
+            return None
+        return found.base_offset, found.last_offset, found.position, found.size
+
+    def search_for_timestamp(self, int64_t timestamp, int64_t start_position=0, int64_t start_offset=0):
+        cdef FileHandle handle = self.handle()
+        cdef RecordBatch batch
+        cdef ks_walk walk
+        cdef ks_found found
+        cdef int64_t status
+        self.start_walk(&walk, handle, start_position, -1)
+        while True:
+            with nogil:
+                status = ks_walk_to_timestamp(&walk, timestamp, &found)
+            if status < 0:
+                raise walk_error(status, self.path, walk.next)
+            if status == 0:
+                return None
+            if found.last_offset < start_offset:
+                continue
+            batch = read_batch(handle, self.path, found.position, found.size)
+            for record in batch.records():
+                if record.timestamp >= timestamp and record.offset >= start_offset:
+                    epoch = found.leader_epoch
+                    return record.timestamp, record.offset, None if epoch < 0 else epoch
+
+    def largest_timestamp(self, int64_t start_position=0):
+        cdef FileHandle handle = self.handle()
+        cdef ks_walk walk
+        cdef ks_found found
+        cdef int64_t status
+        self.start_walk(&walk, handle, start_position, -1)
+        with nogil:
+            status = ks_walk_to_largest_timestamp(&walk, &found)
+        if status < 0:
+            raise walk_error(status, self.path, walk.next)
+        if status == 0 or found.max_timestamp < 0:
+            return -1, -1
+        return found.max_timestamp, found.last_offset
+
+    def read_batch(self, int64_t position):
+        """The whole batch that begins at `position`, in memory of its own."""
+        for header in self.batch_headers(position):
+            return read_batch(self.handle(), self.path, position, header.size_in_bytes)
+        return None
+
+    def batch_headers(self, int64_t start_position=0, int64_t end_position=-1):
+        cdef HeaderIterator iterator = HeaderIterator.__new__(HeaderIterator)
+        iterator._handle = self.handle()
+        iterator._path = self.path
+        self.start_walk(&iterator._walk, iterator._handle, start_position, end_position)
+        return iterator
+
+    def scan(self, int64_t start_position=0, *, bint check_crc=True, Py_ssize_t chunk_size=DEFAULT_CHUNK_SIZE):
+        cdef SegmentScan scan = SegmentScan.__new__(SegmentScan)
+        self.check_range(start_position, 0)
+        scan._handle = self.handle()
+        scan._path = self.path
+        scan._check_crc = check_crc
+        scan._end = self.size_in_bytes
+        scan._chunk_size = max(chunk_size, <Py_ssize_t> KS_BATCH_HEADER_SIZE)
+        scan._chunk_start = scan.valid_bytes = start_position
+        return scan
+
+    def truncate_to(self, int64_t size):
+        cdef FileHandle handle = self.handle()
+        cdef int64_t status
+        if not self.writable:
+            raise ValueError(f"{self.path} is read-only")
+        if size < 0 or size > self.size_in_bytes:
+            raise ValueError(f"{self.path} of {self.size_in_bytes} bytes cannot be cut to {size}")
+        removed = self.size_in_bytes - size
+        if removed or self._preallocated:
+            with nogil:
+                status = ks_file_truncate(handle.fd, size)
+            raise_status(status, self.path)
+            self._preallocated = 0
+        self.size_in_bytes = size
+        return removed
+
+    def trim(self):
+        """Gives preallocated blocks beyond the last batch back."""
+        if self._preallocated > 0:
+            self.truncate_to(self.size_in_bytes)
+
+    def flush(self):
+        cdef FileHandle handle = self.handle()
+        cdef int64_t status
+        with nogil:
+            status = ks_file_sync(handle.fd)
+        raise_status(status, self.path)
+
+    def release(self):
+        """Lets the descriptor go until it is needed again."""
+        self._handle = None
+
+    def close(self):
+        if not self._closed:
+            if self._handle is not None and self.writable:
+                self.trim()
+            self._closed = True
+            self._handle = None
+
+    @property
+    def is_closed(self):
+        return self._closed
+
+    @property
+    def is_open(self):
+        return self._handle is not None
+
+    def fileno(self):
+        return self.handle().fd
+
+    def rename(self, path):
+        path = os.fspath(path)
+        os.rename(self.path, path)
+        self.path = path
+
+    def delete(self):
+        """Closes, and removes the file if it is there. Slices that are being sent stay readable."""
+        self._closed = True
+        self._handle = None
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def __repr__(self):
+        return f"FileRecords({self.path!r}, size_in_bytes={self.size_in_bytes})"
+
+
+cdef bytes read_bytes(FileHandle handle, str path, int64_t position, int64_t size):
+    cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
+    cdef uint8_t *p = <uint8_t *> PyBytes_AS_STRING(data)
+    cdef int64_t n
+    with nogil:
+        n = ks_file_read(handle.fd, p, size, position)
+    raise_status(n, path)
+    return data if n == size else data[:n]
+
+
+cdef RecordBatch read_batch(FileHandle handle, str path, int64_t position, int64_t size):
+    cdef RecordBatch batch = RecordBatch.__new__(RecordBatch)
+    batch.bind(read_bytes(handle, path, position, size), 0, -1)
+    batch.file_position = position
+    return batch
+
+
+cdef object walk_error(int64_t status, str path, int64_t position):
+    if status == KS_EMAGIC:
+        error = UnsupportedForMessageFormatError(f"batch of message format 0 or 1 at position {position} of {path}")
+    elif status == KS_ECORRUPT:
+        error = CorruptRecordError(f"the bytes at position {position} of {path} are no batch")
+    else:
+        try:
+            raise_status(status, path)
+        except Exception as raised:
+            return raised
+    error.position = position
+    return error
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(32)
+cdef class FileSlice:
+    def read(self):
+        return read_bytes(self._handle, self.path, self.position, self.size)
+
+    cpdef int64_t send_to(self, int socket_fd, int64_t already_sent) except -1:
+        cdef int64_t sent
+        if already_sent < 0 or already_sent > self.size:
+            raise ValueError(f"{already_sent} of {self.size} bytes")
+        with nogil:
+            sent = ks_file_send(socket_fd, self._handle.fd, self.position + already_sent, self.size - already_sent)
+        if sent < 0:
+            raise_status(sent, self.path)
+        return sent
+
+    def is_cached(self):
+        cdef int64_t cached
+        with nogil:
+            cached = ks_file_is_cached(self._handle.fd, self.position, self.size)
+        if cached == -EOPNOTSUPP:
+            return True
+        raise_status(cached, self.path)
+        return cached == 1
+
+    def fileno(self):
+        return self._handle.fd
+
+    def __len__(self):
+        return self.size
+
+    def __repr__(self):
+        return f"FileSlice({self.path!r}, position={self.position}, size={self.size})"
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(32)
+cdef class BatchHeader:
+    @property
+    def next_offset(self):
+        return self.last_offset + 1
+
+    def __repr__(self):
+        return (
+            f"BatchHeader(offsets {self.base_offset}..{self.last_offset}, count={self.count}, "
+            f"position={self.position}, size_in_bytes={self.size_in_bytes})"
+        )
+
+
+@cython.final
+cdef class HeaderIterator:
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef const uint8_t *p
+        cdef BatchHeader header
+        cdef int64_t status
+        with nogil:
+            status = ks_walk_next(&self._walk, &p)
+        if status < 0:
+            raise walk_error(status, self._path, self._walk.next)
+        if status == 0:
+            raise StopIteration
+        header = BatchHeader.__new__(BatchHeader)
+        header.position = self._walk.position
+        header.size_in_bytes = self._walk.size
+        header.base_offset = ks_load64(p + KS_BATCH_BASE_OFFSET)
+        header.last_offset = ks_batch_last_offset(p)
+        header.base_timestamp = ks_load64(p + KS_BATCH_BASE_TIMESTAMP)
+        header.max_timestamp = ks_load64(p + KS_BATCH_MAX_TIMESTAMP)
+        header.producer_id = ks_load64(p + KS_BATCH_PRODUCER_ID)
+        header.partition_leader_epoch = ks_load32(p + KS_BATCH_LEADER_EPOCH)
+        header.base_sequence = ks_load32(p + KS_BATCH_BASE_SEQUENCE)
+        header.count = ks_load32(p + KS_BATCH_COUNT)
+        header.attributes = ks_load16(p + KS_BATCH_ATTRIBUTES)
+        header.producer_epoch = ks_load16(p + KS_BATCH_PRODUCER_EPOCH)
+        return header
+
+
+@cython.final
+cdef class SegmentScan:
+    """Reads chunk after chunk; the batches are views into the chunk, which is used again when nobody holds a view."""
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef RecordBatch batch
+        cdef ks_extent extent
+        while self._extent_index >= self._extent_count:
+            if self._done or not self.find_extents():
+                self._done = True
+                self._chunk = None
+                raise StopIteration
+        extent = self._extents[self._extent_index]
+        batch = RecordBatch.__new__(RecordBatch)
+        batch.bind(self._chunk, extent.position, extent.position + extent.size)
+        batch.file_position = self._chunk_start + extent.position
+        if self._check_crc and not batch.is_crc_valid():
+            try:
+                batch.ensure_valid()
+            except CorruptRecordError as error:
+                self.error = error
+            self._done = True
+            self._extent_count = 0
+            raise StopIteration
+        self._extent_index += 1
+        self.valid_bytes = batch.file_position + extent.size
+        return batch
+
+    cdef bint find_extents(self) except -1:
+        """Finds the next batches in the chunk, reading a new one when this has no whole batch left."""
+        cdef ks_scan_result result
+        cdef const uint8_t *p
+        cdef size_t i
+        while True:
+            result.count = 0
+            if self._chunk is not None and self._scanned < self._loaded:
+                p = <const uint8_t *> PyByteArray_AS_STRING(self._chunk)
+                ks_scan(p + self._scanned, p + self._loaded, self._extents, EXTENTS, &result)
+                for i in range(result.count):
+                    self._extents[i].position += <unsigned int> self._scanned
+                self._scanned += result.consumed
+                self._extent_index = 0
+                self._extent_count = result.count
+                if result.count > 0:
+                    return True
+                if result.status != KS_ETRUNCATED:
+                    return self.stop(result.status)
+            if not self.load():
+                return False
+
+    cdef bint load(self) except -1:
+        """Reads the chunk that begins with the first batch not yet found; grows it when that batch is larger."""
+        cdef int64_t position = self._chunk_start + self._scanned
+        cdef int64_t remaining = self._end - position
+        cdef int64_t wanted = self._chunk_size
+        cdef int64_t size, n
+        cdef uint8_t *p
+        if remaining == 0:
+            return False
+        if self._chunk is not None and self._scanned == 0 and self._loaded > 0:
+            # The batch is larger than the chunk: its length decides, as far as the file has so many bytes.
+            size = ks_batch_size(<uint8_t *> PyByteArray_AS_STRING(self._chunk), remaining)
+            if size < 0:
+                return self.stop(size)
+            if size <= self._loaded:
+                return self.stop(KS_ETRUNCATED)
+            wanted = size
+        wanted = min(wanted, remaining)
+        if self._chunk is None or len(self._chunk) < wanted or Py_REFCNT(self._chunk) > 1:
+            self._chunk = bytearray(max(wanted, min(<int64_t> self._chunk_size, remaining)))
+        p = <uint8_t *> PyByteArray_AS_STRING(self._chunk)
+        with nogil:
+            n = ks_file_read(self._handle.fd, p, wanted, position)
+        raise_status(n, self._path)
+        self._chunk_start = position
+        self._scanned = 0
+        self._loaded = n
+        if n < wanted:  # the file has become shorter
+            self._end = position + n
+        return n > 0
+
+    cdef bint stop(self, int64_t status) except -1:
+        cdef int64_t position = self._chunk_start + self._scanned
+        self._done = True
+        if status == KS_EMAGIC:
+            raise walk_error(status, self._path, position)
+        if status == KS_ETRUNCATED:
+            self.error = CorruptRecordError(f"{self._path} ends inside the batch at position {position}")
+            self.error.position = position
+        else:
+            self.error = walk_error(status, self._path, position)
+        return False
+
+
+def fsync_dir(path):
+    """Makes the entries of a directory durable: files created, renamed or removed in it."""
+    cdef FileHandle handle = open_handle(os.fspath(path), READ_FLAGS | os.O_DIRECTORY)
+    cdef int64_t status
+    with nogil:
+        status = ks_file_sync(handle.fd)
+    raise_status(status, path)
