@@ -1,7 +1,7 @@
 """The refusals of kstore: one class for each error code of Kafka that kstore answers with.
 
-A class is raised where the fault is found, with the facts; the request's edge turns it into its `code`. `retriable`
-tells whether Kafka's clients try again (Errors.java and the exceptions that it names).
+A class is raised where the fault is found, with the facts; the request's edge turns it into its `code`.
+`retriable` tells whether Kafka's clients try again (Errors.java and the exceptions that it names).
 """
 
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Words shared by every floor: topic partitions, topic ids, the sentinels of the protocol.
 
-Topic and directory ids are the 16 raw bytes that travel on the wire; files and messages show them as Kafka's Uuid
-does, in unpadded URL-safe base64 of 22 characters (Uuid.java).
+Topic and directory ids are the 16 raw bytes that travel on the wire; files and messages show them as Kafka's
+Uuid does, in unpadded URL-safe base64 of 22 characters (Uuid.java).
 """
 
 import os
@@ -33,7 +33,8 @@ class TopicPartition(NamedTuple):
 
 
 def random_uuid() -> bytes:
-    """A new id whose text does not begin with a dash, so that it is safe on a command line (Uuid.randomUuid)."""
+    """A new id whose text does not begin with a dash, so that it is safe on a command line
+    (Uuid.randomUuid)."""
     while True:
         uuid = bytearray(os.urandom(16))
         uuid[6] = uuid[6] & 0x0F | 0x40  # version 4

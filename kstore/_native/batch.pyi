@@ -1,9 +1,9 @@
 """Record batches (message format v2) as views into a buffer, and the records in them.
 
-A batch is never copied: numbering and stamping happen in the buffer that will be written. While a RecordBatch, or an
-iterator over one, lives, its buffer cannot be resized (a bytearray raises BufferError). Lengths are checked when the
-view is made, so no attribute reads outside the batch; the CRC and the records are checked only when asked
-(DefaultRecordBatch.java, DefaultRecord.java, LogValidator.java).
+A batch is never copied: numbering and stamping happen in the buffer that will be written. While a
+RecordBatch, or an iterator over one, lives, its buffer cannot be resized (a bytearray raises BufferError).
+Lengths are checked when the view is made, so no attribute reads outside the batch; the CRC and the records
+are checked only when asked (DefaultRecordBatch.java, DefaultRecord.java, LogValidator.java).
 """
 
 from collections.abc import Iterator, Sequence
@@ -74,7 +74,8 @@ class RecordsSummary:
 
 @final
 class RecordBatch:
-    """A view of the batch that begins at `position` of `buffer`; bytes from `limit` (-1: the end) on are not read."""
+    """A view of the batch that begins at `position` of `buffer`; bytes from `limit` (-1: the end) on are not
+    read."""
 
     def __init__(self, buffer: Buffer, position: int = 0, limit: int = -1) -> None:
         """Raises CorruptRecordError (with `position`) when no whole batch lies there, and
@@ -153,19 +154,19 @@ class RecordBatch:
     def check_records(self, max_bytes: int, consecutive: bool = True) -> RecordsSummary:
         """Walks all records, after decompressing them to at most `max_bytes`.
 
-        Each must be well-formed, all of them must fill the batch exactly, and offset deltas must be 0, 1, 2, ... up to
-        the last offset delta; with `consecutive=False` they only rise within it (what compaction leaves). Raises
-        InvalidRecordError (`record_index` tells the first bad record where one is to blame), CorruptRecordError for
-        damaged or too large compressed data, UnsupportedCompressionTypeError.
+        Each must be well-formed, all of them must fill the batch exactly, and offset deltas must be 0, 1, 2,
+        ... up to the last offset delta; with `consecutive=False` they only rise within it (what compaction
+        leaves). Raises InvalidRecordError (`record_index` tells the first bad record where one is to blame),
+        CorruptRecordError for damaged or too large compressed data, UnsupportedCompressionTypeError.
         """
 
     def records(self, max_bytes: int = ...) -> Iterator[Record]:
-        """The records as objects. Raises as check_records, at the bad record; offset deltas are not judged. A header
-        key that is not UTF-8 is an InvalidRecordError here."""
+        """The records as objects. Raises as check_records, at the bad record; offset deltas are not judged. A
+        header key that is not UTF-8 is an InvalidRecordError here."""
 
     def control_record(self) -> tuple[int, int] | None:
-        """(type, coordinator epoch) of a control batch's first record; the epoch is -1 but for transaction markers.
-        None when the batch is empty."""
+        """(type, coordinator epoch) of a control batch's first record; the epoch is -1 but for transaction
+        markers. None when the batch is empty."""
 
     def memoryview(self) -> memoryview: ...
     def to_bytes(self) -> bytes: ...
@@ -178,5 +179,5 @@ def parse_control_record(record: Record) -> tuple[int, int]:
 def iter_batches(
     buffer: Buffer, position: int = 0, limit: int = -1, *, allow_partial_tail: bool = False
 ) -> Iterator[RecordBatch]:
-    """The batches that lie one after the other in [position, limit). Raises as RecordBatch does; a batch that is cut
-    by `limit` ends the iteration when `allow_partial_tail`, as fetch responses need it."""
+    """The batches that lie one after the other in [position, limit). Raises as RecordBatch does; a batch that
+    is cut by `limit` ends the iteration when `allow_partial_tail`, as fetch responses need it."""

@@ -137,8 +137,8 @@ cdef class Record:
 
     def __repr__(self):
         return (
-            f"Record(offset={self.offset}, timestamp={self.timestamp}, key={self.key!r}, value={self.value!r}, "
-            f"headers={self.headers!r})"
+            f"Record(offset={self.offset}, timestamp={self.timestamp}, "
+            f"key={self.key!r}, value={self.value!r}, headers={self.headers!r})"
         )
 
 
@@ -314,7 +314,9 @@ cdef class RecordBatch:
     cpdef RecordsSummary check_records(self, object max_bytes, bint consecutive=True):
         cdef Py_buffer view
         if ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_CODEC_MASK == 0:
-            return check(self, self.data + KS_BATCH_HEADER_SIZE, self.size_in_bytes - KS_BATCH_HEADER_SIZE, consecutive)
+            return check(
+                self, self.data + KS_BATCH_HEADER_SIZE, self.size_in_bytes - KS_BATCH_HEADER_SIZE, consecutive
+            )
         records = self.record_bytes(max_bytes)
         PyObject_GetBuffer(records, &view, PyBUF_SIMPLE)
         try:
@@ -368,10 +370,11 @@ cdef class RecordBatch:
 
 
 def parse_control_record(record):
-    """(type, coordinator epoch or -1) of a control record (ControlRecordType.java, EndTransactionMarker.java)."""
+    """(type, coordinator epoch or -1) of a control record (ControlRecordType.java,
+    EndTransactionMarker.java)."""
     key, value = record.key, record.value
     if key is None or len(key) < 4:
-        raise InvalidRecordError(f"control record at offset {record.offset} has a key of {len(key or b'')} bytes")
+        raise InvalidRecordError(f"control record at offset {record.offset} has no type in its key")
     control_type = int.from_bytes(key[2:4], "big", signed=True)
     if control_type not in (ABORT_MARKER, COMMIT_MARKER):
         return control_type, -1
@@ -390,10 +393,8 @@ cdef object placed(error, position, offset=None):
 cdef object header_error(int64_t status, const uint8_t *p, Py_ssize_t available, object position):
     """What is wrong with the bytes at `p`, that are no batch."""
     if status == KS_EMAGIC:
-        return placed(
-            UnsupportedForMessageFormatError(f"batch at position {position} has message format {p[KS_BATCH_MAGIC]}"),
-            position,
-        )
+        why = f"batch at position {position} has message format {p[KS_BATCH_MAGIC]}"
+        return placed(UnsupportedForMessageFormatError(why), position)
     if available < KS_LOG_OVERHEAD:
         return placed(CorruptRecordError(f"{available} bytes at position {position} are no batch"), position)
     length = ks_load32(p + 8)
@@ -487,19 +488,22 @@ cdef class RecordIterator:
             record.timestamp = self._log_append_time
         else:
             record.timestamp = ks_add64(self._base_timestamp, raw.timestamp_delta)
-        record.key = None if raw.key_size < 0 else PyBytes_FromStringAndSize(<char *> raw.key, raw.key_size)
-        record.value = None if raw.value_size < 0 else PyBytes_FromStringAndSize(<char *> raw.value, raw.value_size)
+        record.key = bytes_or_none(raw.key, raw.key_size)
+        record.value = bytes_or_none(raw.value, raw.value_size)
         record.headers = () if raw.header_count == 0 else headers_of(&raw, self._batch, self._index)
         self._index += 1
         return record
 
 
+cdef inline object bytes_or_none(const uint8_t *data, int32_t size):
+    return None if size < 0 else PyBytes_FromStringAndSize(<char *> data, size)
+
+
 cdef object headers_of(const ks_record *record, RecordBatch batch, int32_t index):
     cdef const uint8_t *p = record.headers
     cdef ks_header header
-    cdef int32_t i
     headers = []
-    for i in range(record.header_count):
+    for _ in range(record.header_count):
         p = ks_record_read_header(p, record.end, &header)
         if p == NULL:  # the buffer changed under us
             raise record_error(batch, index, 1)
@@ -507,8 +511,7 @@ cdef object headers_of(const ks_record *record, RecordBatch batch, int32_t index
             key = PyUnicode_DecodeUTF8(<char *> header.key, header.key_size, NULL)
         except UnicodeDecodeError as error:
             raise record_error(batch, index, 1) from error
-        value = None if header.value_size < 0 else PyBytes_FromStringAndSize(<char *> header.value, header.value_size)
-        headers.append((key, value))
+        headers.append((key, bytes_or_none(header.value, header.value_size)))
     return tuple(headers)
 
 

@@ -20,8 +20,12 @@ cdef class BatchBuilder:
     cdef object _level
 
     cdef int reserve(self, Py_ssize_t more) except -1
-    cdef int add(self, int64_t offset_delta, int64_t timestamp, object key, object value, object headers) except -1
+    cdef int add(
+        self, int64_t offset_delta, int64_t timestamp, object key, object value, object headers
+    ) except -1
     cpdef append(self, int64_t timestamp, object key, object value, object headers=*)
-    cpdef append_with_offset(self, int64_t offset, int64_t timestamp, object key, object value, object headers=*)
+    cpdef append_with_offset(
+        self, int64_t offset, int64_t timestamp, object key, object value, object headers=*
+    )
     cpdef bytearray build(self)
     cdef bytearray compressed(self)

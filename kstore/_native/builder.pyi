@@ -1,5 +1,5 @@
-"""Record batches (message format v2) from records: what Java's MemoryRecordsBuilder writes, byte for byte, apart from
-the codecs' own freedom."""
+"""Record batches (message format v2) from records: what Java's MemoryRecordsBuilder writes, byte for byte,
+apart from the codecs' own freedom."""
 
 from collections.abc import Iterable, Sequence
 from typing import final
@@ -47,7 +47,8 @@ class BatchBuilder:
         """Appends Records, or (timestamp, key, value[, headers]) tuples, with the next offsets."""
 
     def override_last_offset(self, last_offset: int) -> None:
-        """Lets the batch reach further than its records do: compaction keeps the last offset of the original."""
+        """Lets the batch reach further than its records do: compaction keeps the last offset of the
+        original."""
 
     @property
     def count(self) -> int: ...

@@ -110,7 +110,9 @@ cdef class BatchBuilder:
     cpdef append(self, int64_t timestamp, object key, object value, object headers=()):
         self.add(<int64_t> self._last_offset_delta + 1, timestamp, key, value, headers)
 
-    cpdef append_with_offset(self, int64_t offset, int64_t timestamp, object key, object value, object headers=()):
+    cpdef append_with_offset(
+        self, int64_t offset, int64_t timestamp, object key, object value, object headers=()
+    ):
         cdef int64_t delta = ks_sub64(offset, self._base_offset)
         if delta <= self._last_offset_delta or delta > INT32_MAX:
             raise ValueError(
@@ -122,18 +124,20 @@ cdef class BatchBuilder:
     def extend(self, records):
         """Appends (timestamp, key, value[, headers]) tuples or Records, which get the next offsets."""
         cdef Record record
+        cdef int64_t delta
         for item in records:
+            delta = <int64_t> self._last_offset_delta + 1
             if type(item) is Record:
                 record = <Record> item
-                self.add(
-                    <int64_t> self._last_offset_delta + 1, record.timestamp, record.key, record.value, record.headers
-                )
+                self.add(delta, record.timestamp, record.key, record.value, record.headers)
             elif len(item) == 3:
-                self.add(<int64_t> self._last_offset_delta + 1, item[0], item[1], item[2], ())
+                self.add(delta, item[0], item[1], item[2], ())
             else:
-                self.add(<int64_t> self._last_offset_delta + 1, item[0], item[1], item[2], item[3])
+                self.add(delta, item[0], item[1], item[2], item[3])
 
-    cdef int add(self, int64_t offset_delta, int64_t timestamp, object key, object value, object headers) except -1:
+    cdef int add(
+        self, int64_t offset_delta, int64_t timestamp, object key, object value, object headers
+    ) except -1:
         cdef int64_t timestamp_delta, body_size, headers_size = 0
         cdef int32_t header_count = 0
         cdef span key_span, value_span
@@ -155,10 +159,11 @@ cdef class BatchBuilder:
         value_span = span_of(value)
         timestamp_delta = ks_sub64(timestamp, self._base_timestamp) if self._has_base_timestamp else 0
         body_size = ks_record_body_size(
-            timestamp_delta, <int32_t> offset_delta, key_span.size, value_span.size, header_count, headers_size
+            timestamp_delta, <int32_t> offset_delta, key_span.size, value_span.size, header_count,
+            headers_size
         )
         if body_size < 0:
-            raise MessageTooLargeError(f"a record of {len(key or b'')} + {len(value or b'')} + {headers_size} bytes")
+            raise MessageTooLargeError(f"a record of more than {INT32_MAX} bytes")
         if body_size + KS_VARINT32_MAX > self._capacity - self._size:
             self.reserve(body_size + KS_VARINT32_MAX)
         p = ks_record_write(
@@ -295,7 +300,8 @@ cdef int finish(bytearray batch, const ks_batch_header *header) except -1:
     cdef uint8_t *data = <uint8_t *> PyByteArray_AS_STRING(batch)
     cdef Py_ssize_t size = len(batch)
     ks_batch_write_header(data, <int32_t> size, header)
-    ks_store32(data + KS_BATCH_CRC, <int32_t> crc32c_of(data + KS_BATCH_ATTRIBUTES, size - KS_BATCH_ATTRIBUTES))
+    crc = crc32c_of(data + KS_BATCH_ATTRIBUTES, size - KS_BATCH_ATTRIBUTES)
+    ks_store32(data + KS_BATCH_CRC, <int32_t> crc)
     return 0
 
 

@@ -1,8 +1,8 @@
 """CRC32C, from the package crc32c.
 
-Importing that package costs 30 ms (its command line and importlib.metadata come along), a sixth of a broker's whole
-start; its compiled module alone costs nothing. So the module is loaded by its path, and the package is the way out
-where that does not work.
+Importing that package costs 30 ms (its command line and importlib.metadata come along), a sixth of a broker's
+whole start; its compiled module alone costs nothing. So the module is loaded by its path, and the package is
+the way out where that does not work.
 """
 
 import importlib.util

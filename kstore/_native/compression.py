@@ -1,9 +1,10 @@
 """The codecs of record batches: gzip, snappy, lz4, zstd, by the libraries that do them best.
 
-What comes in is not trusted: `decompress` never produces more than `max_bytes` (and asks for memory piece by piece, or
-after checking what the data declare), whatever the ratio. What goes out is what Java's readers accept: xerial framing
-for snappy (SnappyOutputStream), independent blocks of 64 KiB for lz4 (Lz4BlockOutputStream.java refuses linked ones).
-A codec is imported when it is first used; none is needed to start a broker.
+What comes in is not trusted: `decompress` never produces more than `max_bytes` (and asks for memory piece by
+piece, or after checking what the data declare), whatever the ratio. What goes out is what Java's readers
+accept: xerial framing for snappy (SnappyOutputStream), independent blocks of 64 KiB for lz4
+(Lz4BlockOutputStream.java refuses linked ones). A codec is imported when it is first used; none is needed to
+start a broker.
 """
 
 import threading
@@ -44,7 +45,8 @@ def compress(codec: int, data: Buffer, level: int | None = None) -> bytes:
 
 
 def decompress(codec: int, data: Buffer, max_bytes: int) -> Buffer:
-    """What `data` hold. Raises CorruptRecordError when that is damaged, incomplete or more than `max_bytes`."""
+    """What `data` hold. Raises CorruptRecordError when that is damaged, incomplete or more than
+    `max_bytes`."""
     if codec == NONE:
         if len(data) > max_bytes:
             raise _too_large(max_bytes)
@@ -208,7 +210,8 @@ def _compress_lz4(data: Buffer, level: int) -> bytes:
 
 
 def _decompress_lz4(data: Buffer, max_bytes: int) -> bytes:
-    """One frame. Linked blocks are refused because no Java client could read them (Lz4BlockInputStream.java)."""
+    """One frame. Linked blocks are refused because no Java client could read them
+    (Lz4BlockInputStream.java)."""
     import lz4.frame
 
     if bytes(data[:4]) != _LZ4_MAGIC or len(data) < 7:
@@ -282,8 +285,8 @@ def _decompress_zstd(data: Buffer, max_bytes: int) -> bytes:
 
 
 def _zstd_frame_end(view: memoryview, position: int) -> tuple[int, bool]:
-    """Where the frame ends, and whether it is one with content. The streaming reader takes a cut frame for a whole
-    one, so the frame's outline is followed here (RFC 8878, 3.1)."""
+    """Where the frame ends, and whether it is one with content. The streaming reader takes a cut frame for a
+    whole one, so the frame's outline is followed here (RFC 8878, 3.1)."""
     import zstandard
 
     magic = int.from_bytes(view[position : position + 4], "little")

@@ -1,13 +1,14 @@
-"""The sparse indexes of a segment: offset -> position and timestamp -> offset (OffsetIndex.java, TimeIndex.java).
+"""The sparse indexes of a segment: offset -> position and timestamp -> offset (OffsetIndex.java,
+TimeIndex.java).
 
     offset index, 8 bytes an entry:  | offset - base offset i32 | position i32 |
     time index,  12 bytes an entry:  | timestamp i64 | offset - base offset i32 |
 
-Entries rise strictly in every field. The last few thousand are kept in memory and written behind by plain writes (no
-mmap: on a full disk a sparse mapping kills the process); older ones are read when asked for. An append never fails for
-want of disk space: what could not be written is tried again, and flush() and close() tell. The file is opened, and
-read, when first needed. Zeros at the end, which Kafka's preallocation leaves after a crash, are no entries and are cut
-by the next write.
+Entries rise strictly in every field. The last few thousand are kept in memory and written behind by plain
+writes (no mmap: on a full disk a sparse mapping kills the process); older ones are read when asked for. An
+append never fails for want of disk space: what could not be written is tried again, and flush() and close()
+tell. The file is opened, and read, when first needed. Zeros at the end, which Kafka's preallocation leaves
+after a crash, are no entries and are cut by the next write.
 """
 
 import os
@@ -47,7 +48,8 @@ class Index:
         """Drops all entries."""
 
     def reset(self) -> None:
-        """Empties the index without looking at what the file holds, to be built anew; reopens a closed one."""
+        """Empties the index without looking at what the file holds, to be built anew; reopens a closed
+        one."""
 
     def resize(self, max_bytes: int) -> None: ...
     def flush(self, sync: bool = True) -> None:
@@ -64,7 +66,8 @@ class Index:
 @final
 class OffsetIndex(Index):
     def append(self, offset: int, position: int) -> int:
-        """ValueError when the index is full, the offset not above the last one, or out of the segment's range."""
+        """ValueError when the index is full, the offset not above the last one, or out of the segment's
+        range."""
 
     def lookup(self, target: int) -> tuple[int, int]:
         """(offset, position) of the last entry with offset <= target, or (base offset, 0)."""
@@ -82,8 +85,8 @@ class TimeIndex(Index):
         """(timestamp, offset); (-1, base offset) when there is none."""
 
     def maybe_append(self, timestamp: int, offset: int, skip_full_check: bool = False) -> bool:
-        """Appends unless the timestamp is that of the last entry. ValueError when the index is full, or when timestamp
-        or offset lie below the last entry."""
+        """Appends unless the timestamp is that of the last entry. ValueError when the index is full, or when
+        timestamp or offset lie below the last entry."""
 
     def lookup(self, target: int) -> tuple[int, int]:
         """(timestamp, offset) of the last entry with timestamp <= target, or (-1, base offset)."""

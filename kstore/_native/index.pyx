@@ -3,9 +3,10 @@
     file    | block 0 | block 1 | ... | block k | entries not yet written
     memory  | fence 0 | fence 1 | ... | the tail ........................|
 
-The last entries lie in memory; they are where almost all look-ups end. Of the blocks before them, one key each (the
-fence) tells which block to read, so a look-up far back costs one small read whatever the size of the index, and a
-full index costs a few KB of memory. Fences are read when first needed: sealed segments that nobody asks cost nothing.
+The last entries lie in memory; they are where almost all look-ups end. Of the blocks before them, one key
+each (the fence) tells which block to read, so a look-up far back costs one small read whatever the size of
+the index, and a full index costs a few KB of memory. Fences are read when first needed: sealed segments that
+nobody asks cost nothing.
 """
 
 import os
@@ -31,6 +32,8 @@ from kstore._native.libkstore cimport (
     ks_index_field,
     ks_index_upper_bound,
     ks_index_value,
+    ks_load32,
+    ks_load64,
     ks_store32,
     ks_store64,
 )
@@ -125,8 +128,8 @@ cdef class Index:
         return True
 
     cdef size_t without_trailing_zeros(self, size_t entries) except? 0:
-        """How many entries are real. Kafka preallocates the file; a crash leaves the zeros. Entries rise, so only the
-        first of the real ones can be zero, and the border is found by bisection."""
+        """How many entries are real. Kafka preallocates the file; a crash leaves the zeros. Entries rise, so
+        only the first of the real ones can be zero, and the border is found by bisection."""
         cdef size_t low = 0, high = entries, middle
         if entries == 0 or not self.is_zero(entries - 1):
             return entries
@@ -197,16 +200,15 @@ cdef class Index:
         return self._tail + self._tail_count * self._entry_size
 
     cdef int make_room(self) except -1:
-        cdef size_t blocks, cut
+        cdef size_t blocks, cut, first
         if self._tail_count >= (TAIL_BLOCKS + 2) * BLOCK:
             blocks = self._tail_count // BLOCK - TAIL_BLOCKS
             cut = blocks * BLOCK
             if self._tail_first + cut <= self._written:
                 self.build_fences()
                 while self._fence_count * BLOCK < self._tail_first + cut:
-                    self.add_fence(
-                        ks_index_value(self._tail, self._fence_count * BLOCK - self._tail_first, self.key_field())
-                    )
+                    first = self._fence_count * BLOCK - self._tail_first
+                    self.add_fence(ks_index_value(self._tail, first, self.key_field()))
                 self._tail_count -= cut
                 self._tail_first += cut
                 memmove(self._tail, self._tail + cut * self._entry_size, self._tail_count * self._entry_size)
@@ -237,7 +239,8 @@ cdef class Index:
     # Searching
 
     cdef size_t upper_bound(self, ks_index_field field, int64_t target, uint8_t *floor) except? 0:
-        """How many entries have a value <= target; the last of them is copied to `floor` when there is one."""
+        """How many entries have a value <= target; the last of them is copied to `floor` when there is
+        one."""
         cdef uint8_t block[BLOCK_BYTES]
         cdef size_t low, high, middle, n
         if self._tail_first == 0 or ks_index_value(self._tail, 0, field) <= target:
@@ -328,6 +331,13 @@ cdef class Index:
         self.after_change()
 
     # The file
+
+    cdef int check_size(self) except -1:
+        if self._file_size % <int64_t> self._entry_size != 0:
+            raise CorruptIndexError(
+                f"{self.path} has {self._file_size} bytes, no multiple of {self._entry_size}"
+            )
+        return 0
 
     @property
     def entries(self):
@@ -428,7 +438,7 @@ cdef class OffsetIndex(Index):
         if (self._tail_first + self._tail_count + 1) * KS_OFFSET_ENTRY > <size_t> self.max_bytes:
             raise ValueError(f"{self.path} is full with {self.entries} entries")
         if self._tail_count > 0 and offset <= self._last_offset:
-            raise ValueError(f"offset {offset} is not above the last one, {self._last_offset}, of {self.path}")
+            raise ValueError(f"offset {offset} is not above {self._last_offset}, the last one of {self.path}")
         relative = self.relative(offset)
         p = self.next_entry()
         ks_store32(p, <int> relative)
@@ -438,7 +448,8 @@ cdef class OffsetIndex(Index):
         return 0
 
     cdef tuple pair(self, const uint8_t *entry):
-        return self.base_offset + ks_index_value(entry, 0, KS_OFFSET_KEY), ks_index_value(entry, 0, KS_OFFSET_POSITION)
+        offset = self.base_offset + ks_load32(entry)
+        return offset, ks_load32(entry + 4)
 
     cpdef tuple lookup(self, int64_t target):
         cdef uint8_t floor[12]
@@ -467,12 +478,11 @@ cdef class OffsetIndex(Index):
 
     def sanity_check(self, log_size=None):
         self.load()
-        if self._file_size % KS_OFFSET_ENTRY != 0:
-            raise CorruptIndexError(f"{self.path} has {self._file_size} bytes, no multiple of {KS_OFFSET_ENTRY}")
+        self.check_size()
         if self._tail_count == 0:
             return
         if self._last_offset < self.base_offset:
-            raise CorruptIndexError(f"{self.path} ends with offset {self._last_offset}, below {self.base_offset}")
+            raise CorruptIndexError(f"{self.path} ends with {self._last_offset}, below its base offset")
         _, position = self.entry(self._tail_first + self._tail_count - 1)
         if position < 0 or (log_size is not None and position >= log_size):
             raise CorruptIndexError(f"{self.path} points at position {position} of a log of {log_size} bytes")
@@ -523,9 +533,11 @@ cdef class TimeIndex(Index):
             raise ValueError(f"{self.path} is full with {self.entries} entries")
         if self._tail_count > 0:
             if offset < self._last_offset:
-                raise ValueError(f"offset {offset} is below the last one, {self._last_offset}, of {self.path}")
+                raise ValueError(f"offset {offset} is below {self._last_offset}, the last one of {self.path}")
             if timestamp < self._last_timestamp:
-                raise ValueError(f"timestamp {timestamp} is below the last one, {self._last_timestamp}, of {self.path}")
+                raise ValueError(
+                    f"timestamp {timestamp} is below {self._last_timestamp}, the last one of {self.path}"
+                )
         if timestamp <= self._last_timestamp:
             return False
         relative = self.relative(offset)
@@ -538,7 +550,8 @@ cdef class TimeIndex(Index):
         return True
 
     cdef tuple pair(self, const uint8_t *entry):
-        return ks_index_value(entry, 0, KS_TIME_KEY), self.base_offset + ks_index_value(entry, 0, KS_TIME_OFFSET)
+        offset = self.base_offset + ks_load32(entry + 8)
+        return ks_load64(entry), offset
 
     cpdef tuple lookup(self, int64_t target):
         cdef uint8_t floor[12]
@@ -556,12 +569,11 @@ cdef class TimeIndex(Index):
 
     def sanity_check(self):
         self.load()
-        if self._file_size % KS_TIME_ENTRY != 0:
-            raise CorruptIndexError(f"{self.path} has {self._file_size} bytes, no multiple of {KS_TIME_ENTRY}")
+        self.check_size()
         if self._tail_count == 0:
             return
         first_timestamp, _ = self.entry(0)
         if self._last_timestamp < first_timestamp:
-            raise CorruptIndexError(f"{self.path} ends with timestamp {self._last_timestamp}, below {first_timestamp}")
+            raise CorruptIndexError(f"{self.path} ends with {self._last_timestamp}, below its first time")
         if self._last_offset < self.base_offset:
-            raise CorruptIndexError(f"{self.path} ends with offset {self._last_offset}, below {self.base_offset}")
+            raise CorruptIndexError(f"{self.path} ends with {self._last_offset}, below its base offset")

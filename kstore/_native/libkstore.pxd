@@ -111,8 +111,8 @@ cdef extern from "ks_record.h" nogil:
     const uint8_t *ks_record_read_header(const uint8_t *p, const uint8_t *limit, ks_header *header)
     int64_t ks_records_check(const uint8_t *p, const uint8_t *limit, const ks_records_promise *promise,
                              ks_records_summary *summary)
-    int64_t ks_record_body_size(int64_t timestamp_delta, int32_t offset_delta, int64_t key_size, int64_t value_size,
-                                int32_t header_count, int64_t headers_size)
+    int64_t ks_record_body_size(int64_t timestamp_delta, int32_t offset_delta, int64_t key_size,
+                                int64_t value_size, int32_t header_count, int64_t headers_size)
     uint8_t *ks_record_write(uint8_t *p, int32_t body_size, int64_t timestamp_delta, int32_t offset_delta,
                              const uint8_t *key, int32_t key_size, const uint8_t *value, int32_t value_size,
                              int32_t header_count)
@@ -151,7 +151,8 @@ cdef extern from "ks_scan.h" nogil:
         size_t count
         size_t consumed
         int64_t status
-    void ks_scan(const uint8_t *p, const uint8_t *limit, ks_extent *extents, size_t room, ks_scan_result *result)
+    void ks_scan(const uint8_t *p, const uint8_t *limit, ks_extent *extents, size_t room,
+                 ks_scan_result *result)
     enum:
         KS_WALK_WINDOW
     struct ks_walk:

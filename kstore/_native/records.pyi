@@ -1,9 +1,9 @@
 """Files of record batches, and slices of them on their way to a socket.
 
-A FileRecords knows its size: it writes there, and reads nothing beyond. Its descriptor is opened when first needed
-(a thousand sealed segments cost no open at start) and lives as long as anybody uses it: a slice that is being sent
-keeps it although the segment is closed, renamed or deleted. Symbolic links are refused. The GIL is released around
-every call that touches the file (FileRecords.java, FileLogInputStream.java).
+A FileRecords knows its size: it writes there, and reads nothing beyond. Its descriptor is opened when first
+needed (a thousand sealed segments cost no open at start) and lives as long as anybody uses it: a slice that
+is being sent keeps it although the segment is closed, renamed or deleted. Symbolic links are refused. The GIL
+is released around every call that touches the file (FileRecords.java, FileLogInputStream.java).
 """
 
 import os
@@ -19,8 +19,8 @@ class FileRecords:
     def __init__(
         self, path: str | os.PathLike[str], *, writable: bool, create: bool = False, preallocate: int = 0
     ) -> None:
-        """An existing file, or with `create` one that may be made. `preallocate` reserves blocks without making the
-        file longer; trim() and close() give the rest back."""
+        """An existing file, or with `create` one that may be made. `preallocate` reserves blocks without
+        making the file longer; trim() and close() give the rest back."""
 
     @property
     def path(self) -> str: ...
@@ -29,8 +29,8 @@ class FileRecords:
     @property
     def size_in_bytes(self) -> int: ...
     def append(self, buffer: Buffer, position: int = 0, size: int = -1) -> int:
-        """Writes `size` bytes of `buffer` (-1: all from `position` on) to the end and returns the position in the file
-        where they begin. OSError when they could not all be written; the file is then as it was."""
+        """Writes `size` bytes of `buffer` (-1: all from `position` on) to the end and returns the position in
+        the file where they begin. OSError when they could not all be written; the file is then as it was."""
 
     def slice(self, position: int, size: int) -> FileSlice:
         """At most `size` bytes from `position`, as many as there are now."""
@@ -39,24 +39,27 @@ class FileRecords:
         """At most `size` bytes from `position`."""
 
     def search_for_offset(self, target: int, start_position: int = 0) -> tuple[int, int, int, int] | None:
-        """(base offset, last offset, position, size) of the first batch from `start_position` on whose last offset is
-        >= target. CorruptRecordError, with `position`, where the walk meets something that is no batch."""
+        """(base offset, last offset, position, size) of the first batch from `start_position` on whose last
+        offset is >= target. CorruptRecordError, with `position`, where the walk meets something that is no
+        batch."""
 
     def search_for_timestamp(
         self, timestamp: int, start_position: int = 0, start_offset: int = 0
     ) -> tuple[int, int, int | None] | None:
-        """(timestamp, offset, leader epoch) of the first record from `start_position` and `start_offset` on whose
-        timestamp is >= `timestamp`; the epoch is None when the batch has none."""
+        """(timestamp, offset, leader epoch) of the first record from `start_position` and `start_offset` on
+        whose timestamp is >= `timestamp`; the epoch is None when the batch has none."""
 
     def largest_timestamp(self, start_position: int = 0) -> tuple[int, int]:
-        """(max timestamp, last offset) of the first batch that has the largest; (-1, -1) when there is none."""
+        """(max timestamp, last offset) of the first batch that has the largest; (-1, -1) when there is
+        none."""
 
     def read_batch(self, position: int) -> RecordBatch | None:
         """The batch that begins at `position`, in memory of its own; None at the end or at a torn tail."""
 
     def batch_headers(self, start_position: int = 0, end_position: int = -1) -> Iterator[BatchHeader]:
         """The headers of the batches that lie in the range, read without their records. A torn tail ends the
-        iteration, what is no batch raises CorruptRecordError or UnsupportedForMessageFormatError with `position`."""
+        iteration, what is no batch raises CorruptRecordError or UnsupportedForMessageFormatError with
+        `position`."""
 
     def scan(self, start_position: int = 0, *, check_crc: bool = True, chunk_size: int = ...) -> SegmentScan:
         """All batches, with their bytes, from a position on."""
@@ -97,12 +100,13 @@ class FileSlice:
     def size(self) -> int: ...
     def read(self) -> bytes: ...
     def send_to(self, socket_fd: int, already_sent: int) -> int:
-        """Sends what is left after `already_sent` until the socket would block, and returns how many bytes went (0:
-        none now). OSError of the socket; CorruptRecordError when the file has become shorter than the slice."""
+        """Sends what is left after `already_sent` until the socket would block, and returns how many bytes
+        went (0: none now). OSError of the socket; CorruptRecordError when the file has become shorter than
+        the slice."""
 
     def is_cached(self) -> bool:
-        """Whether sending will not wait for the disk, by probes into the page cache (every 128 KiB and the last
-        byte); True where the file system cannot tell."""
+        """Whether sending will not wait for the disk, by probes into the page cache (every 128 KiB and the
+        last byte); True where the file system cannot tell."""
 
     def fileno(self) -> int: ...
     def __len__(self) -> int: ...

@@ -1,4 +1,5 @@
-"""Files of record batches, and slices of them on their way to a socket. See records.pyi for what callers read."""
+"""Files of record batches, and slices of them on their way to a socket. See records.pyi for what callers
+read."""
 
 import os
 import stat
@@ -8,8 +9,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_REFCNT
-from libc.errno cimport EINTR, EOPNOTSUPP, errno
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from libc.errno cimport EOPNOTSUPP
+from libc.stdint cimport INT32_MAX, int64_t, uint8_t
 from posix.unistd cimport close
 
 from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
@@ -29,7 +30,6 @@ from kstore._native.libkstore cimport (
     KS_ECORRUPT,
     KS_EMAGIC,
     KS_ETRUNCATED,
-    KS_OK,
     ks_batch_last_offset,
     ks_batch_size,
     ks_file_append,
@@ -146,7 +146,7 @@ cdef class FileRecords:
 
     cdef int check_range(self, int64_t position, int64_t size) except -1:
         if position < 0 or size < 0 or position > self.size_in_bytes:
-            raise ValueError(f"{size} bytes at {position} are not within {self.path} of {self.size_in_bytes} bytes")
+            raise ValueError(f"{size} bytes at {position} are outside of {self}")
         return 0
 
     def read(self, int64_t position, int64_t size):
@@ -223,7 +223,9 @@ cdef class FileRecords:
         self.start_walk(&iterator._walk, iterator._handle, start_position, end_position)
         return iterator
 
-    def scan(self, int64_t start_position=0, *, bint check_crc=True, Py_ssize_t chunk_size=DEFAULT_CHUNK_SIZE):
+    def scan(
+        self, int64_t start_position=0, *, bint check_crc=True, Py_ssize_t chunk_size=DEFAULT_CHUNK_SIZE
+    ):
         cdef SegmentScan scan = SegmentScan.__new__(SegmentScan)
         self.check_range(start_position, 0)
         scan._handle = self.handle()
@@ -322,7 +324,8 @@ cdef RecordBatch read_batch(FileHandle handle, str path, int64_t position, int64
 
 cdef object walk_error(int64_t status, str path, int64_t position):
     if status == KS_EMAGIC:
-        error = UnsupportedForMessageFormatError(f"batch of message format 0 or 1 at position {position} of {path}")
+        why = f"batch of message format 0 or 1 at position {position} of {path}"
+        error = UnsupportedForMessageFormatError(why)
     elif status == KS_ECORRUPT:
         error = CorruptRecordError(f"the bytes at position {position} of {path} are no batch")
     else:
@@ -342,11 +345,13 @@ cdef class FileSlice:
         return read_bytes(self._handle, self.path, self.position, self.size)
 
     cpdef int64_t send_to(self, int socket_fd, int64_t already_sent) except -1:
+        cdef int64_t position = self.position + already_sent
+        cdef int64_t left = self.size - already_sent
         cdef int64_t sent
-        if already_sent < 0 or already_sent > self.size:
+        if already_sent < 0 or left < 0:
             raise ValueError(f"{already_sent} of {self.size} bytes")
         with nogil:
-            sent = ks_file_send(socket_fd, self._handle.fd, self.position + already_sent, self.size - already_sent)
+            sent = ks_file_send(socket_fd, self._handle.fd, position, left)
         if sent < 0:
             raise_status(sent, self.path)
         return sent
@@ -418,7 +423,8 @@ cdef class HeaderIterator:
 
 @cython.final
 cdef class SegmentScan:
-    """Reads chunk after chunk; the batches are views into the chunk, which is used again when nobody holds a view."""
+    """Reads chunk after chunk; the batches are views into the chunk, which is used again when nobody holds a
+    view."""
 
     def __iter__(self):
         return self
@@ -470,7 +476,8 @@ cdef class SegmentScan:
                 return False
 
     cdef bint load(self) except -1:
-        """Reads the chunk that begins with the first batch not yet found; grows it when that batch is larger."""
+        """Reads the chunk that begins with the first batch not yet found; grows it when that batch is
+        larger."""
         cdef int64_t position = self._chunk_start + self._scanned
         cdef int64_t remaining = self._end - position
         cdef int64_t wanted = self._chunk_size
