@@ -18,7 +18,6 @@ import uvloop
 
 from kstore.clock import Clock, SystemClock
 from kstore.cluster.election import claim_leadership
-from kstore.cluster.image import ClusterImage
 from kstore.cluster.metadata_log import MetadataLog
 from kstore.log.manager import LogManager
 from kstore.replica.manager import ReplicaManager
@@ -31,11 +30,9 @@ from kstore.server.listener import Listeners
 from kstore.server.producer_ids import ProducerIds
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 from kstore.server.tasks import Tasks
-from kstore.server.topics import Topics
+from kstore.server.topics import Topics, log_config
 
 log = logging.getLogger(__name__)
-
-ZOMBIE_FREE_STOP_S = 10
 
 
 class App:
@@ -45,7 +42,6 @@ class App:
         self.config = config
         self.clock: Clock = clock or SystemClock()
         self.context = Context()
-        self.stopped = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -56,7 +52,7 @@ class App:
         context.config, context.clock, context.loop = self.config, self.clock, loop
         context.start_task = self._start_task
 
-        self.logs = LogManager(self.config, now_ms=now_ms)
+        self.logs = open_logs(self.config)
         try:
             self._load(context, now_ms)
             self.listeners = Listeners(
@@ -67,7 +63,7 @@ class App:
             )
             self.listeners.bind()
         except BaseException:
-            self.logs.abandon()
+            self.logs.close_handles()
             raise
         context.advertised = self._advertised()
         await self._lead()
@@ -76,9 +72,10 @@ class App:
         self.listeners.accept_all()
 
     def _load(self, context: Context, now_ms: int) -> None:
-        context.cluster_id, context.node_id = self.logs.cluster_id, self.logs.node_id
         context.metadata = MetadataLog.open(self.logs, now_ms=now_ms)
-        self.logs.load_all(now_ms)
+        context.cluster_id, context.node_id = self.logs.cluster_id or "", self.logs.node_id
+        image = context.metadata.image
+        self.logs.load_all(now_ms, lambda topic: log_config(self.config, image.topic_config(topic)))
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
         context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later))
         context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
@@ -95,12 +92,8 @@ class App:
     async def _lead(self) -> None:
         """Claims what this broker can lead, with new epochs where a tail may be lost."""
         context = self.context
-        records = claim_leadership(
-            context.metadata.image, broker_id=context.node_id, unclean=self.logs.recovered_uncleanly
-        )
-        if records:
-            await context.topics.change(lambda image: records, apply=False)
-        context.topics.apply(ClusterImage(), context.metadata.image)
+        unclean = {key for key, partition_log in self.logs.logs.items() if partition_log.recovered_from_crash}
+        await context.topics.start(lambda image: claim_leadership(image, broker_id=context.node_id, unclean=unclean))
 
     def _advertised(self) -> dict[str, Any]:
         """What clients are told: the advertised endpoints, with the ports that were really bound for port 0."""
@@ -115,7 +108,7 @@ class App:
     async def stop(self) -> None:
         """Answers no more, brings every log to disk, marks the directories as cleanly closed."""
         self.listeners.close()
-        self.tasks.stop()
+        await self.tasks.stop()
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -135,6 +128,20 @@ class App:
         self._background.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a background task failed", exc_info=task.exception())
+
+
+def open_logs(config: ServerConfig) -> LogManager:
+    return LogManager(
+        config.log_dirs,
+        log_config(config, {}),
+        node_id=config.node_id,
+        retention_check_ms=config.log_retention_check_interval_ms,
+        flush_checkpoint_ms=config.log_flush_offset_checkpoint_interval_ms,
+        start_offset_checkpoint_ms=config.log_flush_start_offset_checkpoint_interval_ms,
+        high_watermark_checkpoint_ms=config.replica_high_watermark_checkpoint_interval_ms,
+        producer_id_expiration_ms=config.producer_id_expiration_ms,
+        producer_id_expiration_check_ms=config.producer_id_expiration_check_interval_ms,
+    )
 
 
 def raise_descriptor_limit() -> None:

@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import Any
 
 from kstore._native.connection import Request
-from kstore.errors import InvalidRequestError, KafkaError
+from kstore.errors import InvalidRequestError, UnsupportedVersionError
+from kstore.protocol.api_keys import API_VERSIONS, api_name
 from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,6 @@ APIS: dict[int, tuple[str, int, int]] = {
     75: ("describe_topic_partitions", 0, 0),
 }
 
-API_VERSIONS = 18
-
 
 class Dispatcher:
     def __init__(self, context: Context) -> None:
@@ -53,19 +52,21 @@ class Dispatcher:
         # An unknown version of ApiVersions has an answer of its own (KIP-511).
         if not lowest <= request.api_version <= highest and request.api_key != API_VERSIONS:
             raise InvalidRequestError(
-                f"API key {request.api_key} version {request.api_version} is not in [{lowest}, {highest}]"
+                f"{api_name(request.api_key)} version {request.api_version} is not in [{lowest}, {highest}]"
             )
         try:
             return handler(self._context, request)
-        except KafkaError:
+        except InvalidRequestError:
             raise
+        except UnsupportedVersionError as error:
+            raise InvalidRequestError(str(error)) from error
         except Exception as error:
-            log.exception("API key %d version %d failed", request.api_key, request.api_version)
+            log.exception("%s version %d failed", api_name(request.api_key), request.api_version)
             raise InvalidRequestError(f"internal error: {error}") from error
 
     def _load(self, api_key: int) -> tuple[Handler, int, int]:
         if api_key not in APIS:
-            raise InvalidRequestError(f"API key {api_key} is not one that this broker speaks")
+            raise InvalidRequestError(f"{api_name(api_key)} is not an API that this broker speaks")
         module, lowest, highest = APIS[api_key]
         handler = import_module(f"kstore.server.handlers.{module}").handle
         self._handlers[api_key] = (handler, lowest, highest)

@@ -13,7 +13,7 @@ from kstore.server.listener import SWEEP_MS, Listeners
 
 log = logging.getLogger(__name__)
 
-DELETE_INTERVAL_MS = 1000
+LOG_TICK_MS = 500
 
 
 class Tasks:
@@ -23,31 +23,34 @@ class Tasks:
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        config = self._context.config
-        retention_ms = config.log_retention_check_interval_ms
-        every = [
-            (SWEEP_MS, SWEEP_MS, self.sweep),
-            (config.replica_high_watermark_checkpoint_interval_ms, 0, self.checkpoint_high_watermarks),
-            (config.log_flush_offset_checkpoint_interval_ms, 0, self.flush),
-            (config.log_flush_start_offset_checkpoint_interval_ms, 0, self.checkpoint_start_offsets),
-            (retention_ms, config.log_initial_task_delay_ms, self.apply_retention),
-            (DELETE_INTERVAL_MS, DELETE_INTERVAL_MS, self.delete_files),
-            (config.producer_id_expiration_check_interval_ms, 0, self.expire_producers),
-        ]
         self._running = [
-            self._context.loop.create_task(self._repeat(interval_ms, first_ms or interval_ms, task))
-            for interval_ms, first_ms, task in every
+            self._context.loop.create_task(self._repeat(SWEEP_MS, self.sweep_connections)),
+            self._context.loop.create_task(self._repeat(LOG_TICK_MS, self.tend_logs)),
         ]
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        """Returns when no task is at work any more."""
         for task in self._running:
             task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _repeat(self, interval_ms: int, first_ms: int, task: Callable[[], Awaitable[None]]) -> None:
-        await asyncio.sleep(first_ms / 1000)
+    async def sweep_connections(self) -> None:
+        self._listeners.sweep()
+
+    async def tend_logs(self) -> None:
+        """Flushes, checkpoints, retention and deletions that are due; what failed on the way goes offline."""
+        replicas, clock = self._context.replicas, self._context.clock
+        for work in replicas.logs.tick(clock.now_ms()):
+            await self._context.loop.run_in_executor(None, work.run)
+            work.complete(clock.now_ms())
+        for path, topic_partitions in replicas.logs.take_failed_dirs().items():
+            self._context.deliver(replicas.take_offline(topic_partitions, f"log directory {path} has failed"))
+        self._context.deliver.turn_ended()
+
+    async def _repeat(self, interval_ms: int, task: Callable[[], Awaitable[None]]) -> None:
         while True:
+            await asyncio.sleep(interval_ms / 1000)
             try:
                 await task()
             except Exception:
                 log.exception("%s failed", task.__name__)
-            await asyncio.sleep(interval_ms / 1000)

@@ -13,6 +13,8 @@ from kstore.cluster.image import ClusterImage, TopicImage
 from kstore.cluster.metadata_log import MetadataLog
 from kstore.cluster.topic_changes import BY_DEFAULT, create_topic
 from kstore.errors import KafkaError
+from kstore.log.config import LogConfig
+from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.model import TopicPartition
 from kstore.replica.manager import ReplicaManager
 from kstore.server.config import ServerConfig
@@ -20,6 +22,12 @@ from kstore.server.deliver import Deliver
 
 # Given the image, the records to write. Raises KafkaError to refuse.
 Decision = Callable[[ClusterImage], list[Any]]
+
+
+def log_config(config: ServerConfig, overrides: Mapping[str, str]) -> LogConfig:
+    """The configuration of a topic's logs: its own values over the broker's."""
+    own = {name: TOPIC_KEYS[name].parse(text) for name, text in overrides.items() if name in TOPIC_KEYS}
+    return LogConfig.from_values(config.topic_defaults | own)
 
 
 class Topics:
@@ -48,17 +56,26 @@ class Topics:
     def name_of(self, topic_id: bytes | None) -> str | None:
         return self.metadata.image.topic_names.get(topic_id) if topic_id else None
 
+    async def start(self, decide: Decision) -> None:
+        """Writes what `decide` gives, and makes the replicas follow the image for the first time."""
+        await self._write(decide)
+        self.apply(ClusterImage(), self.metadata.image)
+
     async def change(self, decide: Decision) -> ClusterImage:
         """Writes what `decide` gives, waits until it is durable, and applies it. Raises what `decide` raises."""
         async with self._changing:
-            records = decide(self.metadata.image)
-            if records:
-                written = self.metadata.append(records, now_ms=self._clock.now_ms())
-                await asyncio.get_running_loop().run_in_executor(None, written.run)
-                before = self.metadata.image
-                self.metadata.complete(written)
+            before = self.metadata.image
+            await self._write(decide)
+            if self.metadata.image is not before:
                 self.apply(before, self.metadata.image)
             return self.metadata.image
+
+    async def _write(self, decide: Decision) -> None:
+        records = decide(self.metadata.image)
+        if records:
+            written = self.metadata.append(records, now_ms=self._clock.now_ms())
+            await asyncio.get_running_loop().run_in_executor(None, written.run)
+            self.metadata.complete(written)
 
     async def auto_create(self, names: Sequence[str]) -> None:
         """Makes topics that a client asked for by name; whoever cannot be made stays unknown."""
@@ -94,7 +111,7 @@ class Topics:
 
     def directory_of(self) -> Mapping[int, bytes]:
         """The directory in which this broker puts its next partition."""
-        return {self._broker_id: self._replicas.logs.next_directory_id()}
+        return {self._broker_id: next(iter(self._replicas.logs.directory_ids.values()))}
 
     def apply(self, before: ClusterImage, after: ClusterImage) -> None:
         """Makes the replicas follow the image: leads what is new or has a new epoch, deletes what is gone."""
@@ -117,7 +134,7 @@ class Topics:
             self._deliver(self._replicas.delete(TopicPartition(topic.name, index), now_ms=now_ms))
 
     def _lead(self, topic: TopicImage, earlier: TopicImage | None, image: ClusterImage, now_ms: int) -> None:
-        config = self._config().topic_config(image.topic_config(topic.name))
+        config = log_config(self._config(), image.topic_config(topic.name))
         for index, partition in topic.partitions.items():
             known = earlier.partitions.get(index) if earlier is not None else None
             if partition.leader != self._broker_id or (known is not None and known.leader_epoch == partition.leader_epoch):
@@ -136,8 +153,8 @@ class Topics:
     def _reconfigure(self, before: ClusterImage, after: ClusterImage) -> None:
         for name, topic in after.topics.items():
             if after.topic_config(name) != before.topic_config(name):
-                config = self._config().topic_config(after.topic_config(name))
+                config = log_config(self._config(), after.topic_config(name))
                 for index in topic.partitions:
                     partition = self._replicas.partitions.get((name, index))
                     if partition is not None:
-                        partition.log.config = config
+                        partition.log.update_config(config)

@@ -11,7 +11,8 @@ from kstore._native.connection import Request
 from kstore.errors import InvalidRequestError, UnsupportedVersionError
 from kstore.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from kstore.server.context import Context
-from kstore.server.dispatch import API_VERSIONS, APIS
+from kstore.protocol.api_keys import API_VERSIONS
+from kstore.server.dispatch import APIS
 from kstore.server.respond import respond
 
 # librdkafka uses compression only if version 0 of Produce is in the range (KAFKA-18659).

@@ -28,6 +28,7 @@ SPECIAL_FROM = {
     EARLIEST_LOCAL_TIMESTAMP: 8,
     LATEST_TIERED_TIMESTAMP: 9,
 }
+LEADER_EPOCH_FROM = 4
 LEADER_NOT_AVAILABLE = 5
 NOT_FOUND = (-1, -1, -1)
 
@@ -45,9 +46,11 @@ def handle(context: Context, request: Request) -> object:
             try:
                 if mentions[(topic.name, part.partition_index)] > 1:
                     raise InvalidRequestError(f"{topic.name}-{part.partition_index} is asked for more than once")
-                answer.timestamp, answer.offset, answer.leader_epoch = lookup(
+                answer.timestamp, answer.offset, epoch = lookup(
                     context, topic.name, part, isolation_level=asked.isolation_level, version=version
                 )
+                if version >= LEADER_EPOCH_FROM:
+                    answer.leader_epoch = epoch
             except OffsetNotAvailableError as error:
                 answer.error_code = error.code if version >= 5 else LEADER_NOT_AVAILABLE
             except KafkaError as error:

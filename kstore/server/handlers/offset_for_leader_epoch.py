@@ -20,9 +20,11 @@ def handle(context: Context, request: Request) -> object:
         for part in topic.partitions:
             answer = OffsetForLeaderEpochResponse.EpochEndOffset(partition=part.partition)
             try:
-                answer.leader_epoch, answer.end_offset = context.replicas.get(topic.topic, part.partition).epoch_end_offset(
+                epoch, answer.end_offset = context.replicas.get(topic.topic, part.partition).epoch_end_offset(
                     part.leader_epoch, current_leader_epoch=part.current_leader_epoch
                 )
+                if request.api_version >= 1:
+                    answer.leader_epoch = epoch
             except KafkaError as error:
                 answer.error_code = error.code
             partitions.append(answer)
