@@ -2,12 +2,12 @@
 
 The floors, lowest first; a floor imports only floors below it (`tests/test_layering.py` holds this):
 
-0. errors, model, clock      words shared by all
-1. `src/`                    C, without Python
-2. _native                   typed doors to C, and the OS calls that Python lacks
-3. log, protocol             one partition on disk; wire messages and framing
-4. replica, cluster          leader, high watermark; the metadata image and its log
-6. server                    sockets, tasks, timers, handlers
+0. errors, model, clock, config_def   words shared by all
+1. `src/`                             C, without Python
+2. _native                            typed doors to C, and the OS calls that Python lacks
+3. log, protocol                      one partition on disk; wire messages and framing
+4. replica, cluster                   leader, high watermark; the metadata image and its log
+6. server                             sockets, tasks, timers, handlers
 """
 
 __version__ = "0.1.0"

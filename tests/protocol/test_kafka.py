@@ -1,4 +1,4 @@
-"""Kafka's own message classes read what we write, find our values under Kafka's names, and write the same bytes."""
+"""Kafka's own classes read what we write, find our values under Kafka's names, and write the same bytes."""
 
 import base64
 import json
@@ -64,7 +64,7 @@ def camel(name: str) -> str:
 def assert_same(
     message: type[Message], ours: Any, theirs: Any, version: int, struct: str, where: str
 ) -> None:
-    """`theirs` is JSON; it leaves out tagged fields that hold their defaults, and records but for their size."""
+    """`theirs` is JSON; it leaves out tagged fields at their defaults, and of records it gives the size."""
     _ = message._layout
     seen = set()
     for field in fields_of(message, version, struct):
