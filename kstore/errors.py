@@ -4,6 +4,7 @@ A class is raised where the fault is found, with the facts; the request's edge t
 `retriable` tells whether Kafka's clients try again (Errors.java and the exceptions that it names).
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -105,6 +106,7 @@ class InvalidRequiredAcksError(KafkaError):
 
 class InvalidTimestampError(KafkaError):
     code = 32
+    record_errors: Sequence[tuple[int, str]] = ()  # index in the batch and message of each bad record (KIP-467)
 
 
 class UnsupportedVersionError(KafkaError):
@@ -219,6 +221,7 @@ class InvalidRecordError(KafkaError):
 
     code = 87
     record_index: int | None = None  # in its batch, where one record is to blame
+    record_errors: Sequence[tuple[int, str]] = ()  # index in the batch and message of each bad record (KIP-467)
 
 
 class ThrottlingQuotaExceededError(RetriableError):

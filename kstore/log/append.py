@@ -1,0 +1,273 @@
+"""What a batch must be before a leader stores it, and what it becomes.
+
+Kafka's order of checks is kept, for clients see its results: offsets and size of the batch, CRC, counts and
+flags, then the records (UnifiedLog.analyzeAndValidateRecords, LogValidator.java; KIP-467 for the errors of
+single records). A batch is changed in place wherever that is possible: base offset and leader epoch lie
+outside the CRC. It is built anew only when its codec is not the topic's, or when the offsets inside are not
+0, 1, 2 ... (rule 32).
+"""
+
+from kstore._native.batch import RecordBatch
+from kstore._native.builder import BatchBuilder
+from kstore.errors import (
+    CorruptRecordError,
+    InvalidRecordError,
+    InvalidTimestampError,
+    MessageTooLargeError,
+)
+from kstore.log.config import LOG_APPEND_TIME, LONG_MAX, PRODUCER_COMPRESSION, LogConfig
+from kstore.model import NO_PARTITION_LEADER_EPOCH, NO_TIMESTAMP, TopicPartition
+
+CLIENT = "client"
+COORDINATOR = "coordinator"
+REPLICATION = "replication"
+RAFT_LEADER = "raft_leader"  # offsets and epochs are already right
+
+# Bounds what one batch may grow to when it is decompressed: a bomb of 1 MiB must not become 1 GiB.
+MIN_DECOMPRESSED_BYTES = 64 * 1024 * 1024
+DECOMPRESSION_RATIO = 64
+
+
+class LogAppendInfo:
+    """What an append did. For a duplicate the offsets are those of the batch that is already there.
+
+    `first_offset` is -1 when there was nothing to append; `log_append_time` is -1 on a CreateTime topic.
+    """
+
+    __slots__ = (
+        "first_offset",
+        "is_duplicate",
+        "last_leader_epoch",
+        "last_offset",
+        "log_append_time",
+        "log_start_offset",
+        "max_timestamp",
+        "record_count",
+        "size_in_bytes",
+    )
+
+    def __init__(
+        self,
+        first_offset: int,
+        last_offset: int,
+        log_append_time: int,
+        log_start_offset: int,
+        size_in_bytes: int,
+        max_timestamp: int,
+        record_count: int,
+        is_duplicate: bool = False,
+        last_leader_epoch: int = NO_PARTITION_LEADER_EPOCH,
+    ) -> None:
+        self.first_offset = first_offset
+        self.last_offset = last_offset
+        self.log_append_time = log_append_time
+        self.log_start_offset = log_start_offset
+        self.size_in_bytes = size_in_bytes
+        self.max_timestamp = max_timestamp
+        self.record_count = record_count
+        self.is_duplicate = is_duplicate
+        self.last_leader_epoch = last_leader_epoch
+
+
+class AppendRules:
+    """What a partition's configuration asks of a batch, laid out for the append."""
+
+    __slots__ = (
+        "compact",
+        "compression_level",
+        "log_append_time",
+        "max_decompressed_bytes",
+        "max_message_bytes",
+        "target_compression",
+        "timestamp_after_max_ms",
+        "timestamp_before_max_ms",
+        "timestamp_type",
+        "topic_partition",
+    )
+
+    def __init__(self, topic_partition: TopicPartition, config: LogConfig) -> None:
+        self.topic_partition = topic_partition
+        self.max_message_bytes = config.max_message_bytes
+        self.max_decompressed_bytes = max(
+            MIN_DECOMPRESSED_BYTES, DECOMPRESSION_RATIO * config.max_message_bytes
+        )
+        self.compact = config.compact
+        self.timestamp_type = config.timestamp_type
+        self.log_append_time = self.timestamp_type == LOG_APPEND_TIME
+        self.timestamp_before_max_ms = config.timestamp_before_max_ms
+        self.timestamp_after_max_ms = config.timestamp_after_max_ms
+        self.target_compression = config.target_compression
+        self.compression_level = config.compression_level
+
+
+def single_batch(buffer: "bytearray | memoryview[int] | bytes", position: int, size: int) -> RecordBatch:
+    """The one batch of a produce request; a torn second one is left out, a whole one refused.
+
+    Raises CorruptRecordError, UnsupportedForMessageFormatError, InvalidRecordError.
+    """
+    limit = position + size
+    batch = RecordBatch(buffer, position, limit)
+    end = position + batch.size_in_bytes
+    if end != limit:
+        try:
+            RecordBatch(buffer, end, limit)
+        except CorruptRecordError:
+            return batch
+        raise InvalidRecordError("a produce request may hold only one record batch for each partition")
+    return batch
+
+
+def validate(
+    batch: RecordBatch, rules: AppendRules, *, base_offset: int, leader_epoch: int, now_ms: int, origin: str
+) -> RecordBatch:
+    """Checks a batch and stamps it with offset, epoch and timestamps; returns it, or the one that takes its
+    place.
+
+    Raises MessageTooLargeError, CorruptRecordError, InvalidRecordError, InvalidTimestampError.
+    """
+    client = origin == CLIENT
+    if client and batch.base_offset != 0:
+        raise InvalidRecordError(
+            f"The baseOffset of the record batch in the append to {rules.topic_partition} should be 0,"
+            f" but it is {batch.base_offset}"
+        )
+    if batch.size_in_bytes > rules.max_message_bytes:
+        raise MessageTooLargeError(
+            f"The record batch size in the append to {rules.topic_partition} is {batch.size_in_bytes} bytes"
+            f" which exceeds the maximum configured value of {rules.max_message_bytes}."
+        )
+    if not batch.is_crc_valid():
+        raise CorruptRecordError(
+            f"Record is corrupt (stored crc = {batch.crc}) in topic partition {rules.topic_partition}."
+        )
+    if client:
+        _check_header(batch, rules)
+    compression = batch.compression
+    target = rules.target_compression
+    in_place = target in (PRODUCER_COMPRESSION, compression) or (not compression and batch.is_control)
+    try:
+        summary = batch.check_records(rules.max_decompressed_bytes)
+    except InvalidRecordError:
+        if not compression:
+            raise
+        # Records that are whole but numbered wrongly are numbered anew, as Kafka does for old clients.
+        return _rebuild(batch, rules, base_offset=base_offset, leader_epoch=leader_epoch, now_ms=now_ms)
+
+    if (
+        (rules.compact and summary.has_null_key)
+        or batch.timestamp_type == LOG_APPEND_TIME
+        or summary.max_timestamp - now_ms > rules.timestamp_after_max_ms
+        or (
+            rules.timestamp_before_max_ms != LONG_MAX
+            and now_ms - summary.min_timestamp > rules.timestamp_before_max_ms
+        )
+    ):
+        _check_each_record(batch, rules, now_ms)
+    if not in_place:
+        return _rebuild(batch, rules, base_offset=base_offset, leader_epoch=leader_epoch, now_ms=now_ms)
+
+    batch.stamp(base_offset, leader_epoch)
+    # Recomputes the CRC only where it changes something.
+    batch.set_timestamps(rules.timestamp_type, now_ms if rules.log_append_time else summary.max_timestamp)
+    return batch
+
+
+def _check_header(batch: RecordBatch, rules: AppendRules) -> None:
+    count = batch.count
+    if count <= 0 or batch.last_offset_delta < 0:
+        raise InvalidRecordError(
+            f"Invalid reported count for record batch: {count} in topic partition {rules.topic_partition}"
+        )
+    if batch.last_offset_delta + 1 != count:
+        raise InvalidRecordError(
+            f"Inconsistent batch offset range [{batch.base_offset}, {batch.last_offset}] and count of records"
+            f" {count} in topic partition {rules.topic_partition}"
+        )
+    if batch.is_control:
+        raise InvalidRecordError(
+            f"Clients are not allowed to write control records in topic partition {rules.topic_partition}"
+        )
+    if batch.producer_id >= 0 and batch.base_sequence < 0:
+        raise InvalidRecordError(
+            f"Invalid sequence number {batch.base_sequence} in record batch with producerId"
+            f" {batch.producer_id} in topic partition {rules.topic_partition}"
+        )
+
+
+def _check_each_record(batch: RecordBatch, rules: AppendRules, now_ms: int) -> None:
+    """Raises with the index and the fault of every record that breaks a rule (KIP-467)."""
+    errors: list[tuple[int, str]] = []
+    bad_timestamp = False
+    earliest = now_ms - rules.timestamp_before_max_ms
+    latest = now_ms + rules.timestamp_after_max_ms
+    for index, record in enumerate(batch.records(rules.max_decompressed_bytes)):
+        if rules.compact and record.key is None:
+            errors.append(
+                (
+                    index,
+                    "Compacted topic cannot accept message without key in topic partition"
+                    f" {rules.topic_partition}",
+                )
+            )
+        elif not rules.log_append_time and record.timestamp != NO_TIMESTAMP:
+            if not earliest <= record.timestamp <= latest:
+                bad_timestamp = True
+                errors.append(
+                    (
+                        index,
+                        f"Timestamp {record.timestamp} of message with offset {record.offset} is out of"
+                        f" range. The timestamp should be within [{earliest}, {latest}]",
+                    )
+                )
+        elif batch.timestamp_type == LOG_APPEND_TIME:
+            bad_timestamp = True
+            errors.append(
+                (
+                    index,
+                    f"Invalid timestamp type in message with offset {record.offset}. Producer should not set"
+                    " timestamp type to LogAppendTime.",
+                )
+            )
+    if not errors:
+        return
+    error: InvalidTimestampError | InvalidRecordError
+    if bad_timestamp:
+        error = InvalidTimestampError("One or more records have been rejected due to invalid timestamp")
+    else:
+        error = InvalidRecordError(
+            f"One or more records have been rejected due to {len(errors)} record errors in total, and only"
+            f" showing the first three errors at most: {errors[:3]}"
+        )
+    error.record_errors = errors
+    raise error
+
+
+def _rebuild(
+    batch: RecordBatch, rules: AppendRules, *, base_offset: int, leader_epoch: int, now_ms: int
+) -> RecordBatch:
+    """The same records in a batch with the topic's codec and fresh offsets."""
+    compression = (
+        batch.compression if rules.target_compression == PRODUCER_COMPRESSION else rules.target_compression
+    )
+    builder = BatchBuilder(
+        base_offset=base_offset,
+        compression=compression,
+        level=rules.compression_level,
+        timestamp_type=rules.timestamp_type,
+        log_append_time=now_ms,
+        producer_id=batch.producer_id,
+        producer_epoch=batch.producer_epoch,
+        base_sequence=batch.base_sequence,
+        partition_leader_epoch=leader_epoch,
+        is_transactional=batch.is_transactional,
+    )
+    for record in batch.records(rules.max_decompressed_bytes):
+        builder.append(record.timestamp, record.key, record.value, record.headers)
+    rebuilt = RecordBatch(builder.build())
+    if rebuilt.size_in_bytes > rules.max_message_bytes:
+        raise MessageTooLargeError(
+            f"Message batch size is {rebuilt.size_in_bytes} bytes in append to partition"
+            f" {rules.topic_partition} which exceeds the maximum configured size of"
+            f" {rules.max_message_bytes}."
+        )
+    return rebuilt

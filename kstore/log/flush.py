@@ -1,0 +1,49 @@
+"""Making a log durable up to an offset, cut in three so that the slow part can run in another thread.
+
+    job = log.begin_flush(now_ms)      on the thread that owns the log: decides what, hands buffered entries
+    to the system job.run()                          in any thread: fsyncs log.complete_flush(job)
+    on the owner's thread again: the recovery point advances
+
+What lies below the recovery point is never checked again on a start, so it advances only after the fsync, and
+the files of a sealed segment are durable with their indexes and their names. The indexes of the active
+segment are not synced: a start after a crash looks at them again from the recovery point on (LocalLog.flush,
+UnifiedLog.flush).
+"""
+
+from kstore._native.records import FileRecords
+from kstore.log.directory import DiskDirectory
+
+
+class FlushJob:
+    """`error` tells afterwards what the disk said; such a job is never tried again."""
+
+    __slots__ = ("directory", "error", "names", "offset", "records", "sync_directory", "truncations")
+
+    def __init__(
+        self,
+        directory: DiskDirectory,
+        offset: int,
+        records: list[FileRecords],
+        names: list[str],
+        *,
+        sync_directory: bool,
+        truncations: int,
+    ) -> None:
+        self.directory = directory
+        self.offset = offset
+        self.records = records
+        self.names = names
+        self.sync_directory = sync_directory
+        self.truncations = truncations
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            for records in self.records:
+                records.flush()
+            for name in self.names:
+                self.directory.sync_file(name)
+            if self.sync_directory:
+                self.directory.sync()
+        except OSError as error:
+            self.error = error

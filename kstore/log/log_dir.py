@@ -1,0 +1,69 @@
+"""One entry of `log.dirs`: where it is, and whether its disk still does what it is told.
+
+A directory that failed stays offline until the process ends: a failed fsync may have thrown pages away, so
+trying again would confirm what is lost (LogDirFailureChannel.java, KAFKA-3210). Partitions ask `failure`
+before every I/O; whoever runs the broker asks it to learn the news.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from kstore.errors import KafkaStorageError
+
+if TYPE_CHECKING:
+    from kstore.log.directory import DiskDirectory
+    from kstore.log.partition_log import PartitionLog
+
+logger = logging.getLogger(__name__)
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DeletedFiles(NamedTuple):
+    """Renamed files that are to be unlinked at `due_ms`."""
+
+    directory: DiskDirectory
+    names: list[str]
+    due_ms: int
+
+    def unlink(self) -> None:
+        """May run in any thread. Raises OSError."""
+        for name in self.names:
+            self.directory.delete(name)
+
+
+class LogDir:
+    """`rolled` and `deleted` hold work that partitions leave for whoever runs the background tasks: logs with
+    a sealed segment to flush, and files to unlink when their time has come."""
+
+    __slots__ = ("deleted", "failure", "path", "rolled")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.failure: str | None = None
+        self.rolled: list[PartitionLog] = []
+        self.deleted: list[DeletedFiles] = []
+
+    def fail(self, doing: str, error: OSError) -> KafkaStorageError:
+        """Takes the directory offline; returns the error for the caller to raise."""
+        if self.failure is None:
+            self.failure = f"{doing}: {error}"
+            logger.error("log directory %s is offline: %s", self.path, self.failure)
+        return KafkaStorageError(f"Error while {doing} in dir {self.path}: {error}")
+
+    def io_error(self, doing: str, error: OSError) -> KafkaStorageError:
+        """The error to raise for an operation that was undone; a full disk alone leaves the directory
+        online."""
+        if error.errno in DISK_FULL:
+            return KafkaStorageError(f"No space left while {doing} in dir {self.path}")
+        return self.fail(doing, error)
+
+    def check(self) -> None:
+        """Raises KafkaStorageError when the directory is offline."""
+        if self.failure is not None:
+            raise KafkaStorageError(
+                f"The log dir {self.path} is already offline due to a previous IO exception: {self.failure}"
+            )

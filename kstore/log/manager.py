@@ -1,0 +1,610 @@
+"""All partition logs of a broker, over one or several log directories.
+
+A directory is locked while it is used, belongs to one cluster and node, and is either online or has failed
+for good. Its checkpoints are small texts at its root:
+
+    recovery-point-offset-checkpoint   below these offsets everything is on the disk
+    log-start-offset-checkpoint        where DeleteRecords moved the start within a segment
+    replication-offset-checkpoint      high watermarks
+    .kafka_cleanshutdown               only while nothing runs here, and only after an orderly stop
+
+The manager belongs to one thread. `tick` gives out work whose slow part (`run`) may go to any thread and
+whose result (`complete`) comes back to the owner (LogManager.scala; replication rules 18 and 43).
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from kstore.errors import ConfigError, KafkaError, KafkaStorageError
+from kstore.log.checkpoint_file import (
+    HIGH_WATERMARK_CHECKPOINT,
+    LOG_START_OFFSET_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
+    CorruptCheckpointError,
+    fsync_directory,
+    read_offsets,
+    replace_file,
+)
+from kstore.log.config import LogConfig
+from kstore.log.dir_lock import DirLock
+from kstore.log.directory import (
+    DELETE_DIR_SUFFIX,
+    FUTURE_DIR_SUFFIX,
+    STRAY_DIR_SUFFIX,
+    DiskDirectory,
+    parse_partition_dir_name,
+    partition_dir_name,
+)
+from kstore.log.log_dir import LogDir
+from kstore.log.meta_properties import MetaProperties, read_meta_properties, write_meta_properties
+from kstore.log.partition_log import PartitionLog
+from kstore.log.work import CheckpointWork, FlushWork, RemoveDirectoryWork, UnlinkWork, Work
+from kstore.model import TopicPartition, random_uuid
+
+logger = logging.getLogger(__name__)
+
+CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown"
+METADATA_TOPIC = "__cluster_metadata"
+IGNORED_DIRECTORIES = ("remote-log-index-cache", "lost+found")
+
+
+class LogManager:
+    """`logs` are the partitions that can be served; `offline` says of the others why they cannot."""
+
+    # How many flushes one tick begins: each costs the owner's thread some tens of microseconds.
+    FLUSHES_PER_TICK = 16
+
+    def __init__(
+        self,
+        log_dirs: Sequence[str],
+        default_config: LogConfig | None = None,
+        *,
+        cluster_id: str | None = None,
+        node_id: int = -1,
+        recovery_threads: int = 0,
+        retention_check_ms: int = 300_000,
+        flush_checkpoint_ms: int = 60_000,
+        start_offset_checkpoint_ms: int = 60_000,
+        high_watermark_checkpoint_ms: int = 5_000,
+        producer_id_expiration_ms: int = 86_400_000,
+        producer_id_expiration_check_ms: int = 600_000,
+        broker_epoch: int = -1,
+    ) -> None:
+        """Creates and locks the directories. Raises ConfigError when none can be used, when one is listed
+        twice or used by another process, and when one belongs to another cluster or node."""
+        self.default_config = default_config or LogConfig()
+        self.logs: dict[TopicPartition, PartitionLog] = {}
+        self.offline: dict[TopicPartition, str] = {}
+        self.cluster_id = cluster_id
+        self.node_id = node_id
+        self.broker_epoch = broker_epoch
+        self.producer_id_expiration_ms = producer_id_expiration_ms
+        self.recovery_threads = recovery_threads or os.cpu_count() or 1
+        self.flushing: set[PartitionLog] = set()
+        self._to_flush: deque[PartitionLog] = deque()
+        self._flush_round_open = False
+        self._deleted_directories: list[tuple[int, LogDir, DiskDirectory]] = []
+        self._checkpointed: dict[tuple[str, str], dict[TopicPartition, int]] = {}
+        self._reported: set[str] = set()
+        self._clean: dict[str, bool] = {}
+        self._intervals = {
+            "flush": flush_checkpoint_ms,
+            "start_offsets": start_offset_checkpoint_ms,
+            "high_watermarks": high_watermark_checkpoint_ms,
+            "retention": retention_check_ms,
+            "producers": producer_id_expiration_check_ms,
+        }
+        self._due: dict[str, int] = {}
+        self._locks: list[DirLock] = []
+        self.dirs: list[LogDir] = []
+        self.directory_ids: dict[str, bytes] = {}
+        try:
+            self._open_dirs(log_dirs)
+        except BaseException:
+            self._unlock()
+            raise
+
+    # --- directories ---
+
+    def _open_dirs(self, paths: Sequence[str]) -> None:
+        seen: set[str] = set()
+        for path in paths:
+            log_dir = LogDir(os.path.abspath(path))
+            self.dirs.append(log_dir)
+            try:
+                self._create_directory(log_dir.path)
+                real = os.path.realpath(log_dir.path)
+                if real in seen:
+                    raise ConfigError(f"log.dirs names the directory {real} twice: {', '.join(paths)}")
+                seen.add(real)
+                self._locks.append(DirLock(log_dir.path))
+                self._check_owner(log_dir)
+            except OSError as error:
+                log_dir.fail("opening the log directory", error)
+        if not self.live_dirs:
+            reasons = "; ".join(f"{d.path}: {d.failure}" for d in self.dirs)
+            raise ConfigError(f"none of the log directories can be used: {reasons}")
+
+    def _create_directory(self, path: str) -> None:
+        if not os.path.isdir(path):
+            os.makedirs(path, exist_ok=True)
+            fsync_directory(os.path.dirname(path))
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(13, "not a readable and writable directory", path)
+
+    def _check_owner(self, log_dir: LogDir) -> None:
+        found = read_meta_properties(log_dir.path)
+        if found is not None:
+            if self.cluster_id is None:
+                self.cluster_id = found.cluster_id
+            if self.node_id < 0:
+                self.node_id = found.node_id
+            if found.cluster_id != self.cluster_id:
+                raise ConfigError(
+                    f"{log_dir.path} belongs to cluster {found.cluster_id}, this is cluster {self.cluster_id}"
+                )
+            if found.node_id >= 0 and found.node_id != self.node_id:
+                raise ConfigError(
+                    f"{log_dir.path} belongs to node {found.node_id}, this is node {self.node_id}"
+                )
+            if found.directory_id is not None:
+                self.directory_ids[log_dir.path] = found.directory_id
+
+    def write_owner(self, cluster_id: str, node_id: int) -> None:
+        """Says in every online directory that it is ours; a directory that has its id keeps it."""
+        self.cluster_id = cluster_id
+        self.node_id = node_id
+        for log_dir in self.live_dirs:
+            directory_id = self.directory_ids.get(log_dir.path) or random_uuid()
+            wanted = MetaProperties(cluster_id, node_id, directory_id)
+            try:
+                if read_meta_properties(log_dir.path) != wanted:
+                    write_meta_properties(log_dir.path, wanted)
+                self.directory_ids[log_dir.path] = directory_id
+            except OSError as error:
+                log_dir.fail("writing meta.properties", error)
+
+    @property
+    def live_dirs(self) -> list[LogDir]:
+        return [log_dir for log_dir in self.dirs if log_dir.failure is None]
+
+    @property
+    def unclean_dirs(self) -> list[LogDir]:
+        """The directories that were not closed properly before this start."""
+        return [log_dir for log_dir in self.dirs if not self._clean.get(log_dir.path, True)]
+
+    def take_failed_dirs(self) -> dict[str, list[TopicPartition]]:
+        """Directories that failed since the last call, with their partitions, which are offline now."""
+        failed: dict[str, list[TopicPartition]] = {}
+        for log_dir in self.dirs:
+            if log_dir.failure is None or log_dir.path in self._reported:
+                continue
+            self._reported.add(log_dir.path)
+            gone = [tp for tp, log in self.logs.items() if log.log_dir is log_dir]
+            for topic_partition in gone:
+                log = self.logs.pop(topic_partition)
+                self.offline[topic_partition] = log_dir.failure
+                for segment in log.segments:
+                    segment.drop_handles()
+            failed[log_dir.path] = gone
+        return failed
+
+    def close_handles(self) -> None:
+        """Gives the directories up without closing the logs, as a crash would. For tests and for failed
+        starts."""
+        for log in self.logs.values():
+            for segment in log.segments:
+                segment.drop_handles()
+        self.logs.clear()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        for lock in self._locks:
+            lock.release()
+        self._locks.clear()
+
+    # --- loading ---
+
+    def load_all(self, now_ms: int, config_for: Callable[[str], LogConfig] | None = None) -> None:
+        """Loads every partition of every online directory; after an unclean stop on all cores.
+
+        `config_for` gives a topic's configuration. A partition that cannot be served goes to `offline` with
+        the reason; an I/O error takes its directory offline.
+        """
+        started = time.monotonic()
+        pending: list[Callable[[], None]] = []
+        for log_dir in self.live_dirs:
+            try:
+                pending += self._loads_in(log_dir, now_ms, config_for or (lambda topic: self.default_config))
+            except OSError as error:
+                log_dir.fail("loading the log directory", error)
+        total = len(pending)
+        unclean = bool(self.unclean_dirs)
+        self._run_all(
+            pending, self.recovery_threads if unclean else 1, "loaded" if not unclean else "recovered"
+        )
+        logger.info(
+            "loaded %d partitions in %d ms%s",
+            total,
+            (time.monotonic() - started) * 1000,
+            f", unclean directories: {[d.path for d in self.unclean_dirs]}" if unclean else "",
+        )
+
+    def _loads_in(
+        self, log_dir: LogDir, now_ms: int, config_for: Callable[[str], LogConfig]
+    ) -> list[Callable[[], None]]:
+        """One call for each partition in a directory. Raises OSError."""
+        marker = os.path.join(log_dir.path, CLEAN_SHUTDOWN_FILE)
+        clean = os.path.exists(marker)
+        if clean:
+            # Gone before anything is loaded: a crash from here on is a crash (KAFKA-10471).
+            os.unlink(marker)
+            fsync_directory(log_dir.path)
+        recovery_points = self._read_checkpoint(log_dir, RECOVERY_POINT_CHECKPOINT)
+        start_offsets = self._read_checkpoint(log_dir, LOG_START_OFFSET_CHECKPOINT)
+        high_watermarks = self._read_checkpoint(log_dir, HIGH_WATERMARK_CHECKPOINT)
+        loads: list[Callable[[], None]] = []
+        for name in sorted(entry.name for entry in os.scandir(log_dir.path) if entry.is_dir()):
+            topic_partition = parse_partition_dir_name(name)
+            directory = DiskDirectory(os.path.join(log_dir.path, name))
+            if topic_partition is None:
+                if name not in IGNORED_DIRECTORIES:
+                    logger.warning("%s is not the directory of a partition, leaving it alone", directory.path)
+            elif name.endswith(DELETE_DIR_SUFFIX):
+                due_ms = now_ms + self.default_config.file_delete_delay_ms
+                self._deleted_directories.append((due_ms, log_dir, directory))
+            elif name.endswith((FUTURE_DIR_SUFFIX, STRAY_DIR_SUFFIX)):
+                logger.warning("%s is left alone", directory.path)
+            elif topic_partition.topic != METADATA_TOPIC:
+                loads.append(
+                    self._loader(
+                        log_dir,
+                        directory,
+                        topic_partition,
+                        config_for(topic_partition.topic),
+                        clean,
+                        recovery_points.get(topic_partition, 0),
+                        start_offsets.get(topic_partition, 0),
+                        high_watermarks.get(topic_partition, 0),
+                        now_ms,
+                    )
+                )
+        self._clean[log_dir.path] = clean or not loads
+        if loads and not clean:
+            logger.info("recovering %d partitions of %s after an unclean stop", len(loads), log_dir.path)
+        return loads
+
+    def _read_checkpoint(self, log_dir: LogDir, name: str) -> dict[TopicPartition, int]:
+        try:
+            return read_offsets(os.path.join(log_dir.path, name))
+        except CorruptCheckpointError as error:
+            # Without it more is read on recovery, and less is known of deleted records; nothing is lost.
+            logger.warning("%s is not used: %s", os.path.join(log_dir.path, name), error)
+            return {}
+
+    def _loader(
+        self,
+        log_dir: LogDir,
+        directory: DiskDirectory,
+        topic_partition: TopicPartition,
+        config: LogConfig,
+        clean: bool,
+        recovery_point: int,
+        log_start_offset: int,
+        high_watermark: int,
+        now_ms: int,
+    ) -> Callable[[], None]:
+        def load() -> None:
+            try:
+                log = PartitionLog.open(
+                    directory,
+                    topic_partition,
+                    config,
+                    log_dir=log_dir,
+                    log_start_offset=log_start_offset,
+                    recovery_point=recovery_point,
+                    clean_shutdown=clean,
+                    now_ms=now_ms,
+                    producer_id_expiration_ms=self.producer_id_expiration_ms,
+                )
+            except KafkaError as error:
+                logger.error("%s is offline: %s", topic_partition, error)
+                self.offline[topic_partition] = str(error)
+                return
+            except OSError as error:
+                log_dir.fail(f"loading {directory.path}", error)
+                self.offline[topic_partition] = str(error)
+                return
+            log.update_high_watermark(high_watermark)
+            twin = self.logs.setdefault(topic_partition, log)
+            if twin is not log:
+                self.offline[topic_partition] = (
+                    f"{twin.directory.path} and {directory.path} hold the same partition"
+                )
+
+        return load
+
+    def _run_all(self, calls: list[Callable[[], None]], threads: int, what: str) -> None:
+        """Runs all calls in `threads` threads, this one among them; the first unforeseen error is raised at
+        the end."""
+        total = len(calls)
+        remaining = deque(calls)
+        errors: list[BaseException] = []
+        next_report = time.monotonic() + 5
+
+        def work() -> None:
+            nonlocal next_report
+            while remaining and not errors:
+                try:
+                    call = remaining.popleft()
+                except IndexError:
+                    return
+                try:
+                    call()
+                except BaseException as error:
+                    errors.append(error)
+                if time.monotonic() > next_report:
+                    next_report = time.monotonic() + 5
+                    logger.info("%s %d of %d partitions", what, total - len(remaining), total)
+
+        helpers = [
+            threading.Thread(target=work, name=f"log-{what}-{i}") for i in range(min(threads, total) - 1)
+        ]
+        for helper in helpers:
+            helper.start()
+        work()
+        for helper in helpers:
+            helper.join()
+        if errors:
+            raise errors[0]
+
+    # --- partitions ---
+
+    def get(self, topic_partition: TopicPartition) -> PartitionLog | None:
+        return self.logs.get(topic_partition)
+
+    def get_or_create(
+        self,
+        topic_partition: TopicPartition,
+        *,
+        topic_id: bytes | None = None,
+        config: LogConfig | None = None,
+        is_new: bool = True,
+        now_ms: int,
+    ) -> PartitionLog:
+        """The log of a partition; a new one goes to the directory with the fewest partitions.
+
+        With `is_new` false the partition has been here before: if it is not found and a directory is offline,
+        it is there, and must not be begun anew. Raises KafkaStorageError, InconsistentTopicIdError.
+        """
+        log = self.logs.get(topic_partition)
+        if log is not None:
+            if topic_id is not None:
+                log.assign_topic_id(topic_id)
+            return log
+        if topic_partition in self.offline:
+            raise KafkaStorageError(f"{topic_partition} is offline: {self.offline[topic_partition]}")
+        live = self.live_dirs
+        if not is_new and len(live) < len(self.dirs):
+            gone = ", ".join(d.path for d in self.dirs if d.failure is not None)
+            raise KafkaStorageError(
+                f"Can not create log for {topic_partition} because log directories {gone} are offline"
+            )
+        for log_dir in self._fewest_first(live):
+            try:
+                log = self._create(log_dir, topic_partition, topic_id, config or self.default_config, now_ms)
+            except OSError as error:
+                log_dir.io_error(f"creating log for {topic_partition}", error)
+                continue
+            self.logs[topic_partition] = log
+            return log
+        raise KafkaStorageError(f"No log directories available for {topic_partition}")
+
+    def _fewest_first(self, dirs: list[LogDir]) -> list[LogDir]:
+        if len(dirs) == 1:
+            return dirs
+        counts = {log_dir.path: 0 for log_dir in dirs}
+        for log in self.logs.values():
+            if log.log_dir.path in counts:
+                counts[log.log_dir.path] += 1
+        return sorted(dirs, key=lambda log_dir: counts[log_dir.path])
+
+    def _create(
+        self,
+        log_dir: LogDir,
+        topic_partition: TopicPartition,
+        topic_id: bytes | None,
+        config: LogConfig,
+        now_ms: int,
+    ) -> PartitionLog:
+        directory = DiskDirectory(os.path.join(log_dir.path, partition_dir_name(topic_partition)))
+        directory.create()
+        return PartitionLog.open(
+            directory,
+            topic_partition,
+            config,
+            log_dir=log_dir,
+            now_ms=now_ms,
+            topic_id=topic_id,
+            producer_id_expiration_ms=self.producer_id_expiration_ms,
+        )
+
+    def delete(self, topic_partition: TopicPartition, *, now_ms: int) -> bool:
+        """Takes a partition away at once; its files go after `file.delete.delay.ms`. False if there is none.
+
+        Raises KafkaStorageError.
+        """
+        self.offline.pop(topic_partition, None)
+        log = self.logs.get(topic_partition)
+        if log is None:
+            return False
+        log.rename_for_delete()
+        del self.logs[topic_partition]
+        for segment in log.segments:
+            segment.drop_handles()
+        self._deleted_directories.append(
+            (now_ms + log.config.file_delete_delay_ms, log.log_dir, log.directory)
+        )
+        return True
+
+    def logs_in(self, log_dir: LogDir) -> list[PartitionLog]:
+        return [log for log in self.logs.values() if log.log_dir is log_dir]
+
+    # --- background work ---
+
+    def tick(self, now_ms: int) -> list[Work]:
+        """Work that is due. Called often; while it returns flushes there may be more at once."""
+        work: list[Work] = []
+        if not self._due:
+            self._due = {name: now_ms + interval for name, interval in self._intervals.items()}
+        if self._is_due("producers", now_ms):
+            for log in self.logs.values():
+                log.remove_expired_producers(now_ms)
+        if self._is_due("retention", now_ms):
+            self._delete_old_segments(now_ms)
+        if self._is_due("flush", now_ms):
+            waiting = set(self._to_flush)
+            self._to_flush.extend(
+                log for log in self.logs.values() if log.unflushed_messages and log not in waiting
+            )
+            self._flush_round_open = True
+        work += self._flushes(now_ms)
+        if self._flush_round_open and not self._to_flush and not self.flushing and not work:
+            self._flush_round_open = False
+            work += self._checkpoints(RECOVERY_POINT_CHECKPOINT, lambda log: log.recovery_point)
+        if self._is_due("start_offsets", now_ms):
+            work += self._checkpoints(LOG_START_OFFSET_CHECKPOINT, _moved_start_offset)
+        if self._is_due("high_watermarks", now_ms):
+            work += self._checkpoints(HIGH_WATERMARK_CHECKPOINT, lambda log: log.high_watermark)
+        work += self._deletions(now_ms)
+        return work
+
+    def _is_due(self, name: str, now_ms: int) -> bool:
+        if now_ms < self._due[name]:
+            return False
+        self._due[name] = now_ms + self._intervals[name]
+        return True
+
+    def _delete_old_segments(self, now_ms: int) -> None:
+        for log in list(self.logs.values()):
+            try:
+                log.delete_old_segments(now_ms)
+            except KafkaStorageError as error:
+                logger.error("retention of %s: %s", log.topic_partition, error)
+
+    def _flushes(self, now_ms: int) -> list[Work]:
+        for log_dir in self.dirs:
+            if log_dir.rolled:
+                # A sealed segment is written out soon, that the recovery point can pass it.
+                self._to_flush.extendleft(log_dir.rolled)
+                log_dir.rolled.clear()
+        for log in self.logs.values():
+            flush_ms = log.config.flush_ms
+            if now_ms - log.last_flush_ms >= flush_ms and log.unflushed_messages:
+                self._to_flush.append(log)
+        work: list[Work] = []
+        for _ in range(min(len(self._to_flush), self.FLUSHES_PER_TICK)):
+            log = self._to_flush.popleft()
+            if log in self.flushing or self.logs.get(log.topic_partition) is not log:
+                continue
+            try:
+                job = log.begin_flush()
+            except KafkaStorageError as error:
+                logger.error("flushing %s: %s", log.topic_partition, error)
+                continue
+            if job is not None:
+                self.flushing.add(log)
+                work.append(FlushWork(self.flushing, log, job))
+        return work
+
+    def _checkpoints(self, name: str, offset_of: Callable[[PartitionLog], int | None]) -> list[Work]:
+        """Replacements of one checkpoint file in the directories where it changed."""
+        work: list[Work] = []
+        for log_dir in self.live_dirs:
+            offsets = {}
+            for log in self.logs_in(log_dir):
+                offset = offset_of(log)
+                if offset is not None:
+                    offsets[log.topic_partition] = offset
+            if self._checkpointed.get((log_dir.path, name)) != offsets:
+                self._checkpointed[log_dir.path, name] = offsets
+                work.append(CheckpointWork(log_dir, name, offsets))
+        return work
+
+    def _deletions(self, now_ms: int) -> list[Work]:
+        work: list[Work] = []
+        for log_dir in self.live_dirs:
+            due = [files for files in log_dir.deleted if files.due_ms <= now_ms]
+            if due:
+                log_dir.deleted[:] = [files for files in log_dir.deleted if files.due_ms > now_ms]
+                work += [UnlinkWork(log_dir, files) for files in due]
+        due_directories = [entry for entry in self._deleted_directories if entry[0] <= now_ms]
+        if due_directories:
+            self._deleted_directories = [entry for entry in self._deleted_directories if entry[0] > now_ms]
+            work += [RemoveDirectoryWork(log_dir, directory) for _, log_dir, directory in due_directories]
+        return work
+
+    def run_due(self, now_ms: int) -> int:
+        """Does all that is due in this thread; returns how much it was. For embedded use and tests."""
+        done = 0
+        while work := self.tick(now_ms):
+            for piece in work:
+                piece.run()
+                piece.complete(now_ms)
+            done += len(work)
+        return done
+
+    # --- stopping ---
+
+    def close(self, now_ms: int) -> None:
+        """Flushes and closes every log, writes the checkpoints and says so in `.kafka_cleanshutdown`.
+
+        A directory in which anything failed is left as after a crash.
+        """
+        closing: list[FlushWork] = []
+        for log in self.logs.values():
+            if log.log_dir.failure is None:
+                try:
+                    job = log.begin_close()
+                except KafkaStorageError as error:
+                    logger.error("closing %s: %s", log.topic_partition, error)
+                    self._clean[log.log_dir.path] = False
+                    continue
+                if job is not None:
+                    closing.append(FlushWork(self.flushing, log, job))
+        self._run_all([work.run for work in closing], 2 * self.recovery_threads, "flushed")
+        for work in closing:
+            work.complete(now_ms)
+        for log_dir in self.live_dirs:
+            try:
+                self._close_dir(log_dir)
+            except OSError as error:
+                log_dir.fail("closing the log directory", error)
+        for log in self.logs.values():
+            log.close()
+        self.logs.clear()
+        self._unlock()
+
+    def _close_dir(self, log_dir: LogDir) -> None:
+        for name, offset_of in (
+            (RECOVERY_POINT_CHECKPOINT, lambda log: log.recovery_point),
+            (LOG_START_OFFSET_CHECKPOINT, _moved_start_offset),
+            (HIGH_WATERMARK_CHECKPOINT, lambda log: log.high_watermark),
+        ):
+            for work in self._checkpoints(name, offset_of):
+                if isinstance(work, CheckpointWork) and work.log_dir is log_dir:
+                    work.run()
+                    if work.error is not None:
+                        raise work.error
+        if all(log.recovery_point == log.log_end_offset for log in self.logs_in(log_dir)):
+            content = f'{{"version":0,"brokerEpoch":{self.broker_epoch}}}'.encode()
+            replace_file(os.path.join(log_dir.path, CLEAN_SHUTDOWN_FILE), content)
+
+
+def _moved_start_offset(log: PartitionLog) -> int | None:
+    """The start offset where it is not simply that of the first segment."""
+    return log.log_start_offset if log.log_start_offset > log.segments.first.base_offset else None

@@ -1,0 +1,554 @@
+"""Producer state: for each producer id of one partition, its epoch, its last five batches and its open
+transaction.
+
+From it come duplicates (answered with the offsets they already have), refused gaps, fenced epochs, the first
+unstable offset, and the entries of the transaction index. It is a function of the log: what a snapshot does
+not hold is rebuilt by reading on from it (ProducerStateManager.java, ProducerAppendInfo.java, KIP-98,
+KIP-360; replication rules 33-38).
+
+    version i16 = 1 | CRC32C u32 of all that follows | count i32 | entries:
+    producer id i64 | epoch i16 | last sequence i32 | last offset i64 | offset delta i32 | timestamp i64
+    | coordinator epoch i32 | first offset of the open transaction i64
+
+A snapshot at offset N holds the state before the record at N, and of each producer only the last batch.
+"""
+
+import logging
+from bisect import bisect_left, bisect_right, insort
+from struct import Struct
+from struct import error as struct_error
+from typing import NamedTuple, Protocol
+
+from kstore.errors import (
+    CorruptRecordError,
+    InvalidProducerEpochError,
+    InvalidTxnStateError,
+    OutOfOrderSequenceError,
+    TransactionCoordinatorFencedError,
+)
+from kstore.log.transaction_index import AbortedTxn
+from kstore.model import NO_PRODUCER_EPOCH, NO_SEQUENCE, NO_TIMESTAMP, TopicPartition
+
+logger = logging.getLogger(__name__)
+
+BATCHES_TO_RETAIN = 5
+MAX_SEQUENCE = 2**31 - 1
+DEFAULT_EXPIRATION_MS = 24 * 60 * 60 * 1000
+
+SNAPSHOT_VERSION = 1
+SNAPSHOT_HEAD = Struct(">hI")
+SNAPSHOT_COUNT = Struct(">i")
+SNAPSHOT_ENTRY = Struct(">qhiqiqiq")
+SNAPSHOT_SUFFIX = ".snapshot"
+
+
+class CorruptSnapshotError(CorruptRecordError):
+    """A snapshot that is torn, damaged or of an unknown version; an older one serves instead."""
+
+
+class BatchMetadata(NamedTuple):
+    """What is remembered of a batch, so that its repetition can be answered."""
+
+    last_sequence: int
+    last_offset: int
+    offset_delta: int
+    timestamp: int
+
+    @property
+    def first_sequence(self) -> int:
+        first = self.last_sequence - self.offset_delta
+        return first if first >= 0 else first + MAX_SEQUENCE + 1
+
+    @property
+    def first_offset(self) -> int:
+        return self.last_offset - self.offset_delta
+
+
+class OpenTxn:
+    """A transaction from its first record on; `last_offset` is its marker's, -1 while it is open."""
+
+    __slots__ = ("first_offset", "last_offset", "position", "producer_id", "segment_base_offset")
+
+    def __init__(
+        self, producer_id: int, first_offset: int, segment_base_offset: int = -1, position: int = -1
+    ) -> None:
+        self.producer_id = producer_id
+        self.first_offset = first_offset
+        self.segment_base_offset = segment_base_offset
+        self.position = position
+        self.last_offset = -1
+
+
+class CompletedTxn(NamedTuple):
+    producer_id: int
+    first_offset: int
+    last_offset: int
+    is_aborted: bool
+
+
+class ProducerEntry:
+    """One producer. `epoch` is -1 for one that was never seen; `current_txn_first_offset` is -1 outside a
+    transaction."""
+
+    __slots__ = (
+        "batches",
+        "coordinator_epoch",
+        "current_txn_first_offset",
+        "epoch",
+        "last_timestamp",
+        "producer_id",
+    )
+
+    def __init__(
+        self,
+        producer_id: int,
+        epoch: int = NO_PRODUCER_EPOCH,
+        coordinator_epoch: int = -1,
+        last_timestamp: int = NO_TIMESTAMP,
+        current_txn_first_offset: int = -1,
+    ) -> None:
+        self.producer_id = producer_id
+        self.epoch = epoch
+        self.coordinator_epoch = coordinator_epoch
+        self.last_timestamp = last_timestamp
+        self.current_txn_first_offset = current_txn_first_offset
+        self.batches: list[BatchMetadata] = []
+
+    @property
+    def last_sequence(self) -> int:
+        return self.batches[-1].last_sequence if self.batches else NO_SEQUENCE
+
+    @property
+    def last_offset(self) -> int:
+        return self.batches[-1].last_offset if self.batches else -1
+
+    @property
+    def last_offset_delta(self) -> int:
+        return self.batches[-1].offset_delta if self.batches else 0
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.epoch != epoch:
+            self.batches.clear()
+            self.epoch = epoch
+
+
+class SnapshotStore(Protocol):
+    """What keeps the snapshot files."""
+
+    def names(self) -> list[str]: ...
+
+    def read_file(self, name: str) -> bytes | None: ...
+
+    def write_file(self, name: str, content: bytes) -> None: ...
+
+    def sync_file(self, name: str) -> None: ...
+
+    def delete(self, name: str) -> bool: ...
+
+    def rename(self, name: str, new_name: str) -> bool: ...
+
+
+class ProducerState:
+    """`map_end_offset` is the offset up to which the log has been taken in.
+
+    Both kinds of transactions hold the last stable offset back: open ones, and completed ones whose marker is
+    not yet below the high watermark (rule 38).
+    """
+
+    __slots__ = (
+        "_store",
+        "expiration_ms",
+        "map_end_offset",
+        "ongoing",
+        "producers",
+        "snapshot_offset",
+        "snapshots",
+        "topic_partition",
+        "unreplicated",
+    )
+
+    def __init__(
+        self,
+        topic_partition: TopicPartition,
+        store: SnapshotStore,
+        *,
+        expiration_ms: int = DEFAULT_EXPIRATION_MS,
+        names: list[str] | None = None,
+    ) -> None:
+        self.topic_partition = topic_partition
+        self._store = store
+        self.expiration_ms = expiration_ms
+        self.producers: dict[int, ProducerEntry] = {}
+        # By first offset, in rising order: a transaction begins at the end of the log.
+        self.ongoing: dict[int, OpenTxn] = {}
+        self.unreplicated: dict[int, OpenTxn] = {}
+        self.map_end_offset = 0
+        self.snapshot_offset = 0
+        self.snapshots: list[int] = []
+        self.list_snapshots(names)
+
+    # --- appends ---
+
+    def find_duplicate(
+        self, producer_id: int, epoch: int, first_sequence: int, last_sequence: int
+    ) -> BatchMetadata | None:
+        """The stored batch that a client's batch repeats: same epoch, same first and last sequence (rule
+        33)."""
+        entry = self.producers.get(producer_id)
+        if entry is None or entry.epoch != epoch:
+            return None
+        for batch in entry.batches:
+            if batch.last_sequence == last_sequence and batch.first_sequence == first_sequence:
+                return batch
+        return None
+
+    def check_data(
+        self,
+        producer_id: int,
+        epoch: int,
+        first_sequence: int,
+        offset: int,
+        *,
+        check_sequence: bool,
+        transactional: bool,
+    ) -> None:
+        """Refuses a batch that a leader may not append. `offset` is where it would begin."""
+        entry = self.producers.get(producer_id)
+        if entry is None:
+            # An unknown producer may start at any sequence: its state may have expired (KIP-360).
+            return
+        if epoch < entry.epoch:
+            raise InvalidProducerEpochError(
+                f"Epoch of producer {producer_id} at offset {offset} in {self.topic_partition} is {epoch},"
+                f" which is smaller than the last seen epoch {entry.epoch}"
+            )
+        if check_sequence:
+            self._check_sequence(entry, epoch, first_sequence, offset)
+        if entry.current_txn_first_offset >= 0 and not transactional:
+            raise InvalidTxnStateError(
+                f"Expected transactional write from producer {producer_id} at offset {offset}"
+                f" in partition {self.topic_partition}"
+            )
+
+    def _check_sequence(self, entry: ProducerEntry, epoch: int, first_sequence: int, offset: int) -> None:
+        if epoch != entry.epoch:
+            if first_sequence != 0 and entry.epoch != NO_PRODUCER_EPOCH:
+                raise OutOfOrderSequenceError(
+                    f"Invalid sequence number for new epoch of producer {entry.producer_id} at offset"
+                    f" {offset} in partition {self.topic_partition}: {epoch} (request epoch),"
+                    f" {first_sequence} (seq. number), {entry.epoch} (current producer epoch)"
+                )
+            return
+        last_sequence = entry.batches[-1].last_sequence if entry.batches else NO_SEQUENCE
+        if first_sequence == last_sequence + 1 or (first_sequence == 0 and last_sequence == MAX_SEQUENCE):
+            return
+        if entry.epoch == NO_PRODUCER_EPOCH:
+            return
+        raise OutOfOrderSequenceError(
+            f"Out of order sequence number for producer {entry.producer_id} at offset {offset} in partition"
+            f" {self.topic_partition}: {first_sequence} (incoming seq. number), {last_sequence} (current end"
+            f" sequence number)"
+        )
+
+    def check_marker(self, producer_id: int, epoch: int, coordinator_epoch: int, offset: int) -> None:
+        """Refuses the marker of a fenced producer or of a coordinator that was replaced (rule 36)."""
+        entry = self.producers.get(producer_id)
+        if entry is None:
+            return
+        if epoch < entry.epoch:
+            raise InvalidProducerEpochError(
+                f"Epoch of producer {producer_id} at offset {offset} in {self.topic_partition} is {epoch},"
+                f" which is smaller than the last seen epoch {entry.epoch}"
+            )
+        if coordinator_epoch < entry.coordinator_epoch:
+            raise TransactionCoordinatorFencedError(
+                f"Invalid coordinator epoch for producerId {producer_id} at offset {offset} in partition"
+                f" {self.topic_partition}: {coordinator_epoch} (zombie), {entry.coordinator_epoch} (current)"
+            )
+
+    def append_data(
+        self,
+        producer_id: int,
+        epoch: int,
+        last_sequence: int,
+        first_offset: int,
+        last_offset: int,
+        timestamp: int,
+        *,
+        transactional: bool,
+        segment_base_offset: int = -1,
+        position: int = -1,
+    ) -> None:
+        """Takes in a batch that is in the log."""
+        entry = self.producers.get(producer_id)
+        if entry is None:
+            entry = self.producers[producer_id] = ProducerEntry(producer_id, epoch)
+        elif entry.epoch != epoch:
+            entry.set_epoch(epoch)
+        batches = entry.batches
+        if len(batches) == BATCHES_TO_RETAIN:
+            del batches[0]
+        batches.append(BatchMetadata(last_sequence, last_offset, last_offset - first_offset, timestamp))
+        entry.last_timestamp = timestamp
+        if transactional and entry.current_txn_first_offset < 0:
+            entry.current_txn_first_offset = first_offset
+            self.ongoing[first_offset] = OpenTxn(producer_id, first_offset, segment_base_offset, position)
+
+    def append_marker(
+        self,
+        producer_id: int,
+        epoch: int,
+        coordinator_epoch: int,
+        offset: int,
+        timestamp: int,
+        *,
+        aborted: bool,
+    ) -> CompletedTxn | None:
+        """Takes in a marker that is in the log; a transaction without data completes nothing.
+
+        The caller asks `last_stable_offset_after` and writes the index entry before `complete`.
+        """
+        entry = self.producers.get(producer_id)
+        if entry is None:
+            entry = self.producers[producer_id] = ProducerEntry(producer_id, epoch)
+        completed = None
+        if entry.current_txn_first_offset >= 0:
+            completed = CompletedTxn(producer_id, entry.current_txn_first_offset, offset, aborted)
+        entry.set_epoch(epoch)
+        entry.coordinator_epoch = coordinator_epoch
+        entry.current_txn_first_offset = -1
+        entry.last_timestamp = timestamp
+        return completed
+
+    def last_stable_offset_after(self, completed: CompletedTxn) -> int:
+        """The first offset of another open transaction, else the one after the marker (the high watermark
+        apart)."""
+        for txn in self.ongoing.values():
+            if txn.producer_id != completed.producer_id:
+                return txn.first_offset
+        return completed.last_offset + 1
+
+    def aborted_txn(self, completed: CompletedTxn) -> AbortedTxn:
+        """The index entry of an aborted transaction."""
+        return AbortedTxn(
+            completed.producer_id,
+            completed.first_offset,
+            completed.last_offset,
+            self.last_stable_offset_after(completed),
+        )
+
+    def complete(self, completed: CompletedTxn) -> None:
+        """The transaction is decided; it still holds the last stable offset until its marker is
+        replicated."""
+        txn = self.ongoing.pop(completed.first_offset, None)
+        if txn is None:
+            raise AssertionError(f"{completed} in {self.topic_partition} completes what was not started")
+        txn.last_offset = completed.last_offset
+        self.unreplicated[txn.first_offset] = txn
+
+    # --- the last stable offset ---
+
+    def first_unstable_txn(self) -> OpenTxn | None:
+        """The earliest transaction that is undecided, or decided above the high watermark."""
+        if not self.ongoing and not self.unreplicated:
+            return None
+        first = next(iter(self.ongoing.values()), None)
+        if self.unreplicated:
+            decided = self.unreplicated[min(self.unreplicated)]
+            if first is None or decided.first_offset < first.first_offset:
+                return decided
+        return first
+
+    def on_high_watermark(self, high_watermark: int) -> None:
+        if self.unreplicated:
+            self._forget_replicated(high_watermark)
+
+    def _forget_replicated(self, offset: int) -> None:
+        for first_offset in [key for key, txn in self.unreplicated.items() if txn.last_offset < offset]:
+            del self.unreplicated[first_offset]
+
+    def on_log_start_offset(self, log_start_offset: int) -> None:
+        self._forget_replicated(log_start_offset)
+        self.map_end_offset = max(self.map_end_offset, log_start_offset)
+        self.snapshot_offset = self.snapshots[-1] if self.snapshots else log_start_offset
+
+    # --- expiry and truncation ---
+
+    def is_empty(self) -> bool:
+        return not self.producers and not self.unreplicated
+
+    def _is_expired(self, entry: ProducerEntry, now_ms: int) -> bool:
+        return entry.current_txn_first_offset < 0 and now_ms - entry.last_timestamp >= self.expiration_ms
+
+    def remove_expired(self, now_ms: int) -> int:
+        """Forgets producers that were idle too long, never one with an open transaction; returns how many."""
+        expired = [entry.producer_id for entry in self.producers.values() if self._is_expired(entry, now_ms)]
+        for producer_id in expired:
+            del self.producers[producer_id]
+        return len(expired)
+
+    def truncate_and_reload(self, log_start_offset: int, log_end_offset: int, now_ms: int) -> None:
+        """Drops the snapshots outside the log and, unless the state is just there, loads the latest of the
+        others."""
+        for offset in [o for o in self.snapshots if o > log_end_offset or o <= log_start_offset]:
+            self.delete_snapshot(offset)
+        if log_end_offset == self.map_end_offset:
+            self.on_log_start_offset(log_start_offset)
+            return
+        self._clear()
+        self._load_latest_snapshot(log_start_offset, now_ms)
+
+    def truncate_fully_and_start_at(self, offset: int) -> None:
+        self._clear()
+        for snapshot in list(self.snapshots):
+            self.delete_snapshot(snapshot)
+        self.snapshot_offset = 0
+        self.map_end_offset = offset
+
+    def _clear(self) -> None:
+        self.producers.clear()
+        self.ongoing.clear()
+        self.unreplicated.clear()
+
+    # --- snapshots ---
+
+    def list_snapshots(self, names: list[str] | None = None) -> None:
+        """Reads from the directory which snapshots there are."""
+        self.snapshots = sorted(
+            int(name.removesuffix(SNAPSHOT_SUFFIX))
+            for name in (self._store.names() if names is None else names)
+            if name.endswith(SNAPSHOT_SUFFIX) and name.removesuffix(SNAPSHOT_SUFFIX).isdecimal()
+        )
+
+    def remove_stray_snapshots(self, segment_base_offsets: list[int]) -> None:
+        """Deletes snapshots that belong to no segment; the largest stays if it is above all segments, for it
+        is the one of a clean shutdown or of the last flush."""
+        bases = set(segment_base_offsets)
+        strays = [offset for offset in self.snapshots if offset not in bases]
+        if strays and (not bases or strays[-1] >= max(bases)):
+            strays.pop()
+        for offset in strays:
+            self.delete_snapshot(offset)
+
+    def load_before(self, offset: int, log_start_offset: int, now_ms: int) -> None:
+        """Loads the latest snapshot that is not above `offset`; later ones stay on disk."""
+        self._clear()
+        self._load_latest_snapshot(log_start_offset, now_ms, offset)
+
+    def _load_latest_snapshot(self, log_start_offset: int, now_ms: int, limit: int = 2**63 - 1) -> None:
+        while True:
+            index = bisect_right(self.snapshots, limit)
+            if not index or self.snapshots[index - 1] <= log_start_offset:
+                break
+            offset = self.snapshots[index - 1]
+            try:
+                entries = self.read_snapshot(offset)
+            except CorruptSnapshotError as error:
+                logger.warning(
+                    "%s: snapshot at offset %d is not used: %s", self.topic_partition, offset, error
+                )
+                self.delete_snapshot(offset)
+                continue
+            for entry in entries:
+                if not self._is_expired(entry, now_ms):
+                    self.producers[entry.producer_id] = entry
+            opened = [e for e in self.producers.values() if e.current_txn_first_offset >= 0]
+            for entry in sorted(opened, key=lambda e: e.current_txn_first_offset):
+                first_offset = entry.current_txn_first_offset
+                self.ongoing[first_offset] = OpenTxn(entry.producer_id, first_offset)
+            self.map_end_offset = self.snapshot_offset = offset
+            return
+        self.map_end_offset = self.snapshot_offset = log_start_offset
+
+    def read_snapshot(self, offset: int) -> list[ProducerEntry]:
+        """Raises CorruptSnapshotError."""
+        content = self._store.read_file(_snapshot_name(offset))
+        if content is None:
+            raise CorruptSnapshotError("the file is gone")
+        return decode_snapshot(content)
+
+    def take_snapshot(self) -> int | None:
+        """Writes the state at `map_end_offset`, unless that was done; returns the offset written. Without
+        fsync: a snapshot that a power loss tears is found out by its CRC, and an older one serves."""
+        offset = self.map_end_offset
+        if offset <= self.snapshot_offset:
+            return None
+        self._store.write_file(_snapshot_name(offset), encode_snapshot(list(self.producers.values())))
+        if offset not in self.snapshots:
+            insort(self.snapshots, offset)
+        self.snapshot_offset = offset
+        return offset
+
+    def sync_snapshot(self, offset: int) -> None:
+        self._store.sync_file(_snapshot_name(offset))
+
+    def delete_snapshots_after(self, offset: int) -> None:
+        for snapshot in [o for o in self.snapshots if o > offset]:
+            self.delete_snapshot(snapshot)
+
+    def delete_snapshot(self, offset: int) -> None:
+        index = bisect_left(self.snapshots, offset)
+        if index < len(self.snapshots) and self.snapshots[index] == offset:
+            del self.snapshots[index]
+        self._store.delete(_snapshot_name(offset))
+
+    def mark_snapshot_deleted(self, offset: int) -> str | None:
+        """Renames a snapshot for a later deletion; the new name, or None where there is no such snapshot."""
+        index = bisect_left(self.snapshots, offset)
+        if index == len(self.snapshots) or self.snapshots[index] != offset:
+            return None
+        del self.snapshots[index]
+        name = _snapshot_name(offset)
+        deleted = name + ".deleted"
+        return deleted if self._store.rename(name, deleted) else None
+
+
+def _snapshot_name(offset: int) -> str:
+    return f"{offset:020d}{SNAPSHOT_SUFFIX}"
+
+
+def encode_snapshot(entries: list[ProducerEntry]) -> bytes:
+    from crc32c import crc32c
+
+    body = bytearray(SNAPSHOT_COUNT.pack(len(entries)))
+    for entry in entries:
+        body += SNAPSHOT_ENTRY.pack(
+            entry.producer_id,
+            entry.epoch,
+            entry.last_sequence,
+            entry.last_offset,
+            entry.last_offset_delta,
+            entry.last_timestamp,
+            entry.coordinator_epoch,
+            entry.current_txn_first_offset,
+        )
+    return SNAPSHOT_HEAD.pack(SNAPSHOT_VERSION, crc32c(body)) + body
+
+
+def decode_snapshot(content: bytes) -> list[ProducerEntry]:
+    """Raises CorruptSnapshotError."""
+    from crc32c import crc32c
+
+    try:
+        version, crc = SNAPSHOT_HEAD.unpack_from(content)
+        (count,) = SNAPSHOT_COUNT.unpack_from(content, SNAPSHOT_HEAD.size)
+    except struct_error:
+        raise CorruptSnapshotError(f"{len(content)} bytes hold no snapshot") from None
+    if version != SNAPSHOT_VERSION:
+        raise CorruptSnapshotError(f"unknown version {version}")
+    body = memoryview(content)[SNAPSHOT_HEAD.size :]
+    if crc32c(body) != crc:
+        raise CorruptSnapshotError(f"CRC is {crc32c(body):#x}, not {crc:#x}")
+    records = body[SNAPSHOT_COUNT.size :]
+    if count < 0 or count * SNAPSHOT_ENTRY.size > len(records):
+        raise CorruptSnapshotError(f"{count} entries announced in {len(records)} bytes")
+    entries = []
+    for fields in SNAPSHOT_ENTRY.iter_unpack(records[: count * SNAPSHOT_ENTRY.size]):
+        producer_id, epoch, last_sequence, last_offset, delta, timestamp, coordinator_epoch, txn_start = (
+            fields
+        )
+        entry = ProducerEntry(producer_id, epoch, coordinator_epoch, timestamp, max(txn_start, -1))
+        if last_offset >= 0:
+            entry.batches.append(BatchMetadata(last_sequence, last_offset, delta, timestamp))
+        entries.append(entry)
+    return entries

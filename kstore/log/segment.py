@@ -1,0 +1,426 @@
+"""One segment: a file of batches and its three indexes.
+
+Offsets in it are at least `base_offset` and at most `base_offset` + 2^31 - 1, for index entries are relative.
+When the bytes since the last entry exceed `index.interval.bytes`, the next batch gets one: (its last offset,
+its position) in the offset index, and at the same moment the largest timestamp so far in the time index
+(LogSegment.java, 3.9.1).
+
+Files of a segment that is not written are opened when first read, so that a start with many segments costs
+little.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from kstore._native.index import OffsetIndex, TimeIndex
+from kstore._native.records import FileRecords, FileSlice
+from kstore.errors import CorruptIndexError, CorruptRecordError
+from kstore.log.directory import (
+    LOG_SUFFIX,
+    OFFSET_INDEX_SUFFIX,
+    TIME_INDEX_SUFFIX,
+    TXN_INDEX_SUFFIX,
+    DiskDirectory,
+    file_name,
+)
+from kstore.log.transaction_index import AbortedTxn, TransactionIndex
+from kstore.model import NO_TIMESTAMP
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+logger = logging.getLogger(__name__)
+
+MAX_RELATIVE_OFFSET = 2**31 - 1
+LONG_MAX = 2**63 - 1
+
+NOT_LOADED = -(2**63)  # of timestamps that are read from files when first asked for
+
+
+class Segment:
+    __slots__ = (
+        "_directory",
+        "_offset_index",
+        "_records",
+        "_rolling_timestamp",
+        "_time_index",
+        "_writable",
+        "base_offset",
+        "bytes_since_index_entry",
+        "created_ms",
+        "index_interval_bytes",
+        "max_index_bytes",
+        "max_timestamp",
+        "max_timestamp_offset",
+        "roll_jitter_ms",
+        "size",
+        "txn_index",
+    )
+
+    def __init__(
+        self,
+        directory: DiskDirectory,
+        base_offset: int,
+        *,
+        size: int,
+        writable: bool,
+        has_txn_index: bool,
+        index_interval_bytes: int,
+        max_index_bytes: int,
+        roll_jitter_ms: int,
+        now_ms: int,
+    ) -> None:
+        self._directory = directory
+        self.base_offset = base_offset
+        self.size = size
+        self._writable = writable
+        self.index_interval_bytes = index_interval_bytes
+        self.max_index_bytes = max_index_bytes
+        self.roll_jitter_ms = roll_jitter_ms
+        self.created_ms = now_ms
+        self.bytes_since_index_entry = 0
+        # The largest timestamp of all batches, and the last offset of the first batch that has it.
+        self.max_timestamp = NOT_LOADED
+        self.max_timestamp_offset = base_offset
+        # The max timestamp of the first append, from which time-based rolling counts; -1 when the segment is
+        # empty.
+        self._rolling_timestamp = NOT_LOADED
+        self._records: FileRecords | None = None
+        self._offset_index: OffsetIndex | None = None
+        self._time_index: TimeIndex | None = None
+        self.txn_index = TransactionIndex(
+            directory, file_name(base_offset, TXN_INDEX_SUFFIX), base_offset, exists=has_txn_index
+        )
+
+    @classmethod
+    def create(
+        cls,
+        directory: DiskDirectory,
+        base_offset: int,
+        *,
+        index_interval_bytes: int,
+        max_index_bytes: int,
+        roll_jitter_ms: int = 0,
+        now_ms: int,
+        preallocate: int = 0,
+    ) -> "Segment":
+        """A new, empty segment, its files made. Raises OSError, leaving none behind."""
+        segment = cls(
+            directory,
+            base_offset,
+            size=0,
+            writable=True,
+            has_txn_index=False,
+            index_interval_bytes=index_interval_bytes,
+            max_index_bytes=max_index_bytes,
+            roll_jitter_ms=roll_jitter_ms,
+            now_ms=now_ms,
+        )
+        try:
+            segment._records = directory.open_records(
+                file_name(base_offset, LOG_SUFFIX), create=True, preallocate=preallocate
+            )
+            segment.open_indexes()
+        except OSError:
+            segment.close_handles()
+            for suffix in (TIME_INDEX_SUFFIX, OFFSET_INDEX_SUFFIX, LOG_SUFFIX):
+                directory.delete(file_name(base_offset, suffix))
+            raise
+        segment.max_timestamp = NO_TIMESTAMP
+        segment._rolling_timestamp = NO_TIMESTAMP
+        return segment
+
+    # --- files ---
+
+    @property
+    def records(self) -> FileRecords:
+        records = self._records
+        if records is None:
+            records = self._records = self._directory.open_records(file_name(self.base_offset, LOG_SUFFIX))
+        return records
+
+    @property
+    def offset_index(self) -> OffsetIndex:
+        index = self._offset_index
+        if index is None:
+            name = file_name(self.base_offset, OFFSET_INDEX_SUFFIX)
+            index = self._offset_index = self._directory.open_offset_index(
+                name, self.base_offset, self.max_index_bytes, writable=self._writable
+            )
+        return index
+
+    @property
+    def time_index(self) -> TimeIndex:
+        index = self._time_index
+        if index is None:
+            name = file_name(self.base_offset, TIME_INDEX_SUFFIX)
+            index = self._time_index = self._directory.open_time_index(
+                name, self.base_offset, self.max_index_bytes, writable=self._writable
+            )
+        return index
+
+    def open_indexes(self) -> None:
+        """Opens both indexes, which makes the files where they are missing."""
+        _ = self.offset_index, self.time_index
+
+    def become_writable(self) -> None:
+        """Reopens the indexes for writing: this segment is the last one now, or is read again."""
+        if not self._writable:
+            self._close_indexes()
+            self._writable = True
+
+    def become_sealed(self) -> None:
+        """Lets the indexes go until somebody searches them."""
+        self._close_indexes()
+        self._writable = False
+
+    @property
+    def last_possible_offset(self) -> int:
+        return self.base_offset + MAX_RELATIVE_OFFSET
+
+    def file_names(self) -> list[str]:
+        """The segment's files that exist, or should."""
+        names = [
+            file_name(self.base_offset, suffix)
+            for suffix in (LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX)
+        ]
+        if self.txn_index.exists:
+            names.append(self.txn_index.name)
+        return names
+
+    # --- writing ---
+
+    def should_roll(
+        self,
+        size: int,
+        last_offset: int,
+        max_timestamp: int,
+        *,
+        segment_bytes: int,
+        segment_ms: int,
+        now_ms: int,
+    ) -> bool:
+        """Whether `size` bytes up to `last_offset` belong in a new segment (LogSegment.shouldRoll)."""
+        if self.size > segment_bytes - size or last_offset - self.base_offset > MAX_RELATIVE_OFFSET:
+            return True
+        if self.size:
+            first_timestamp = self._rolling_timestamp
+            if first_timestamp == NOT_LOADED:
+                first_timestamp = self.first_batch_timestamp()
+            waited = max_timestamp - first_timestamp if first_timestamp >= 0 else now_ms - self.created_ms
+            if waited > segment_ms - self.roll_jitter_ms:
+                return True
+        return self.offset_index.is_full or self.time_index.is_full
+
+    def append(self, buffer: "Buffer", position: int, size: int, max_timestamp: int) -> int:
+        """Writes batches at the end; returns where they begin. Raises OSError with nothing written.
+
+        `note_batch` must follow for each of them.
+        """
+        start = self.size
+        self.records.append(buffer, position, size)
+        self.size = start + size
+        if start == 0:
+            self._rolling_timestamp = max_timestamp
+        return start
+
+    def note_batch(self, position: int, size: int, last_offset: int, max_timestamp: int) -> None:
+        """Keeps the indexes for a batch that now lies at `position`."""
+        if max_timestamp > self.max_timestamp:
+            self.max_timestamp = max_timestamp
+            self.max_timestamp_offset = last_offset
+        if self.bytes_since_index_entry > self.index_interval_bytes:
+            self._add_index_entries(last_offset, position)
+        self.bytes_since_index_entry += size
+
+    def _add_index_entries(self, last_offset: int, position: int) -> None:
+        # The log rolls when an index is full; only many batches of one append, or a recovery, can find it so
+        # here.
+        if not self.offset_index.is_full:
+            self.offset_index.append(last_offset, position)
+        if not self.time_index.is_full:
+            self.time_index.maybe_append(self.max_timestamp, self.max_timestamp_offset)
+        self.bytes_since_index_entry = 0
+
+    def note_aborted(self, txn: AbortedTxn) -> None:
+        self.txn_index.append(txn)
+
+    def seal(self) -> None:
+        """The next segment begins: no more batches here.
+
+        The largest timestamp goes into the time index whatever room there is, for retention asks it.
+        """
+        self.write_last_time_entry()
+        self.flush_indexes()
+        self.records.trim()  # what was preallocated
+        self.become_sealed()
+
+    def write_last_time_entry(self) -> None:
+        if self.load_max_timestamp() >= 0:
+            self.time_index.maybe_append(self.max_timestamp, self.max_timestamp_offset, skip_full_check=True)
+
+    def flush_indexes(self) -> None:
+        """Hands index entries that are in memory to the operating system."""
+        if self._offset_index is not None:
+            self._offset_index.flush(sync=False)
+        if self._time_index is not None:
+            self._time_index.flush(sync=False)
+        self.txn_index.flush()
+
+    def truncate_to(self, offset: int, now_ms: int) -> int:
+        """Cuts off all batches that reach `offset` or beyond; returns how many bytes went."""
+        found = self.translate_offset(offset)
+        self.offset_index.truncate_to(offset)
+        self.time_index.truncate_to(offset)
+        self.txn_index.truncate_to(offset)
+        removed = 0
+        if found is not None:
+            removed = self.size - found[2]
+            self.records.truncate_to(found[2])
+            self.size = found[2]
+        if self.size == 0:
+            self.created_ms = now_ms
+            self._rolling_timestamp = NO_TIMESTAMP
+        self.bytes_since_index_entry = 0
+        self.max_timestamp = NOT_LOADED
+        self.load_max_timestamp(scan=True)
+        return removed
+
+    # --- recovery ---
+
+    def prepare_recovery(self, from_offset: int) -> int:
+        """Keeps what the indexes say of the batches before `from_offset`, where it can be believed, and
+        forgets the rest; returns the position from which the batches must be read and noted again."""
+        self.bytes_since_index_entry = 0
+        if from_offset > self.base_offset:
+            try:
+                return self._keep_indexes_before(from_offset)
+            except (CorruptIndexError, CorruptRecordError, OSError, ValueError):
+                pass
+        self.offset_index.reset()
+        self.time_index.reset()
+        self.txn_index.reset()
+        self.max_timestamp = NO_TIMESTAMP
+        self.max_timestamp_offset = self.base_offset
+        return 0
+
+    def _keep_indexes_before(self, offset: int) -> int:
+        self.offset_index.sanity_check(self.size)
+        self.time_index.sanity_check()
+        self.offset_index.truncate_to(offset)
+        self.time_index.truncate_to(offset)
+        self.txn_index.truncate_to(offset)
+        last_offset, position = self.offset_index.lookup(LONG_MAX)
+        if position:
+            # The entry must lead to the batch that it was made for.
+            for header in self.records.batch_headers(position, self.size):
+                if header.last_offset != last_offset:
+                    raise CorruptIndexError(
+                        f"entry {last_offset} leads to a batch that ends at {header.last_offset}"
+                    )
+                break
+        self.max_timestamp, self.max_timestamp_offset = self.time_index.last_entry
+        return position
+
+    def cut(self, position: int) -> None:
+        """Ends the segment at `position`, to which the indexes fit already."""
+        self.records.truncate_to(position)
+        self.size = position
+
+    def check_format(self) -> None:
+        """Raises UnsupportedForMessageFormatError, with file and position, when the first batch is of an old
+        format."""
+        try:
+            for _ in self.records.batch_headers(0, self.size):
+                break
+        except CorruptRecordError:
+            return  # recovery or a reader will tell
+
+    # --- reading ---
+
+    def translate_offset(self, offset: int, start_position: int = 0) -> tuple[int, int, int, int] | None:
+        """(base offset, last offset, position, size) of the first batch that reaches `offset`, or None."""
+        _, position = self.offset_index.lookup(offset)
+        return self.records.search_for_offset(offset, max(position, start_position))
+
+    def slice(self, position: int, size: int) -> FileSlice:
+        return self.records.slice(position, size)
+
+    def fetch_upper_bound(self, position: int, size: int) -> int | None:
+        """An offset that a slice of `size` bytes at `position` does not reach, as far as the index tells."""
+        found = self.offset_index.fetch_upper_bound(position, size)
+        return None if found is None else found[0]
+
+    def read_end(self) -> tuple[int, int]:
+        """(one more than the last offset, position) of the end of the last whole batch; walks the headers
+        after the last index entry."""
+        _, position = self.offset_index.lookup(LONG_MAX)
+        next_offset = self.base_offset
+        try:
+            for header in self.records.batch_headers(position, self.size):
+                next_offset = header.last_offset + 1
+                position = header.position + header.size_in_bytes
+        except CorruptRecordError as error:
+            logger.warning("segment %d of %s: %s", self.base_offset, self._directory.path, error)
+        return next_offset, position
+
+    def first_batch_timestamp(self) -> int:
+        """The first batch's max timestamp, or -1 where there is no batch."""
+        if self._rolling_timestamp == NOT_LOADED:
+            self._rolling_timestamp = NO_TIMESTAMP
+            for header in self.records.batch_headers(0, self.size):
+                self._rolling_timestamp = header.max_timestamp
+                break
+        return self._rolling_timestamp
+
+    def load_max_timestamp(self, *, scan: bool = False) -> int:
+        """`max_timestamp`, read from the time index first, and with `scan` from the batches after its last
+        entry."""
+        if self.max_timestamp != NOT_LOADED:
+            return self.max_timestamp
+        self.max_timestamp, self.max_timestamp_offset = self.time_index.last_entry
+        if scan:
+            _, position = self.offset_index.lookup(self.max_timestamp_offset)
+            for header in self.records.batch_headers(position, self.size):
+                if header.max_timestamp > self.max_timestamp:
+                    self.max_timestamp = header.max_timestamp
+                    self.max_timestamp_offset = header.last_offset
+        return self.max_timestamp
+
+    def largest_timestamp(self) -> int:
+        """What time-based retention counts from: the file's age where no batch has a timestamp."""
+        timestamp = self.load_max_timestamp()
+        if timestamp >= 0:
+            return timestamp
+        return self._directory.modified_ms(file_name(self.base_offset, LOG_SUFFIX))
+
+    def find_offset_by_timestamp(
+        self, timestamp: int, start_offset: int
+    ) -> tuple[int, int, int | None] | None:
+        """(timestamp, offset, leader epoch) of the first record from `start_offset` on that is not older."""
+        _, entry_offset = self.time_index.lookup(timestamp)
+        _, position = self.offset_index.lookup(max(entry_offset, start_offset))
+        return self.records.search_for_timestamp(timestamp, position, start_offset)
+
+    # --- closing ---
+
+    def _close_indexes(self) -> None:
+        if self._offset_index is not None:
+            self._offset_index.close()
+            self._offset_index = None
+        if self._time_index is not None:
+            self._time_index.close()
+            self._time_index = None
+
+    def close_handles(self) -> None:
+        """Closes the files; what the indexes hold in memory is written."""
+        self._close_indexes()
+        if self._records is not None:
+            self._records.close()
+            self._records = None
+
+    def drop_handles(self) -> None:
+        """Lets go of the files without closing them: a slice that is being sent keeps its own hold."""
+        self._records = None
+        self._offset_index = None
+        self._time_index = None

@@ -1,0 +1,114 @@
+"""Background work on logs, cut so that its slow part can run in another thread.
+
+The owner of the logs makes the work, any thread calls `run`, and the owner calls `complete` with what came
+out.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Protocol
+
+from kstore.errors import KafkaStorageError
+from kstore.log.checkpoint_file import write_offsets
+from kstore.log.directory import DiskDirectory
+from kstore.log.flush import FlushJob
+from kstore.log.log_dir import DeletedFiles, LogDir
+from kstore.log.partition_log import PartitionLog
+from kstore.model import TopicPartition
+
+logger = logging.getLogger(__name__)
+
+
+class Work(Protocol):
+    """`run` may be called in any thread, once, and does not raise; then `complete` on the manager's
+    thread."""
+
+    def run(self) -> None: ...
+
+    def complete(self, now_ms: int) -> None: ...
+
+
+class FlushWork:
+    __slots__ = ("flushing", "job", "log")
+
+    def __init__(self, flushing: set[PartitionLog], log: PartitionLog, job: FlushJob) -> None:
+        self.flushing = flushing
+        self.log = log
+        self.job = job
+
+    def run(self) -> None:
+        self.job.run()
+
+    def complete(self, now_ms: int) -> None:
+        self.flushing.discard(self.log)
+        try:
+            self.log.complete_flush(self.job, now_ms=now_ms)
+        except KafkaStorageError as error:
+            logger.error("%s", error)
+
+
+class UnlinkWork:
+    __slots__ = ("error", "files", "log_dir")
+
+    def __init__(self, log_dir: LogDir, files: DeletedFiles) -> None:
+        self.log_dir = log_dir
+        self.files = files
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            self.files.unlink()
+        except OSError as error:
+            self.error = error
+
+    def complete(self, now_ms: int) -> None:
+        if self.error is not None:
+            self.log_dir.fail(f"deleting files of {self.files.directory.path}", self.error)
+
+
+class RemoveDirectoryWork:
+    """Removes the directory of a deleted partition."""
+
+    __slots__ = ("directory", "error", "log_dir")
+
+    def __init__(self, log_dir: LogDir, directory: DiskDirectory) -> None:
+        self.log_dir = log_dir
+        self.directory = directory
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            self.directory.delete_self()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.error = error
+
+    def complete(self, now_ms: int) -> None:
+        if self.error is not None:
+            self.log_dir.fail(f"deleting {self.directory.path}", self.error)
+        else:
+            logger.info("deleted %s", self.directory.path)
+
+
+class CheckpointWork:
+    """Replaces one checkpoint file of one directory."""
+
+    __slots__ = ("error", "log_dir", "name", "offsets")
+
+    def __init__(self, log_dir: LogDir, name: str, offsets: Mapping[TopicPartition, int]) -> None:
+        self.log_dir = log_dir
+        self.name = name
+        self.offsets = offsets
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            write_offsets(os.path.join(self.log_dir.path, self.name), self.offsets)
+        except OSError as error:
+            self.error = error
+
+    def complete(self, now_ms: int) -> None:
+        if self.error is not None:
+            self.log_dir.io_error(f"writing {self.name}", self.error)
