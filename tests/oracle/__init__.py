@@ -1,0 +1,1 @@
+"""What is right, in slow plain Python: the native code is held against it."""
