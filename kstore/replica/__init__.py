@@ -1,1 +1,2 @@
-"""Replicas of a partition, in dependency order: effects, high_watermark, leader, partition, checkpoint, manager."""
+"""Replicas of a partition, in dependency order: effects, high_watermark, leader, partition, checkpoint,
+manager."""

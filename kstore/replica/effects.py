@@ -9,7 +9,8 @@ from kstore.model import TopicPartition
 
 
 class HighWatermarkAdvanced(NamedTuple):
-    """Records below `high_watermark` are committed: consumers may read them, producers with acks=all be answered."""
+    """Records below `high_watermark` are committed: consumers may read them, producers with acks=all be
+    answered."""
 
     topic_partition: TopicPartition
     high_watermark: int

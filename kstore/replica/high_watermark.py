@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 
 def high_watermark(in_sync_end_offsets: Iterable[int]) -> int:
-    """The offset below which every in-sync replica holds the log. At least the leader is in sync, so never empty."""
+    """The offset below which every in-sync replica holds the log. At least the leader is in sync, so never
+    empty."""
     return min(in_sync_end_offsets)
 
 

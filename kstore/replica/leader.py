@@ -1,7 +1,8 @@
 """A partition's leader during one leader epoch: appends, and how far the log is committed.
 
-The leader's own log end counts at once; followers' ends come with their fetches. As long as no other replica is in
-sync the high watermark is the log end (rule 14: only then may it jump there; Partition.scala, maybeIncrementLeaderHW).
+The leader's own log end counts at once; followers' ends come with their fetches. As long as no other replica
+is in sync the high watermark is the log end (rule 14: only then may it jump there; Partition.scala,
+maybeIncrementLeaderHW).
 """
 
 from kstore.errors import NotEnoughReplicasError
@@ -22,10 +23,11 @@ class Leader:
         self.epoch = epoch
         self.replicas = replicas
         self.isr = isr
-        # What the followers have asked for so far in this epoch; an in-sync one that has not fetched holds all back.
+        # What the followers have asked for so far in this epoch; an in-sync one that has not fetched holds
+        # all back.
         self.remote_end_offsets = {replica: -1 for replica in replicas if replica != broker_id}
-        # The epoch is known to the log before its first record, so that a follower that holds a later one finds where
-        # to cut (rule 4).
+        # The epoch is known to the log before its first record, so that a follower that holds a later one
+        # finds where to cut (rule 4).
         self.epoch_start_offset = log.log_end_offset
         log.assign_epoch_start_offset(epoch, self.epoch_start_offset)
 
@@ -34,8 +36,8 @@ class Leader:
     ) -> tuple[LogAppendInfo, tuple[Effect, ...]]:
         """Appends the batches in `buffer[position:position + size]`, which are numbered in place.
 
-        Raises NotEnoughReplicasError when all in-sync replicas are asked for and there are too few (rule 29), and
-        what `PartitionLog.append_as_leader` raises.
+        Raises NotEnoughReplicasError when all in-sync replicas are asked for and there are too few (rule 29),
+        and what `PartitionLog.append_as_leader` raises.
         """
         log = self.log
         if required_acks == -1 and not self.has_min_isr():
@@ -50,7 +52,9 @@ class Leader:
         log = self.log
         end = log.log_end_offset
         if self.remote_end_offsets:
-            end = high_watermark([end, *(self.remote_end_offsets[replica] for replica in self.isr - {self.broker_id})])
+            end = high_watermark(
+                [end, *(self.remote_end_offsets[replica] for replica in self.isr - {self.broker_id})]
+            )
         if end <= log.high_watermark:
             return NO_EFFECTS
         log.maybe_increment_high_watermark(end)

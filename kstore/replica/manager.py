@@ -1,12 +1,13 @@
 """The replicas that this broker holds: a table, not a brain.
 
-A partition is in exactly one of three states: held (in `partitions`), offline (its directory has failed; asked for, it
-answers KAFKA_STORAGE_ERROR), or unknown.
+A partition is in exactly one of three states: held (in `partitions`), offline (its directory has failed;
+asked for, it answers KAFKA_STORAGE_ERROR), or unknown.
 """
 
 from collections.abc import Iterable, Iterator
 
 from kstore.errors import KafkaStorageError, UnknownTopicOrPartitionError
+from kstore.log.config import LogConfig
 from kstore.log.manager import LogManager
 from kstore.model import TopicPartition
 from kstore.replica.effects import NO_EFFECTS, Effect
@@ -42,17 +43,20 @@ class ReplicaManager:
         topic_partition: TopicPartition,
         *,
         topic_id: bytes,
-        config: object,
+        config: LogConfig,
         epoch: int,
         replicas: tuple[int, ...],
         isr: frozenset[int],
         now_ms: int,
     ) -> tuple[Effect, ...]:
-        """Opens or makes the partition's log and leads it from `epoch` on. A failing disk takes it offline instead."""
+        """Opens or makes the partition's log and leads it from `epoch` on. A failing disk takes it offline
+        instead."""
         try:
             log = self.logs.get_or_create(topic_partition, topic_id=topic_id, config=config, now_ms=now_ms)
             partition = self.partitions.get(topic_partition) or Partition(log)
-            effects = partition.become_leader(broker_id=self.broker_id, epoch=epoch, replicas=replicas, isr=isr)
+            effects = partition.become_leader(
+                broker_id=self.broker_id, epoch=epoch, replicas=replicas, isr=isr
+            )
         except (KafkaStorageError, OSError) as error:
             return self.take_offline([topic_partition], str(error))
         self.partitions[topic_partition] = partition

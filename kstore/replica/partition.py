@@ -1,7 +1,7 @@
 """One partition on this broker: its log, and the role that it plays now.
 
-Requests carry the leader epoch that their sender believes in; one that is behind or ahead is told so before anything
-is read (rule 12, KIP-320; Partition.scala, localLogWithEpochOrThrow).
+Requests carry the leader epoch that their sender believes in; one that is behind or ahead is told so before
+anything is read (rule 12, KIP-320; Partition.scala, localLogWithEpochOrThrow).
 """
 
 from kstore.errors import (
@@ -62,7 +62,7 @@ class Partition:
         if leader is None:
             raise self._not_leader()
         if current_leader_epoch not in (-1, leader.epoch):
-            facts = f"{self.topic_partition}: leader epoch is {leader.epoch}, the request has {current_leader_epoch}"
+            facts = f"{self.topic_partition} is led in epoch {leader.epoch}, the request has {current_leader_epoch}"
             if current_leader_epoch < leader.epoch:
                 raise FencedLeaderEpochError(facts)
             raise UnknownLeaderEpochError(facts)
@@ -77,7 +77,8 @@ class Partition:
         min_one_message: bool,
         current_leader_epoch: int,
     ) -> FetchData:
-        """What a consumer may read at `fetch_offset`: below the high watermark, or below the last stable offset."""
+        """What a consumer may read at `fetch_offset`: below the high watermark, or below the last stable
+        offset."""
         self.leader_for(current_leader_epoch)
         return self.log.read(
             fetch_offset,
@@ -101,21 +102,26 @@ class Partition:
     def list_offset(
         self, timestamp: int, *, isolation_level: int, current_leader_epoch: int
     ) -> tuple[int, int, int] | None:
-        """(timestamp, offset, leader epoch) of the first record at or after `timestamp`, or of the end that a negative
-        timestamp names; None if there is no such record."""
+        """(timestamp, offset, leader epoch) of the first record at or after `timestamp`, or of the end that a
+        negative timestamp names; None if there is no such record."""
         leader = self.leader_for(current_leader_epoch)
         last_fetchable = self.last_fetchable_offset(isolation_level)
-        # Until the high watermark has reached this epoch's start, the end could be seen to go backwards (rule 15).
+        # Until the high watermark has reached this epoch's start, the end could be seen to go backwards (rule
+        # 15).
         settled = self.log.high_watermark >= leader.epoch_start_offset
         if timestamp == LATEST_TIMESTAMP:
             if not settled:
-                raise OffsetNotAvailableError(f"{self.topic_partition}: the new leader's high watermark is not known yet")
+                raise OffsetNotAvailableError(
+                    f"{self.topic_partition}: the new leader's high watermark is not known yet"
+                )
             return -1, last_fetchable, leader.epoch
         found = self.log.offset_for_timestamp(timestamp)
         if found is not None and (timestamp == EARLIEST_TIMESTAMP or found.offset < last_fetchable):
             return found.timestamp, found.offset, found.leader_epoch
         if not settled:
-            raise OffsetNotAvailableError(f"{self.topic_partition}: the new leader's high watermark is not known yet")
+            raise OffsetNotAvailableError(
+                f"{self.topic_partition}: the new leader's high watermark is not known yet"
+            )
         return None
 
     def epoch_end_offset(self, epoch: int, *, current_leader_epoch: int) -> tuple[int, int]:

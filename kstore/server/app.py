@@ -1,7 +1,7 @@
 """The composition root: builds every floor from the lowest up, runs, and stops them in reverse.
 
-Always true: nothing is accepted before every partition is loaded and led; nothing is marked as cleanly closed before
-every connection is closed and every log is on disk.
+Always true: nothing is accepted before every partition is loaded and led; nothing is marked as cleanly closed
+before every connection is closed and every log is on disk.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from kstore.server.context import Context
 from kstore.server.deliver import Deliver
 from kstore.server.dispatch import Dispatcher
 from kstore.server.fetch_session import FetchSessionCache
+from kstore.server.flusher import Flusher
 from kstore.server.listener import Listeners
 from kstore.server.producer_ids import ProducerIds
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
@@ -78,6 +79,7 @@ class App:
         self.logs.load_all(now_ms, lambda topic: log_config(self.config, image.topic_config(topic)))
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
         context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later))
+        context.flusher = Flusher(self.clock)
         context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
         context.topics = Topics(
             metadata=context.metadata,
@@ -93,7 +95,9 @@ class App:
         """Claims what this broker can lead, with new epochs where a tail may be lost."""
         context = self.context
         unclean = {key for key, partition_log in self.logs.logs.items() if partition_log.recovered_from_crash}
-        await context.topics.start(lambda image: claim_leadership(image, broker_id=context.node_id, unclean=unclean))
+        await context.topics.start(
+            lambda image: claim_leadership(image, broker_id=context.node_id, unclean=unclean)
+        )
 
     def _advertised(self) -> dict[str, Any]:
         """What clients are told: the advertised endpoints, with the ports that were really bound for port 0."""
@@ -154,7 +158,9 @@ def raise_descriptor_limit() -> None:
 
 def configure_logging() -> None:
     logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s"
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
     )
 
 
@@ -166,7 +172,8 @@ async def serve(config: ServerConfig, started: float) -> None:
 
     def ask_to_stop() -> None:
         if stop.is_set():
-            # Asked twice: whoever waits for us waits no longer. What is not flushed is recovered at the next start.
+            # Asked twice: whoever waits for us waits no longer. What is not flushed is recovered at the next
+            # start.
             logging.shutdown()
             import os
 

@@ -7,9 +7,11 @@ from typing import Any
 from kstore.clock import Clock
 from kstore.cluster.metadata_log import MetadataLog
 from kstore.replica.manager import ReplicaManager
-from kstore.server.config import Endpoint, ServerConfig
+from kstore.server.config import ServerConfig
+from kstore.server.endpoints import Endpoint
 from kstore.server.deliver import Deliver
 from kstore.server.fetch_session import FetchSessionCache
+from kstore.server.flusher import Flusher
 from kstore.server.topics import Topics
 
 
@@ -23,6 +25,7 @@ class Context:
         "config",
         "deliver",
         "fetch_sessions",
+        "flusher",
         "loop",
         "metadata",
         "node_id",
@@ -39,6 +42,7 @@ class Context:
     config: ServerConfig
     deliver: Deliver
     fetch_sessions: FetchSessionCache
+    flusher: Flusher
     loop: asyncio.AbstractEventLoop
     metadata: MetadataLog
     node_id: int

@@ -1,7 +1,7 @@
 """The one place where effects of the replica floor go.
 
-Within a turn of the loop they are only noted; when the turn ends each waiting request hears of a partition once,
-however many appends the turn held.
+Within a turn of the loop they are only noted; when the turn ends each waiting request hears of a partition
+once, however many appends the turn held.
 """
 
 from kstore.model import TopicPartition

@@ -1,8 +1,8 @@
 """From a request's API key to its handler, and from a handler's refusal to the client's answer.
 
-A handler is a module with `API_KEY`, `VERSIONS` and `handle(context, request)`, imported when its API is first asked
-for. `handle` returns the whole answer frame (bytes or a list of parts), None (no answer), or PENDING after it has
-arranged for `request.complete(answer)`.
+A handler is a module with `API_KEY`, `VERSIONS` and `handle(context, request)`, imported when its API is
+first asked for. `handle` returns the whole answer frame (bytes or a list of parts), None (no answer), or
+PENDING after it has arranged for `request.complete(answer)`.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Fetch sessions: a fetcher names its partitions once and then only what changes (KIP-227).
 
-A session remembers what each partition was last asked with and what it was last told. Its epoch counts the requests, so
-that a repeated or lost one is noticed. Kafka: FetchSession.scala.
+A session remembers what each partition was last asked with and what it was last told. Its epoch counts the
+requests, so that a repeated or lost one is noticed. Kafka: FetchSession.scala.
 """
 
 import random
@@ -18,7 +18,8 @@ INITIAL_EPOCH = 0
 FINAL_EPOCH = -1
 MAX_INT32 = 2**31 - 1
 
-# A session younger than this is not evicted for a larger one; one unused for longer makes room for any (FetchSession.scala).
+# A session younger than this is not evicted for a larger one; one unused for longer makes room for any
+# (FetchSession.scala).
 EVICTION_MS = 120_000
 
 
@@ -47,10 +48,20 @@ class Wanted:
         self.ask(request)
 
     def ask(self, request: tuple[int, int, int, int, int, int]) -> None:
-        """(partition, current leader epoch, fetch offset, last fetched epoch, follower's log start, max bytes)"""
-        self.partition, self.current_leader_epoch, self.fetch_offset, self.last_fetched_epoch, _, self.max_bytes = request
+        """(partition, current leader epoch, fetch offset, last fetched epoch, follower's log start, max
+        bytes)"""
+        (
+            self.partition,
+            self.current_leader_epoch,
+            self.fetch_offset,
+            self.last_fetched_epoch,
+            _,
+            self.max_bytes,
+        ) = request
 
-    def has_news(self, *, error_code: int, high_watermark: int, log_start_offset: int, told_anyway: bool) -> bool:
+    def has_news(
+        self, *, error_code: int, high_watermark: int, log_start_offset: int, told_anyway: bool
+    ) -> bool:
         """True if this partition belongs into the answer; notes what it is told then."""
         news = (
             told_anyway
@@ -112,7 +123,8 @@ class FetchSessionCache:
         uses_topic_ids: bool,
         now_ms: int,
     ) -> Opened:
-        """Raises the KafkaError that the whole answer carries when the session is not what the client believes."""
+        """Raises the KafkaError that the whole answer carries when the session is not what the client
+        believes."""
         if epoch in (INITIAL_EPOCH, FINAL_EPOCH):
             self.sessions.pop(session_id, None)
             wanted = {
@@ -170,7 +182,9 @@ class FetchSessionCache:
             return False
         victim = min(self.sessions.values(), key=lambda session: session.used_ms)
         if now_ms - victim.used_ms <= EVICTION_MS:
-            settled = [session for session in self.sessions.values() if now_ms - session.created_ms > EVICTION_MS]
+            settled = [
+                session for session in self.sessions.values() if now_ms - session.created_ms > EVICTION_MS
+            ]
             if not settled:
                 return False
             victim = min(settled, key=lambda session: len(session.partitions))

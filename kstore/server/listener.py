@@ -1,8 +1,8 @@
 """Listening sockets and the connections accepted on them, within their limits.
 
-A client beyond `max.connections` or `max.connections.per.ip` is closed at once, as Kafka does with those beyond the
-latter (SocketServer.scala, ConnectionQuotas). Once a second idle memory is given back, and connections that are idle
-for `connections.max.idle.ms`, or hold up others with half a frame, are closed.
+A client beyond `max.connections` or `max.connections.per.ip` is closed at once, as Kafka does with those
+beyond the latter (SocketServer.scala, ConnectionQuotas). Once a second idle memory is given back, and
+connections that are idle for `connections.max.idle.ms`, or hold up others with half a frame, are closed.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kstore._native.connection import Connection, MemoryBudget
-from kstore.server.config import Endpoint, ServerConfig
+from kstore.server.config import ServerConfig
+from kstore.server.endpoints import Endpoint
 
 log = logging.getLogger(__name__)
 

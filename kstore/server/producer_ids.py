@@ -1,7 +1,7 @@
 """Ids for idempotent producers, from blocks that are durable before their first id is given away.
 
-An id given twice would make one producer's records vanish as another's duplicates, so what is left of a block when the
-broker stops is never used (ProducerIdManager.java, ProducerIdControlManager.java).
+An id given twice would make one producer's records vanish as another's duplicates, so what is left of a block
+when the broker stops is never used (ProducerIdManager.java, ProducerIdControlManager.java).
 """
 
 import asyncio
@@ -42,6 +42,8 @@ class ProducerIds:
     def _claim(self, image: ClusterImage) -> list[Any]:
         return [
             ProducerIdsRecord(
-                broker_id=self._broker_id, broker_epoch=-1, next_producer_id=image.next_producer_id + BLOCK_SIZE
+                broker_id=self._broker_id,
+                broker_epoch=-1,
+                next_producer_id=image.next_producer_id + BLOCK_SIZE,
             )
         ]

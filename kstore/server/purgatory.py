@@ -1,7 +1,8 @@
 """Where requests wait: a produce for an offset to be committed, a fetch for bytes to come.
 
-A waiting request is looked at only when one of its own partitions has news, and answered exactly once: by the news that
-completes it, by its time-out, or by the end of its leader's epoch (DelayedProduce.scala, DelayedFetch.scala).
+A waiting request is looked at only when one of its own partitions has news, and answered exactly once: by the
+news that completes it, by its time-out, or by the end of its leader's epoch (DelayedProduce.scala,
+DelayedFetch.scala).
 """
 
 from collections.abc import Callable
@@ -24,7 +25,8 @@ class Waiting:
     __slots__ = ("complete", "partitions", "timer")
 
     def __init__(self, partitions: dict[TopicPartition, int], complete: Callable[[bool], None]) -> None:
-        # What each partition still has to bring: an offset for a produce, for a fetch the bytes that it brought.
+        # What each partition still has to bring: an offset for a produce, for a fetch the bytes that it
+        # brought.
         self.partitions = partitions
         self.complete = complete
         self.timer: Timer | None = None
@@ -83,7 +85,8 @@ class ProducePurgatory(Purgatory):
 
 
 class FetchWaiting(Waiting):
-    """`available(partition)` says how many bytes could be read there now; `needed` is the request's min_bytes."""
+    """`available(partition)` says how many bytes could be read there now; `needed` is the request's
+    min_bytes."""
 
     __slots__ = ("available", "gathered", "needed")
 
@@ -102,7 +105,8 @@ class FetchWaiting(Waiting):
 
 
 class FetchPurgatory(Purgatory):
-    """Fetches below their min_bytes: `partitions` holds the bytes that each partition could give when last asked."""
+    """Fetches below their min_bytes: `partitions` holds the bytes that each partition could give when last
+    asked."""
 
     def bytes_came(self, topic_partition: TopicPartition) -> None:
         for waiting in list(self.watched.get(topic_partition, {}).values()):

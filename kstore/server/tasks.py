@@ -1,7 +1,7 @@
 """The complete list of what a broker does on its own, and how often.
 
-Each task is a method that decides on the loop and sends only disk work to threads. One that is still at work when its
-time comes again is left alone; one that fails is logged and tried at its next time.
+Each task is a method that decides on the loop and sends only disk work to threads. One that is still at work
+when its time comes again is left alone; one that fails is logged and tried at its next time.
 """
 
 import asyncio

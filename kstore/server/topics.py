@@ -1,10 +1,11 @@
 """Changes of what the cluster agrees on, one at a time: decide, write, make durable, then act.
 
-A change is decided on the image that the one before it left, so no two topics get one name. Nobody hears of a change
-before it is on disk.
+A change is decided on the image that the one before it left, so no two topics get one name. Nobody hears of a
+change before it is on disk.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -78,12 +79,14 @@ class Topics:
             self.metadata.complete(written)
 
     async def auto_create(self, names: Sequence[str]) -> None:
-        """Makes topics that a client asked for by name; whoever cannot be made stays unknown."""
+        """Makes topics that a client asked for by name; whichever cannot be made stays unknown."""
         for name in names:
-            try:
-                await self.change(lambda image, name=name: [] if name in image.topics else self.new_topic(image, name))  # type: ignore[misc]
-            except KafkaError:
-                continue
+
+            def make(image: ClusterImage, name: str = name) -> list[Any]:
+                return [] if name in image.topics else self.new_topic(image, name)
+
+            with contextlib.suppress(KafkaError):
+                await self.change(make)
 
     def new_topic(
         self,
@@ -124,7 +127,9 @@ class Topics:
         for name, topic in after.topics.items():
             earlier = before.topics.get(name)
             if earlier is not topic:
-                self._lead(topic, earlier if earlier is not None and earlier.id == topic.id else None, after, now_ms)
+                self._lead(
+                    topic, earlier if earlier is not None and earlier.id == topic.id else None, after, now_ms
+                )
         if after.configs is not before.configs:
             self._reconfigure(before, after)
         self._deliver.turn_ended()
@@ -137,7 +142,9 @@ class Topics:
         config = log_config(self._config(), image.topic_config(topic.name))
         for index, partition in topic.partitions.items():
             known = earlier.partitions.get(index) if earlier is not None else None
-            if partition.leader != self._broker_id or (known is not None and known.leader_epoch == partition.leader_epoch):
+            if partition.leader != self._broker_id or (
+                known is not None and known.leader_epoch == partition.leader_epoch
+            ):
                 continue
             effects = self._replicas.lead(
                 TopicPartition(topic.name, index),

@@ -9,9 +9,9 @@ import re
 
 from kstore._native.connection import Request
 from kstore.errors import InvalidRequestError, UnsupportedVersionError
+from kstore.protocol.api_keys import API_VERSIONS
 from kstore.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from kstore.server.context import Context
-from kstore.protocol.api_keys import API_VERSIONS
 from kstore.server.dispatch import APIS
 from kstore.server.respond import respond
 

@@ -17,8 +17,8 @@ from kstore.server.purgatory import FetchWaiting
 
 TOPIC_IDS_FROM = 13
 
-# (partition, error code, high watermark, last stable offset, log start offset, aborted, preferred replica, records,
-#  diverging epoch, current leader, snapshot id)
+# (partition, error code, high watermark, last stable offset, log start offset, aborted, preferred replica,
+# records, diverging epoch, current leader, snapshot id)
 Result = tuple[int, int, int, int, int, Any, int, Any, Any, None, None]
 
 
@@ -53,7 +53,12 @@ def handle(context: Context, request: Request) -> object:
         return encode_fetch_response(request.correlation_id, version, 0, error.code, NO_SESSION, [])
 
     reading = read_all(context, payload, opened.wanted)
-    if reading.answer_now or reading.size >= payload.min_bytes or payload.max_wait_ms <= 0 or not opened.wanted:
+    if (
+        reading.answer_now
+        or reading.size >= payload.min_bytes
+        or payload.max_wait_ms <= 0
+        or not opened.wanted
+    ):
         return respond(context, request, opened, reading, now_ms)
     wait_for_bytes(context, request, payload, opened, reading)
     return PENDING
@@ -79,7 +84,8 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted]) -> Readi
             if partition is None:
                 raise context.replicas.missing(topic, want.partition)
             log = partition.log
-            # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19).
+            # The bounds are taken before the read, so that what is told never runs ahead of what was read
+            # (rule 19).
             high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
             data = partition.read(
                 want.fetch_offset,
@@ -107,7 +113,9 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted]) -> Readi
     return reading
 
 
-def wait_for_bytes(context: Context, request: Request, payload: Any, opened: Opened, reading: Reading) -> None:
+def wait_for_bytes(
+    context: Context, request: Request, payload: Any, opened: Opened, reading: Reading
+) -> None:
     """Waits until `min_bytes` can be read or `max_wait_ms` are over, then reads once more."""
     watched: dict[TopicPartition, int] = {}
     wants: dict[TopicPartition, Wanted] = {}

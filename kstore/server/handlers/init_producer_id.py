@@ -1,8 +1,8 @@
 """InitProducerId
 
-API 22, versions 0-5
-KIP-98 idempotence, KIP-360 (3: the producer's own id and epoch, which count for transactions only)
-Kafka: KafkaApis.handleInitProducerIdRequest, TransactionCoordinator.handleInitProducerId, InitProducerIdRequest.json
+API 22, versions 0-5 KIP-98 idempotence, KIP-360 (3: the producer's own id and epoch, which count for
+transactions only) Kafka: KafkaApis.handleInitProducerIdRequest, TransactionCoordinator.handleInitProducerId,
+InitProducerIdRequest.json
 """
 
 from kstore._native.connection import Request

@@ -1,8 +1,8 @@
 """ListOffsets
 
-API 2, versions 1-9
-KIP-79 by timestamp, KIP-320 leader epochs (4), KIP-734 max timestamp (7), KIP-405 local log (8), KIP-1005 tiers (9)
-Kafka: KafkaApis.handleListOffsetRequest, ReplicaManager.fetchOffset, ListOffsetsRequest.json
+API 2, versions 1-9 KIP-79 by timestamp, KIP-320 leader epochs (4), KIP-734 max timestamp (7), KIP-405 local
+log (8), KIP-1005 tiers (9) Kafka: KafkaApis.handleListOffsetRequest, ReplicaManager.fetchOffset,
+ListOffsetsRequest.json
 """
 
 from collections import Counter
@@ -37,7 +37,9 @@ def handle(context: Context, request: Request) -> object:
     version = request.api_version
     asked = ListOffsetsRequest.decode(request.buffer, request.position, request.limit, version)
     # A partition named twice is an error for each mention (ListOffsetsRequest.duplicatePartitions).
-    mentions = Counter((topic.name, part.partition_index) for topic in asked.topics for part in topic.partitions)
+    mentions = Counter(
+        (topic.name, part.partition_index) for topic in asked.topics for part in topic.partitions
+    )
     topics = []
     for topic in asked.topics:
         partitions = []
@@ -45,7 +47,9 @@ def handle(context: Context, request: Request) -> object:
             answer = ListOffsetsResponse.ListOffsetsPartitionResponse(partition_index=part.partition_index)
             try:
                 if mentions[(topic.name, part.partition_index)] > 1:
-                    raise InvalidRequestError(f"{topic.name}-{part.partition_index} is asked for more than once")
+                    raise InvalidRequestError(
+                        f"{topic.name}-{part.partition_index} is asked for more than once"
+                    )
                 answer.timestamp, answer.offset, epoch = lookup(
                     context, topic.name, part, isolation_level=asked.isolation_level, version=version
                 )
@@ -66,7 +70,9 @@ def lookup(
     """(timestamp, offset, leader epoch); all -1 if no record is that late, or nothing is tiered."""
     timestamp: int = part.timestamp  # type: ignore[attr-defined]
     if timestamp < 0 and version < SPECIAL_FROM.get(timestamp, 2**15):
-        raise UnsupportedVersionError(f"timestamp {timestamp} has no meaning in version {version} of ListOffsets")
+        raise UnsupportedVersionError(
+            f"timestamp {timestamp} has no meaning in version {version} of ListOffsets"
+        )
     partition = context.replicas.get(topic, part.partition_index)  # type: ignore[attr-defined]
     if timestamp == LATEST_TIERED_TIMESTAMP:
         partition.leader_for(part.current_leader_epoch)  # type: ignore[attr-defined]

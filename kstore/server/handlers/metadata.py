@@ -1,8 +1,7 @@
 """Metadata
 
-API 3, versions 0-12
-KIP-4 auto-creation by the client's leave (4), KIP-430 authorized operations (8-10), KIP-516 topic ids (10, 12)
-Kafka: KafkaApis.handleTopicMetadataRequest, MetadataRequest.json
+API 3, versions 0-12 KIP-4 auto-creation by the client's leave (4), KIP-430 authorized operations (8-10),
+KIP-516 topic ids (10, 12) Kafka: KafkaApis.handleTopicMetadataRequest, MetadataRequest.json
 """
 
 from typing import Any
@@ -47,13 +46,19 @@ def handle(context: Context, request: Request) -> object:
 
 def refuse_early_ids(asked: Any, version: int) -> None:
     """Versions 10 and 11 have a topic id in the request that a broker must not be asked by (KIP-516)."""
-    if version < 12 and any(topic.topic_id != ZERO_UUID or topic.name is None for topic in asked.topics or ()):
+    if version < 12 and any(
+        topic.topic_id != ZERO_UUID or topic.name is None for topic in asked.topics or ()
+    ):
         raise InvalidRequestError(f"version {version} of Metadata cannot ask by topic id")
 
 
 def missing_topics(context: Context, asked: Any) -> list[str]:
     """Names that are asked for, are not there, and may be created because somebody asks."""
-    if not asked.topics or not asked.allow_auto_topic_creation or not context.config.auto_create_topics_enable:
+    if (
+        not asked.topics
+        or not asked.allow_auto_topic_creation
+        or not context.config.auto_create_topics_enable
+    ):
         return []
     topics = context.topics.image.topics
     return [topic.name for topic in asked.topics if topic.name is not None and topic.name not in topics]

@@ -7,13 +7,18 @@ Kafka: ReplicaManager.lastOffsetForLeaderEpoch, OffsetForLeaderEpochRequest.json
 
 from kstore._native.connection import Request
 from kstore.errors import KafkaError
-from kstore.protocol.messages.offset_for_leader_epoch import OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse
+from kstore.protocol.messages.offset_for_leader_epoch import (
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+)
 from kstore.server.context import Context
 from kstore.server.respond import respond
 
 
 def handle(context: Context, request: Request) -> object:
-    asked = OffsetForLeaderEpochRequest.decode(request.buffer, request.position, request.limit, request.api_version)
+    asked = OffsetForLeaderEpochRequest.decode(
+        request.buffer, request.position, request.limit, request.api_version
+    )
     topics = []
     for topic in asked.topics:
         partitions = []

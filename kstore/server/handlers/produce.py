@@ -5,8 +5,10 @@ KIP-467 per-record errors, KIP-951 leader hints
 Kafka: KafkaApis.handleProduceRequest, ReplicaManager.appendRecords, ProduceRequest.json
 """
 
+from collections.abc import Sequence
+
 from kstore._native.connection import PENDING, Request
-from kstore._native.hot_messages import decode_produce, encode_produce_response
+from kstore._native.hot_messages import ProducePayload, decode_produce, encode_produce_response
 from kstore.errors import (
     InvalidRequiredAcksError,
     KafkaError,
@@ -19,8 +21,10 @@ from kstore.model import TopicPartition
 from kstore.server.context import Context
 from kstore.server.purgatory import Waiting
 
-# (partition, error code, base offset, log append time, log start offset, record errors, error message, leader hint)
-Result = tuple[int, int, int, int, int, list[tuple[int, str]] | None, str | None, None]
+# (partition, error code, base offset, log append time, log start offset, record errors, error message, leader
+# hint)
+Result = tuple[int, int, int, int, int, Sequence[tuple[int, str]] | None, str | None, None]
+Topics = list[tuple[str, list[Result]]]
 
 
 def handle(context: Context, request: Request) -> object:
@@ -35,7 +39,8 @@ def handle(context: Context, request: Request) -> object:
     buffer = request.buffer
     failed = False
     required: dict[TopicPartition, int] = {}
-    topics = []
+    unflushed: dict[TopicPartition, int] = {}
+    topics: Topics = []
     for topic, indexes in payload.topics:
         results: list[Result] = []
         for index, position, size in indexes:
@@ -43,17 +48,35 @@ def handle(context: Context, request: Request) -> object:
                 partition = partitions.get((topic, index))
                 if partition is None:
                     raise context.replicas.missing(topic, index)
-                info, effects = partition.append_as_leader(buffer, position, size, required_acks=acks, now_ms=now_ms)
+                info, effects = partition.append_as_leader(
+                    buffer, position, size, required_acks=acks, now_ms=now_ms
+                )
                 if effects:
                     deliver(effects)
-                results.append((index, 0, info.first_offset, info.log_append_time, info.log_start_offset, None, None, None))
+                results.append(
+                    (
+                        index,
+                        0,
+                        info.first_offset,
+                        info.log_append_time,
+                        info.log_start_offset,
+                        None,
+                        None,
+                        None,
+                    )
+                )
                 if acks == -1 and partition.log.high_watermark <= info.last_offset:
                     required[partition.topic_partition] = info.last_offset + 1
+                if partition.log.must_flush:
+                    unflushed[partition.topic_partition] = info.last_offset + 1
             except KafkaError as error:
                 failed = True
                 results.append(refused(index, error))
         topics.append((topic, results))
 
+    if unflushed:
+        context.start_task(flush_then_answer(context, request, payload, topics, required, unflushed))
+        return None if acks == 0 else PENDING
     if acks == 0:
         # A client that expects no answer learns of a failure by losing its connection (KafkaApis.scala).
         if failed:
@@ -65,29 +88,68 @@ def handle(context: Context, request: Request) -> object:
     return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
 
 
-def refusal_of(payload: object) -> KafkaError:
-    if payload.transactional_id is not None:  # type: ignore[attr-defined]
+async def flush_then_answer(
+    context: Context,
+    request: Request,
+    payload: ProducePayload,
+    topics: Topics,
+    required: dict[TopicPartition, int],
+    unflushed: dict[TopicPartition, int],
+) -> None:
+    """`flush.messages` asks for what was appended to be on the disk before it is acknowledged."""
+    lost: dict[TopicPartition, KafkaError] = {}
+    for key, end_offset in unflushed.items():
+        partition = context.replicas.partitions.get(key)
+        try:
+            if partition is None:
+                raise context.replicas.missing(*key)
+            await context.flusher.flushed(partition.log, end_offset)
+        except KafkaError as error:
+            lost[key] = error
+            required.pop(key, None)
+    answered: Topics = [
+        (
+            topic,
+            [
+                refused(result[0], lost[key]) if (key := TopicPartition(topic, result[0])) in lost else result
+                for result in results
+            ],
+        )
+        for topic, results in topics
+    ]
+    if payload.acks == 0:
+        if lost:
+            request.connection.close("a produce with acks=0 was not flushed")
+    elif required:
+        wait_for_commit(context, request, answered, required, payload.timeout_ms)
+    else:
+        request.complete(encode_produce_response(request.correlation_id, request.api_version, answered, 0))
+
+
+def refusal_of(payload: ProducePayload) -> KafkaError:
+    if payload.transactional_id is not None:
         return TransactionalIdAuthorizationError("this broker has no transactions yet")
-    return InvalidRequiredAcksError(f"acks is {payload.acks}, not -1, 0 or 1")  # type: ignore[attr-defined]
+    return InvalidRequiredAcksError(f"acks is {payload.acks}, not -1, 0 or 1")
 
 
-def refuse_all(request: Request, payload: object, error: KafkaError) -> object:
-    topics = [(topic, [refused(index, error) for index, _, _ in indexes]) for topic, indexes in payload.topics]  # type: ignore[attr-defined]
-    if payload.acks == 0:  # type: ignore[attr-defined]
+def refuse_all(request: Request, payload: ProducePayload, error: KafkaError) -> object:
+    topics = [
+        (topic, [refused(index, error) for index, _, _ in indexes]) for topic, indexes in payload.topics
+    ]
+    if payload.acks == 0:
         request.connection.close(str(error))
         return None
     return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
 
 
 def refused(index: int, error: KafkaError) -> Result:
-    record_errors = getattr(error, "record_errors", None)
-    return (index, error.code, -1, -1, -1, record_errors, str(error) or None, None)
+    return (index, error.code, -1, -1, -1, getattr(error, "record_errors", None), str(error) or None, None)
 
 
 def wait_for_commit(
     context: Context,
     request: Request,
-    topics: list[tuple[str, list[Result]]],
+    topics: Topics,
     required: dict[TopicPartition, int],
     timeout_ms: int,
 ) -> None:
@@ -106,7 +168,9 @@ def wait_for_commit(
         if partition.log.high_watermark < end_offset:
             return refused(result[0], RequestTimedOutError(f"{key} is not committed up to {end_offset}"))
         if not partition.leader.has_min_isr():
-            return refused(result[0], NotEnoughReplicasAfterAppendError(f"{key} lost in-sync replicas after the append"))
+            return refused(
+                result[0], NotEnoughReplicasAfterAppendError(f"{key} lost in-sync replicas after the append")
+            )
         return result
 
     def complete(_timed_out: bool) -> None:
