@@ -1,6 +1,7 @@
 """Who leads: on one node this broker leads every partition that it is in sync for.
 
-Kafka: PartitionChangeBuilder.java, PartitionRegistration.merge (a change that names a leader raises the leader epoch).
+Kafka: PartitionChangeBuilder.java, PartitionRegistration.merge (a change that names a leader raises the
+leader epoch).
 """
 
 from collections.abc import Container
@@ -15,8 +16,8 @@ def claim_leadership(
 ) -> list[PartitionChangeRecord]:
     """Records by which `broker_id` leads what it can, to be written when it starts.
 
-    A partition whose log was not closed cleanly gets a new epoch even if the leader stays: its tail may be lost, and
-    clients notice that only by the epoch (KIP-320).
+    A partition whose log was not closed cleanly gets a new epoch even if the leader stays: its tail may be
+    lost, and clients notice that only by the epoch (KIP-320).
     """
     records = []
     for topic in image.topics.values():

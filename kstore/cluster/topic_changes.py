@@ -47,8 +47,8 @@ def create_topic(
 ) -> list[Any]:
     """Records that make topic `name`: its own, its configuration's, one for each partition.
 
-    `assignments` (partition -> replicas) takes the place of both counts. `directory_of` gives each broker's log
-    directory. The configuration has been checked by the caller.
+    `assignments` (partition -> replicas) takes the place of both counts. `directory_of` gives each broker's
+    log directory. The configuration has been checked by the caller.
     """
     validate_topic_name(name)
     if name in image.topics:
@@ -57,17 +57,23 @@ def create_topic(
         raise InvalidTopicError(f"topic {name!r} is the metadata log itself")
     other = collision(name, image.topics)
     if other is not None:
-        raise InvalidTopicError(f"topic {name!r} collides with {other!r}: both become the same where '.' is written '_'")
+        raise InvalidTopicError(
+            f"topic {name!r} collides with {other!r}: both become the same where '.' is written '_'"
+        )
     if assignments:
         if partitions != BY_DEFAULT or replication_factor != BY_DEFAULT:
-            raise InvalidRequestError("a topic has either counts or assignments; with assignments both counts are -1")
+            raise InvalidRequestError(
+                "a topic has either counts or assignments; with assignments both counts are -1"
+            )
         replicas = assigned_replicas(assignments, first=0, brokers=brokers)
     else:
         count = default_partitions if partitions == BY_DEFAULT else partitions
         factor = default_replication_factor if replication_factor == BY_DEFAULT else replication_factor
         replicas = placed_replicas(count, factor, brokers)
     if len(replicas) > MAX_PARTITIONS_A_REQUEST:
-        raise PolicyViolationError(f"{len(replicas)} partitions at once are more than {MAX_PARTITIONS_A_REQUEST}")
+        raise PolicyViolationError(
+            f"{len(replicas)} partitions at once are more than {MAX_PARTITIONS_A_REQUEST}"
+        )
     topic_id = random_uuid()
     records: list[Any] = [TopicRecord(name=name, topic_id=topic_id)]
     records += [
@@ -92,7 +98,9 @@ def grow_topic(
     if count == known:
         raise InvalidPartitionsError(f"topic {topic.name!r} already has {known} partitions")
     if count < known:
-        raise InvalidPartitionsError(f"topic {topic.name!r} has {known} partitions, which cannot become {count}")
+        raise InvalidPartitionsError(
+            f"topic {topic.name!r} has {known} partitions, which cannot become {count}"
+        )
     added = count - known
     if added > MAX_PARTITIONS_A_REQUEST:
         raise PolicyViolationError(f"{added} partitions at once are more than {MAX_PARTITIONS_A_REQUEST}")
@@ -101,14 +109,21 @@ def grow_topic(
         replicas = placed_replicas(added, factor, brokers)
     else:
         if len(assignments) != added:
-            raise InvalidReplicaAssignmentError(f"{len(assignments)} assignments were given for {added} new partitions")
+            raise InvalidReplicaAssignmentError(
+                f"{len(assignments)} assignments were given for {added} new partitions"
+            )
         replicas = assigned_replicas(
-            {known + index: members for index, members in enumerate(assignments)}, first=known, brokers=brokers
+            {known + index: members for index, members in enumerate(assignments)},
+            first=known,
+            brokers=brokers,
         )
         if len(replicas[0]) != factor:
-            raise InvalidReplicaAssignmentError(f"{len(replicas[0])} replicas were given, the others have {factor}")
+            raise InvalidReplicaAssignmentError(
+                f"{len(replicas[0])} replicas were given, the others have {factor}"
+            )
     return [
-        partition_record(topic.id, known + index, members, directory_of) for index, members in enumerate(replicas)
+        partition_record(topic.id, known + index, members, directory_of)
+        for index, members in enumerate(replicas)
     ]
 
 
@@ -148,10 +163,14 @@ def assigned_replicas(
         if len(set(members)) != len(members):
             raise InvalidReplicaAssignmentError(f"partition {index} names a broker twice: {list(members)}")
         if len(members) != factor:
-            raise InvalidReplicaAssignmentError(f"partition {index} has {len(members)} replicas, others have {factor}")
+            raise InvalidReplicaAssignmentError(
+                f"partition {index} has {len(members)} replicas, others have {factor}"
+            )
         unknown = [member for member in members if member not in brokers]
         if unknown:
-            raise InvalidReplicaAssignmentError(f"partition {index} names brokers that are not there: {unknown}")
+            raise InvalidReplicaAssignmentError(
+                f"partition {index} names brokers that are not there: {unknown}"
+            )
     return [tuple(assignments[index]) for index in expected]
 
 

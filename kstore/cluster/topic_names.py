@@ -18,13 +18,18 @@ def validate_topic_name(name: str) -> None:
     if name in (".", ".."):
         raise InvalidTopicError(f"a topic cannot be called {name!r}")
     if len(name) > MAX_LENGTH:
-        raise InvalidTopicError(f"a topic's name has at most {MAX_LENGTH} characters, {name[:32]!r}... has {len(name)}")
+        raise InvalidTopicError(
+            f"a topic's name has at most {MAX_LENGTH} characters, {name[:32]!r}... has {len(name)}"
+        )
     if not LEGAL.issuperset(name):
-        raise InvalidTopicError(f"topic name {name!r} has characters other than ASCII letters, digits, '.', '_' and '-'")
+        raise InvalidTopicError(
+            f"topic name {name!r} has characters other than ASCII letters, digits, '.', '_' and '-'"
+        )
 
 
 def collision(name: str, others: Iterable[str]) -> str | None:
-    """The topic that would share a metric name with `name`, where Kafka writes '_' for '.'; None if there is none."""
+    """The topic that would share a metric name with `name`, where Kafka writes '_' for '.'; None if there is
+    none."""
     folded = name.replace(".", "_")
     if folded == name and "_" not in name:
         return None
