@@ -1,2 +1,3 @@
-"""One partition's log on disk, in dependency order: config, checkpoint_file, leader_epoch, producer_state,
-transaction_index, segment, segments, append, retention, recovery, partition_log, memory_log, manager."""
+"""One partition's log on disk, in dependency order: topic_keys, config, checkpoint_file, directory, log_dir,
+leader_epoch, transaction_index, producer_state, segment, segments, append, retention, flush, recovery,
+partition_log, work, dir_lock, meta_properties, manager."""

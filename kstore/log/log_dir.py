@@ -5,17 +5,13 @@ trying again would confirm what is lost (LogDirFailureChannel.java, KAFKA-3210).
 before every I/O; whoever runs the broker asks it to learn the news.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from kstore.errors import KafkaStorageError
-
-if TYPE_CHECKING:
-    from kstore.log.directory import DiskDirectory
-    from kstore.log.partition_log import PartitionLog
+from kstore.log.directory import DiskDirectory
+from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +32,15 @@ class DeletedFiles(NamedTuple):
 
 
 class LogDir:
-    """`rolled` and `deleted` hold work that partitions leave for whoever runs the background tasks: logs with
-    a sealed segment to flush, and files to unlink when their time has come."""
+    """`rolled` and `deleted` hold what partitions leave for the background tasks: partitions with a sealed
+    segment to flush, and files to unlink when their time has come."""
 
     __slots__ = ("deleted", "failure", "path", "rolled")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.failure: str | None = None
-        self.rolled: list[PartitionLog] = []
+        self.rolled: list[TopicPartition] = []
         self.deleted: list[DeletedFiles] = []
 
     def fail(self, doing: str, error: OSError) -> KafkaStorageError:
@@ -55,8 +51,7 @@ class LogDir:
         return KafkaStorageError(f"Error while {doing} in dir {self.path}: {error}")
 
     def io_error(self, doing: str, error: OSError) -> KafkaStorageError:
-        """The error to raise for an operation that was undone; a full disk alone leaves the directory
-        online."""
+        """The error to raise for an operation that was undone; a full disk alone leaves us online."""
         if error.errno in DISK_FULL:
             return KafkaStorageError(f"No space left while {doing} in dir {self.path}")
         return self.fail(doing, error)

@@ -500,7 +500,7 @@ class LogManager:
         for log_dir in self.dirs:
             if log_dir.rolled:
                 # A sealed segment is written out soon, that the recovery point can pass it.
-                self._to_flush.extendleft(log_dir.rolled)
+                self._to_flush.extendleft(self.logs[tp] for tp in log_dir.rolled if tp in self.logs)
                 log_dir.rolled.clear()
         for log in self.logs.values():
             flush_ms = log.config.flush_ms

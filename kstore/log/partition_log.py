@@ -763,7 +763,7 @@ class PartitionLog:
         self._take_snapshot()
         if self.high_watermark == self.log_end_offset:
             self._set_high_watermark(self.high_watermark)
-        self.log_dir.rolled.append(self)
+        self.log_dir.rolled.append(self.topic_partition)
         return segment
 
     def _take_snapshot(self) -> None:
