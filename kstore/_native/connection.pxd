@@ -61,6 +61,9 @@ cdef class Connection:
     cdef Py_ssize_t out_size
     cdef bint writing
     cdef bint flushing
+    # A thread reads what is to be sent next; it has, and that has not been sent yet.
+    cdef bint warming
+    cdef bint warmed
 
     cdef int receive(self) except -2
     cdef Py_ssize_t next_capacity(self)
@@ -78,5 +81,6 @@ cdef class Connection:
     cdef void answer_in_order(self)
     cdef int drain(self) except -1
     cdef object join_run(self)
+    cdef void warm(self, object part)
     cdef void wait_writable(self)
     cdef void update_reading(self)

@@ -9,6 +9,8 @@ Always true:
 - Memory follows the bytes that have come, never the length that was announced: the buffer doubles when it is full.
 - One read is one turn: all whole frames of it are handled, their answers leave in one send.
 - Who does not read its answers is not read from (KIP-283's muting, SocketServer.scala).
+- The loop never waits for a disk: file pages that are not cached are read by a thread before they are sent, so that a
+  consumer catching up does not stall the producers (as it does in Kafka, KAFKA-7504).
 - `Request.buffer` belongs to the turn: a handler that answers later has taken what it needs.
 """
 
@@ -22,7 +24,7 @@ from kstore._native.hot_messages cimport RequestHeader, read_request_header
 
 from collections import deque
 
-from kstore.errors import InvalidRequestError
+from kstore.errors import CorruptRecordError, InvalidRequestError
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
@@ -45,6 +47,8 @@ cdef enum:
     # One client's bulk reads do not hold up the others' turn for longer than this takes to send.
     MAX_SENT_A_TURN = 8 * 1024 * 1024
     JOINED = 64 * 1024
+    # So much of a file is asked for in the page cache before it is sent; a probe of it costs some microseconds.
+    WARM_WINDOW = 1024 * 1024
 
 
 class _Marker:
@@ -146,6 +150,7 @@ cdef class Connection:
         self.out_sent = 0
         self.out_size = 0
         self.writing = self.reading = self.flushing = self.closed = self.filled = self.starved = False
+        self.warming = self.warmed = False
         self.progressed = True
 
     def open(self):
@@ -400,9 +405,11 @@ cdef class Connection:
 
     cdef int drain(self) except -1:
         """Sends what is queued. Returns 1 when all of it has left, 0 when the socket takes no more for now."""
-        cdef Py_ssize_t sent, size, sent_now = 0
+        cdef Py_ssize_t sent, size, window, sent_now = 0
         cdef int flags
         cdef const char *data
+        if self.warming:
+            return 0
         while self.out_index < len(self.out):
             part = self.out[self.out_index]
             if type(part) is bytes:
@@ -422,12 +429,18 @@ cdef class Connection:
                     return 0
             else:
                 size = part.size
+                window = min(size - self.out_sent, WARM_WINDOW)
                 try:
-                    sent = part.send_to(self.fd, self.out_sent) if size else 0
-                except OSError as error:
+                    if not (self.warmed or part.is_warm(self.out_sent, window)):
+                        self.warm(part)
+                        return 0
+                    sent = part.send_to(self.fd, self.out_sent, window) if window else 0
+                except (OSError, CorruptRecordError) as error:
                     self.close(f"cannot send from {part!r}: {error}")
                     return 0
-                if sent == 0 and size:
+                self.warmed = False
+                if sent < window:
+                    self.out_sent += sent
                     self.wait_writable()
                     return 0
             self.progressed = True
@@ -464,6 +477,22 @@ cdef class Connection:
         self.out[first:last] = [joined]
         return joined
 
+    cdef void warm(self, object part):
+        """Has the next window of `part` read by a thread; nothing is sent meanwhile."""
+        self.warming = True
+        self.loop.run_in_executor(None, part.warm, self.out_sent, WARM_WINDOW).add_done_callback(self.on_warm)
+
+    def on_warm(self, future):
+        self.warming = False
+        if self.closed:
+            return
+        if future.exception() is not None:
+            self.close(f"cannot read what is to be sent: {future.exception()}")
+            return
+        # Sent without another look, so that something moves even if the page has been dropped again.
+        self.warmed = True
+        self.turn()
+
     cdef void wait_writable(self):
         if not self.writing:
             self.writing = True
@@ -471,7 +500,7 @@ cdef class Connection:
 
     cdef void update_reading(self):
         """Reads while answers leave, few requests wait, and there is memory: otherwise the client is muted."""
-        cdef bint wanted = not (self.writing or self.starved or len(self.pending) >= MAX_PENDING)
+        cdef bint wanted = not (self.writing or self.warming or self.starved or len(self.pending) >= MAX_PENDING)
         if wanted == self.reading:
             return
         self.reading = wanted

@@ -28,7 +28,8 @@ cdef class FileSlice:
     cdef readonly int64_t position
     cdef readonly int64_t size
 
-    cpdef int64_t send_to(self, int socket_fd, int64_t already_sent) except -1
+    cpdef int64_t send_to(self, int socket_fd, int64_t already_sent, int64_t most=*) except -1
+    cpdef bint is_warm(self, int64_t already_sent, int64_t most) except -1
 
 cdef class BatchHeader:
     cdef readonly int64_t position

@@ -99,14 +99,20 @@ class FileSlice:
     @property
     def size(self) -> int: ...
     def read(self) -> bytes: ...
-    def send_to(self, socket_fd: int, already_sent: int) -> int:
-        """Sends what is left after `already_sent` until the socket would block, and returns how many bytes
-        went (0: none now). OSError of the socket; CorruptRecordError when the file has become shorter than
+    def send_to(self, socket_fd: int, already_sent: int, most: int = -1) -> int:
+        """Sends what is left after `already_sent`, or `most` of it, until the socket would block, and returns how
+        many bytes went (0: none now). OSError of the socket; CorruptRecordError when the file has become shorter than
         the slice."""
 
     def is_cached(self) -> bool:
         """Whether sending will not wait for the disk, by probes into the page cache (every 128 KiB and the
         last byte); True where the file system cannot tell."""
+
+    def is_warm(self, already_sent: int, most: int) -> bool:
+        """`is_cached` for the next `most` bytes after `already_sent`."""
+
+    def warm(self, already_sent: int, most: int) -> None:
+        """Reads them from the disk, so that they are cached. For a thread that may wait. OSError."""
 
     def fileno(self) -> int: ...
     def __len__(self) -> int: ...

@@ -56,6 +56,7 @@ from kstore._native.status cimport raise_status
 
 cdef enum:
     DEFAULT_CHUNK_SIZE = 1 << 20
+    WARM_STEP = 256 * 1024
     EXTENTS = 512
 
 cdef int READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -344,12 +345,14 @@ cdef class FileSlice:
     def read(self):
         return read_bytes(self._handle, self.path, self.position, self.size)
 
-    cpdef int64_t send_to(self, int socket_fd, int64_t already_sent) except -1:
+    cpdef int64_t send_to(self, int socket_fd, int64_t already_sent, int64_t most=-1) except -1:
         cdef int64_t position = self.position + already_sent
         cdef int64_t left = self.size - already_sent
         cdef int64_t sent
         if already_sent < 0 or left < 0:
             raise ValueError(f"{already_sent} of {self.size} bytes")
+        if 0 <= most < left:
+            left = most
         with nogil:
             sent = ks_file_send(socket_fd, self._handle.fd, position, left)
         if sent < 0:
@@ -357,13 +360,26 @@ cdef class FileSlice:
         return sent
 
     def is_cached(self):
+        return self.is_warm(0, self.size)
+
+    cpdef bint is_warm(self, int64_t already_sent, int64_t most) except -1:
         cdef int64_t cached
+        cdef int64_t size = min(self.size - already_sent, most)
+        if size <= 0:
+            return True
         with nogil:
-            cached = ks_file_is_cached(self._handle.fd, self.position, self.size)
+            cached = ks_file_is_cached(self._handle.fd, self.position + already_sent, size)
         if cached == -EOPNOTSUPP:
             return True
         raise_status(cached, self.path)
         return cached == 1
+
+    def warm(self, int64_t already_sent, int64_t most):
+        cdef int64_t position = self.position + already_sent
+        cdef int64_t end = position + min(self.size - already_sent, most)
+        while position < end:
+            read_bytes(self._handle, self.path, position, min(end - position, WARM_STEP))
+            position += WARM_STEP
 
     def fileno(self):
         return self._handle.fd

@@ -304,14 +304,24 @@ def test_many_waiting_requests_mute_the_connection(connect):
 class Slice:
     """What a FileSlice looks like to a connection; it takes part of what is offered each time."""
 
-    def __init__(self, data):
+    def __init__(self, data, cold=False):
         self.data = data
         self.size = len(data)
+        self.cold_from = 0 if cold else self.size
+        self.warmed = []
 
-    def send_to(self, fd, sent):
+    def is_warm(self, sent, most):
+        return sent + most <= self.cold_from
+
+    def warm(self, sent, most):
+        self.warmed.append((sent, most))
+        self.cold_from = sent + most
+
+    def send_to(self, fd, sent, most):
+        assert sent + most <= max(self.cold_from, 0), "cold bytes would make the loop wait"
         with socket.socket(fileno=socket.dup(fd)) as sock:
             try:
-                return sock.send(self.data[sent : sent + 65536])
+                return sock.send(self.data[sent : sent + min(most, 65536)])
             except BlockingIOError:
                 return 0
 
@@ -323,16 +333,31 @@ def test_a_slice_follows_its_header(connect):
     assert client.receive() == b"head" + data + b"tail"
 
 
-def test_a_slice_that_cannot_be_read_closes_the_connection(connect):
-    class Broken:
-        size = 10
-
-        def send_to(self, fd, sent):
-            raise OSError(5, "Input/output error")
-
-    client = connect(dispatch=lambda request: [b"head", Broken()])
+def test_cold_pages_are_read_by_a_thread_before_they_are_sent(connect):
+    cold = Slice(bytes(range(250)) * 10_000, cold=True)
+    client = connect(dispatch=lambda request: [b"head", cold, b"tail"])
     client.send(frame(1))
-    client.turn(3)
+    received = b""
+    while len(received) < cold.size + 8:
+        client.loop.run_until_complete(asyncio.sleep(0.001))
+        received += client.receive()
+    assert received == b"head" + cold.data + b"tail"
+    assert [sent for sent, _ in cold.warmed] == sorted({sent for sent, _ in cold.warmed})
+
+
+@pytest.mark.parametrize("fault", ["is_warm", "send_to", "warm"])
+def test_a_slice_that_cannot_be_read_closes_the_connection(connect, fault):
+    class Broken(Slice):
+        pass
+
+    def fail(self, *arguments):
+        raise OSError(5, "Input/output error")
+
+    setattr(Broken, fault, fail)
+    client = connect(dispatch=lambda request: [b"head", Broken(b"x" * 10, cold=fault == "warm")])
+    client.send(frame(1))
+    while not client.closed:
+        client.loop.run_until_complete(asyncio.sleep(0.001))
     assert "Input/output error" in client.closed[0]
 
 
