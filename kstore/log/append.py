@@ -7,6 +7,8 @@ outside the CRC. It is built anew only when its codec is not the topic's, or whe
 0, 1, 2 ... (rule 32).
 """
 
+from typing import TYPE_CHECKING
+
 from kstore._native.batch import RecordBatch
 from kstore._native.builder import BatchBuilder
 from kstore.errors import (
@@ -17,6 +19,9 @@ from kstore.errors import (
 )
 from kstore.log.config import LOG_APPEND_TIME, LONG_MAX, PRODUCER_COMPRESSION, LogConfig
 from kstore.model import NO_PARTITION_LEADER_EPOCH, NO_TIMESTAMP, TopicPartition
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 CLIENT = "client"
 COORDINATOR = "coordinator"
@@ -88,9 +93,7 @@ class AppendRules:
     def __init__(self, topic_partition: TopicPartition, config: LogConfig) -> None:
         self.topic_partition = topic_partition
         self.max_message_bytes = config.max_message_bytes
-        self.max_decompressed_bytes = max(
-            MIN_DECOMPRESSED_BYTES, DECOMPRESSION_RATIO * config.max_message_bytes
-        )
+        self.max_decompressed_bytes = max(MIN_DECOMPRESSED_BYTES, DECOMPRESSION_RATIO * config.max_message_bytes)
         self.compact = config.compact
         self.timestamp_type = config.timestamp_type
         self.log_append_time = self.timestamp_type == LOG_APPEND_TIME
@@ -100,7 +103,7 @@ class AppendRules:
         self.compression_level = config.compression_level
 
 
-def single_batch(buffer: "bytearray | memoryview[int] | bytes", position: int, size: int) -> RecordBatch:
+def single_batch(buffer: "Buffer", position: int, size: int) -> RecordBatch:
     """The one batch of a produce request; a torn second one is left out, a whole one refused.
 
     Raises CorruptRecordError, UnsupportedForMessageFormatError, InvalidRecordError.
@@ -158,8 +161,7 @@ def validate(
         or batch.timestamp_type == LOG_APPEND_TIME
         or summary.max_timestamp - now_ms > rules.timestamp_after_max_ms
         or (
-            rules.timestamp_before_max_ms != LONG_MAX
-            and now_ms - summary.min_timestamp > rules.timestamp_before_max_ms
+            rules.timestamp_before_max_ms != LONG_MAX and now_ms - summary.min_timestamp > rules.timestamp_before_max_ms
         )
     ):
         _check_each_record(batch, rules, now_ms)
@@ -205,8 +207,7 @@ def _check_each_record(batch: RecordBatch, rules: AppendRules, now_ms: int) -> N
             errors.append(
                 (
                     index,
-                    "Compacted topic cannot accept message without key in topic partition"
-                    f" {rules.topic_partition}",
+                    f"Compacted topic cannot accept message without key in topic partition {rules.topic_partition}",
                 )
             )
         elif not rules.log_append_time and record.timestamp != NO_TIMESTAMP:
@@ -246,9 +247,7 @@ def _rebuild(
     batch: RecordBatch, rules: AppendRules, *, base_offset: int, leader_epoch: int, now_ms: int
 ) -> RecordBatch:
     """The same records in a batch with the topic's codec and fresh offsets."""
-    compression = (
-        batch.compression if rules.target_compression == PRODUCER_COMPRESSION else rules.target_compression
-    )
+    compression = batch.compression if rules.target_compression == PRODUCER_COMPRESSION else rules.target_compression
     builder = BatchBuilder(
         base_offset=base_offset,
         compression=compression,

@@ -44,9 +44,7 @@ def parse_entries(text: bytes, path: str) -> list[str]:
         _refuse_version(lines[0], path)
     entries = lines[2:]
     if not lines[1].isdecimal() or int(lines[1]) != len(entries):
-        raise CorruptCheckpointError(
-            f"expected {lines[1]!r} entries in checkpoint file {path}, found {len(entries)}"
-        )
+        raise CorruptCheckpointError(f"expected {lines[1]!r} entries in checkpoint file {path}, found {len(entries)}")
     return entries
 
 

@@ -111,7 +111,6 @@ class LogConfig(NamedTuple):
         """Of parsed values by Kafka's topic keys (`topic_keys`), with Kafka's defaults for those that are
         missing."""
         fields: dict[str, Any] = {
-            name.replace(".", "_"): tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
+            name.replace(".", "_"): tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
         return cls(**fields)

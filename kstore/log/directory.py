@@ -151,13 +151,9 @@ class DiskDirectory:
         fsync_directory(self.parent)
 
     def open_records(self, name: str, *, create: bool = False, preallocate: int = 0) -> FileRecords:
-        return FileRecords(
-            os.path.join(self.path, name), writable=True, create=create, preallocate=preallocate
-        )
+        return FileRecords(os.path.join(self.path, name), writable=True, create=create, preallocate=preallocate)
 
-    def open_offset_index(
-        self, name: str, base_offset: int, max_bytes: int, *, writable: bool
-    ) -> OffsetIndex:
+    def open_offset_index(self, name: str, base_offset: int, max_bytes: int, *, writable: bool) -> OffsetIndex:
         return OffsetIndex(os.path.join(self.path, name), base_offset, max_bytes, writable)
 
     def open_time_index(self, name: str, base_offset: int, max_bytes: int, *, writable: bool) -> TimeIndex:

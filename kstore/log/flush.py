@@ -10,8 +10,7 @@ segment are not synced: a start after a crash looks at them again from the recov
 UnifiedLog.flush).
 """
 
-from kstore._native.records import FileRecords
-from kstore.log.directory import DiskDirectory
+from kstore.log.files import Directory, RecordsFile
 
 
 class FlushJob:
@@ -21,9 +20,9 @@ class FlushJob:
 
     def __init__(
         self,
-        directory: DiskDirectory,
+        directory: Directory,
         offset: int,
-        records: list[FileRecords],
+        records: list[RecordsFile],
         names: list[str],
         *,
         sync_directory: bool,

@@ -91,9 +91,7 @@ class LeaderEpochCache:
             kept -= 1
         removed = entries[kept:]
         if len(removed) > 1 or (removed and removed[0].start_offset != start_offset):
-            logger.warning(
-                "epoch %d at offset %d displaces conflicting epochs %s", epoch, start_offset, removed
-            )
+            logger.warning("epoch %d at offset %d displaces conflicting epochs %s", epoch, start_offset, removed)
         self._set([*entries[:kept], EpochEntry(epoch, start_offset)])
         return True
 

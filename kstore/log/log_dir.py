@@ -10,7 +10,7 @@ import logging
 from typing import NamedTuple
 
 from kstore.errors import KafkaStorageError
-from kstore.log.directory import DiskDirectory
+from kstore.log.files import Directory
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 class DeletedFiles(NamedTuple):
     """Renamed files that are to be unlinked at `due_ms`."""
 
-    directory: DiskDirectory
+    directory: Directory
     names: list[str]
     due_ms: int
 

@@ -39,6 +39,7 @@ from kstore.log.directory import (
     parse_partition_dir_name,
     partition_dir_name,
 )
+from kstore.log.files import Directory
 from kstore.log.log_dir import LogDir
 from kstore.log.meta_properties import MetaProperties, read_meta_properties, write_meta_properties
 from kstore.log.partition_log import PartitionLog
@@ -87,7 +88,7 @@ class LogManager:
         self.flushing: set[PartitionLog] = set()
         self._to_flush: deque[PartitionLog] = deque()
         self._flush_round_open = False
-        self._deleted_directories: list[tuple[int, LogDir, DiskDirectory]] = []
+        self._deleted_directories: list[tuple[int, LogDir, Directory]] = []
         self._checkpointed: dict[tuple[str, str], dict[TopicPartition, int]] = {}
         self._reported: set[str] = set()
         self._clean: dict[str, bool] = {}
@@ -148,9 +149,7 @@ class LogManager:
                     f"{log_dir.path} belongs to cluster {found.cluster_id}, this is cluster {self.cluster_id}"
                 )
             if found.node_id >= 0 and found.node_id != self.node_id:
-                raise ConfigError(
-                    f"{log_dir.path} belongs to node {found.node_id}, this is node {self.node_id}"
-                )
+                raise ConfigError(f"{log_dir.path} belongs to node {found.node_id}, this is node {self.node_id}")
             if found.directory_id is not None:
                 self.directory_ids[log_dir.path] = found.directory_id
 
@@ -224,9 +223,7 @@ class LogManager:
                 log_dir.fail("loading the log directory", error)
         total = len(pending)
         unclean = bool(self.unclean_dirs)
-        self._run_all(
-            pending, self.recovery_threads if unclean else 1, "loaded" if not unclean else "recovered"
-        )
+        self._run_all(pending, self.recovery_threads if unclean else 1, "loaded" if not unclean else "recovered")
         logger.info(
             "loaded %d partitions in %d ms%s",
             total,
@@ -322,9 +319,7 @@ class LogManager:
             log.update_high_watermark(high_watermark)
             twin = self.logs.setdefault(topic_partition, log)
             if twin is not log:
-                self.offline[topic_partition] = (
-                    f"{twin.directory.path} and {directory.path} hold the same partition"
-                )
+                self.offline[topic_partition] = f"{twin.directory.path} and {directory.path} hold the same partition"
 
         return load
 
@@ -351,9 +346,7 @@ class LogManager:
                     next_report = time.monotonic() + 5
                     logger.info("%s %d of %d partitions", what, total - len(remaining), total)
 
-        helpers = [
-            threading.Thread(target=work, name=f"log-{what}-{i}") for i in range(min(threads, total) - 1)
-        ]
+        helpers = [threading.Thread(target=work, name=f"log-{what}-{i}") for i in range(min(threads, total) - 1)]
         for helper in helpers:
             helper.start()
         work()
@@ -446,9 +439,7 @@ class LogManager:
         del self.logs[topic_partition]
         for segment in log.segments:
             segment.drop_handles()
-        self._deleted_directories.append(
-            (now_ms + log.config.file_delete_delay_ms, log.log_dir, log.directory)
-        )
+        self._deleted_directories.append((now_ms + log.config.file_delete_delay_ms, log.log_dir, log.directory))
         return True
 
     def logs_in(self, log_dir: LogDir) -> list[PartitionLog]:
@@ -468,9 +459,7 @@ class LogManager:
             self._delete_old_segments(now_ms)
         if self._is_due("flush", now_ms):
             waiting = set(self._to_flush)
-            self._to_flush.extend(
-                log for log in self.logs.values() if log.unflushed_messages and log not in waiting
-            )
+            self._to_flush.extend(log for log in self.logs.values() if log.unflushed_messages and log not in waiting)
             self._flush_round_open = True
         work += self._flushes(now_ms)
         if self._flush_round_open and not self._to_flush and not self.flushing and not work:

@@ -69,9 +69,7 @@ class OpenTxn:
 
     __slots__ = ("first_offset", "last_offset", "position", "producer_id", "segment_base_offset")
 
-    def __init__(
-        self, producer_id: int, first_offset: int, segment_base_offset: int = -1, position: int = -1
-    ) -> None:
+    def __init__(self, producer_id: int, first_offset: int, segment_base_offset: int = -1, position: int = -1) -> None:
         self.producer_id = producer_id
         self.first_offset = first_offset
         self.segment_base_offset = segment_base_offset
@@ -141,8 +139,6 @@ class SnapshotStore(Protocol):
 
     def write_file(self, name: str, content: bytes) -> None: ...
 
-    def sync_file(self, name: str) -> None: ...
-
     def delete(self, name: str) -> bool: ...
 
     def rename(self, name: str, new_name: str) -> bool: ...
@@ -165,6 +161,7 @@ class ProducerState:
         "snapshots",
         "topic_partition",
         "unreplicated",
+        "unsynced",
     )
 
     def __init__(
@@ -185,6 +182,7 @@ class ProducerState:
         self.map_end_offset = 0
         self.snapshot_offset = 0
         self.snapshots: list[int] = []
+        self.unsynced: list[int] = []
         self.list_snapshots(names)
 
     # --- appends ---
@@ -444,9 +442,7 @@ class ProducerState:
             try:
                 entries = self.read_snapshot(offset)
             except CorruptSnapshotError as error:
-                logger.warning(
-                    "%s: snapshot at offset %d is not used: %s", self.topic_partition, offset, error
-                )
+                logger.warning("%s: snapshot at offset %d is not used: %s", self.topic_partition, offset, error)
                 self.delete_snapshot(offset)
                 continue
             for entry in entries:
@@ -468,8 +464,11 @@ class ProducerState:
         return decode_snapshot(content)
 
     def take_snapshot(self) -> int | None:
-        """Writes the state at `map_end_offset`, unless that was done; returns the offset written. Without
-        fsync: a snapshot that a power loss tears is found out by its CRC, and an older one serves."""
+        """Writes the state at `map_end_offset`, unless that was done; returns the offset written.
+
+        The fsync comes with the next flush: a snapshot that a power loss tears is found out by its CRC, and an older
+        one serves.
+        """
         offset = self.map_end_offset
         if offset <= self.snapshot_offset:
             return None
@@ -477,10 +476,14 @@ class ProducerState:
         if offset not in self.snapshots:
             insort(self.snapshots, offset)
         self.snapshot_offset = offset
+        self.unsynced.append(offset)
         return offset
 
-    def sync_snapshot(self, offset: int) -> None:
-        self._store.sync_file(_snapshot_name(offset))
+    def take_unsynced(self) -> list[str]:
+        """The names of snapshots that were written since the last call and are not durable."""
+        names = [_snapshot_name(offset) for offset in self.unsynced]
+        self.unsynced = []
+        return names
 
     def delete_snapshots_after(self, offset: int) -> None:
         for snapshot in [o for o in self.snapshots if o > offset]:
@@ -544,9 +547,7 @@ def decode_snapshot(content: bytes) -> list[ProducerEntry]:
         raise CorruptSnapshotError(f"{count} entries announced in {len(records)} bytes")
     entries = []
     for fields in SNAPSHOT_ENTRY.iter_unpack(records[: count * SNAPSHOT_ENTRY.size]):
-        producer_id, epoch, last_sequence, last_offset, delta, timestamp, coordinator_epoch, txn_start = (
-            fields
-        )
+        producer_id, epoch, last_sequence, last_offset, delta, timestamp, coordinator_epoch, txn_start = fields
         entry = ProducerEntry(producer_id, epoch, coordinator_epoch, timestamp, max(txn_start, -1))
         if last_offset >= 0:
             entry.batches.append(BatchMetadata(last_sequence, last_offset, delta, timestamp))

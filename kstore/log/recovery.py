@@ -10,7 +10,6 @@ import logging
 from typing import NamedTuple
 
 from kstore._native.batch import RecordBatch
-from kstore._native.records import BatchHeader
 from kstore.errors import CorruptIndexError, CorruptRecordError
 from kstore.log.checkpoint_file import CorruptCheckpointError
 from kstore.log.config import LogConfig
@@ -24,11 +23,11 @@ from kstore.log.directory import (
     SWAP_SUFFIX,
     TIME_INDEX_SUFFIX,
     TXN_INDEX_SUFFIX,
-    DiskDirectory,
     file_name,
     offset_of,
     parse_partition_metadata,
 )
+from kstore.log.files import Directory, Header
 from kstore.log.leader_epoch import LeaderEpochCache
 from kstore.log.log_dir import DeletedFiles, LogDir
 from kstore.log.producer_state import MAX_SEQUENCE, CompletedTxn, ProducerState
@@ -61,7 +60,7 @@ class LoadedLog(NamedTuple):
     is_new: bool
 
 
-def create_segment(directory: DiskDirectory, base_offset: int, config: LogConfig, now_ms: int) -> Segment:
+def create_segment(directory: Directory, base_offset: int, config: LogConfig, now_ms: int) -> Segment:
     """A new, empty segment to append to. Raises OSError."""
     return Segment.create(
         directory,
@@ -119,7 +118,7 @@ def apply_batch(
     return None
 
 
-def _apply_header(state: ProducerState, segment: Segment, header: BatchHeader) -> CompletedTxn | None:
+def _apply_header(state: ProducerState, segment: Segment, header: Header) -> CompletedTxn | None:
     """As `apply_batch`, from a header alone; only markers are read whole."""
     if header.attributes & CONTROL:
         batch = segment.records.read_batch(header.position)
@@ -172,7 +171,7 @@ def rebuild_producer_state(
 
 
 def load(
-    directory: DiskDirectory,
+    directory: Directory,
     log_dir: LogDir,
     topic_partition: TopicPartition,
     config: LogConfig,
@@ -247,7 +246,7 @@ def load(
     )
 
 
-def finish_interrupted_work(directory: DiskDirectory, names: list[str]) -> list[str]:
+def finish_interrupted_work(directory: Directory, names: list[str]) -> list[str]:
     """Deals with files that a rewrite of segments left half-way; returns the names that there are then.
 
     `.deleted` goes. `.cleaned` means that a rewrite was not finished: it goes, and with it every `.swap` at
@@ -269,7 +268,7 @@ def finish_interrupted_work(directory: DiskDirectory, names: list[str]) -> list[
     return directory.names()
 
 
-def _finish_swap(directory: DiskDirectory, names: list[str], swaps: list[str]) -> None:
+def _finish_swap(directory: Directory, names: list[str], swaps: list[str]) -> None:
     start, end = _LONG_MAX, -1
     for name in swaps:
         if name.endswith(LOG_SUFFIX + SWAP_SUFFIX):
@@ -280,10 +279,7 @@ def _finish_swap(directory: DiskDirectory, names: list[str], swaps: list[str]) -
                 next_offset = header.last_offset + 1
             end = max(end, next_offset)
     for name in names:
-        if (
-            not name.endswith((SWAP_SUFFIX, DELETED_SUFFIX, CLEANED_SUFFIX))
-            and start <= offset_of(name) < end
-        ):
+        if not name.endswith((SWAP_SUFFIX, DELETED_SUFFIX, CLEANED_SUFFIX)) and start <= offset_of(name) < end:
             logger.info("%s: deleting %s, which a finished rewrite replaces", directory.path, name)
             directory.delete(name)
     for name in swaps:
@@ -292,7 +288,7 @@ def _finish_swap(directory: DiskDirectory, names: list[str], swaps: list[str]) -
 
 
 def _load_segments(
-    directory: DiskDirectory, names: list[str], config: LogConfig, now_ms: int
+    directory: Directory, names: list[str], config: LogConfig, now_ms: int
 ) -> tuple[Segments, list[Segment]]:
     """The segments, none opened but for a look at its first batch, and those whose indexes must be built
     anew."""
@@ -320,18 +316,14 @@ def _load_segments(
             now_ms=now_ms,
         )
         segments.add(segment)
-        missing = [
-            s for s in (OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX) if file_name(base_offset, s) not in present
-        ]
+        missing = [s for s in (OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX) if file_name(base_offset, s) not in present]
         try:
             segment.txn_index.sanity_check()
         except CorruptIndexError as error:
             missing.append(TXN_INDEX_SUFFIX)
             logger.warning("%s: %s", directory.path, error)
         if missing:
-            logger.warning(
-                "%s: indexes %s of %s are missing or damaged, rebuilding", directory.path, missing, name
-            )
+            logger.warning("%s: indexes %s of %s are missing or damaged, rebuilding", directory.path, missing, name)
             damaged.append(segment)
     for segment in segments:
         segment.check_format()
@@ -340,7 +332,7 @@ def _load_segments(
     return segments, damaged
 
 
-def _load_leader_epochs(directory: DiskDirectory, segments: Segments) -> LeaderEpochCache:
+def _load_leader_epochs(directory: Directory, segments: Segments) -> LeaderEpochCache:
     """The leader epochs from their file, or from the batches where the file is damaged."""
     epochs = LeaderEpochCache(directory)
     try:
@@ -356,7 +348,7 @@ def _load_leader_epochs(directory: DiskDirectory, segments: Segments) -> LeaderE
     return epochs
 
 
-def _load_topic_id(directory: DiskDirectory, names: list[str], *, is_empty: bool) -> bytes | None:
+def _load_topic_id(directory: Directory, names: list[str], *, is_empty: bool) -> bytes | None:
     if PARTITION_METADATA not in names:
         return None
     content = directory.read_file(PARTITION_METADATA) or b""
@@ -371,7 +363,7 @@ class _Recovery:
 
     def __init__(
         self,
-        directory: DiskDirectory,
+        directory: Directory,
         log_dir: LogDir,
         topic_partition: TopicPartition,
         config: LogConfig,

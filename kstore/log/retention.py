@@ -45,9 +45,7 @@ def deletable_segments(
         return high_watermark >= segment.end_offset and not (index == last and segment.size == 0)
 
     by_log_start = 0
-    while (
-        by_log_start < last and may_go(by_log_start) and segments[by_log_start].end_offset <= log_start_offset
-    ):
+    while by_log_start < last and may_go(by_log_start) and segments[by_log_start].end_offset <= log_start_offset:
         by_log_start += 1
     count = by_log_start
     if not delete_policy:

@@ -12,17 +12,16 @@ little.
 import logging
 from typing import TYPE_CHECKING
 
-from kstore._native.index import OffsetIndex, TimeIndex
-from kstore._native.records import FileRecords, FileSlice
+from kstore._native.records import FileSlice
 from kstore.errors import CorruptIndexError, CorruptRecordError
 from kstore.log.directory import (
     LOG_SUFFIX,
     OFFSET_INDEX_SUFFIX,
     TIME_INDEX_SUFFIX,
     TXN_INDEX_SUFFIX,
-    DiskDirectory,
     file_name,
 )
+from kstore.log.files import Directory, OffsetIndexFile, RecordsFile, TimeIndexFile
 from kstore.log.transaction_index import AbortedTxn, TransactionIndex
 from kstore.model import NO_TIMESTAMP
 
@@ -59,7 +58,7 @@ class Segment:
 
     def __init__(
         self,
-        directory: DiskDirectory,
+        directory: Directory,
         base_offset: int,
         *,
         size: int,
@@ -85,9 +84,9 @@ class Segment:
         # The max timestamp of the first append, from which time-based rolling counts; -1 when the segment is
         # empty.
         self._rolling_timestamp = NOT_LOADED
-        self._records: FileRecords | None = None
-        self._offset_index: OffsetIndex | None = None
-        self._time_index: TimeIndex | None = None
+        self._records: RecordsFile | None = None
+        self._offset_index: OffsetIndexFile | None = None
+        self._time_index: TimeIndexFile | None = None
         self.txn_index = TransactionIndex(
             directory, file_name(base_offset, TXN_INDEX_SUFFIX), base_offset, exists=has_txn_index
         )
@@ -95,7 +94,7 @@ class Segment:
     @classmethod
     def create(
         cls,
-        directory: DiskDirectory,
+        directory: Directory,
         base_offset: int,
         *,
         index_interval_bytes: int,
@@ -133,14 +132,14 @@ class Segment:
     # --- files ---
 
     @property
-    def records(self) -> FileRecords:
+    def records(self) -> RecordsFile:
         records = self._records
         if records is None:
             records = self._records = self._directory.open_records(file_name(self.base_offset, LOG_SUFFIX))
         return records
 
     @property
-    def offset_index(self) -> OffsetIndex:
+    def offset_index(self) -> OffsetIndexFile:
         index = self._offset_index
         if index is None:
             name = file_name(self.base_offset, OFFSET_INDEX_SUFFIX)
@@ -150,7 +149,7 @@ class Segment:
         return index
 
     @property
-    def time_index(self) -> TimeIndex:
+    def time_index(self) -> TimeIndexFile:
         index = self._time_index
         if index is None:
             name = file_name(self.base_offset, TIME_INDEX_SUFFIX)
@@ -180,10 +179,7 @@ class Segment:
 
     def file_names(self) -> list[str]:
         """The segment's files that exist, or should."""
-        names = [
-            file_name(self.base_offset, suffix)
-            for suffix in (LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX)
-        ]
+        names = [file_name(self.base_offset, suffix) for suffix in (LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
         if self.txn_index.exists:
             names.append(self.txn_index.name)
         return names
@@ -315,9 +311,7 @@ class Segment:
             # The entry must lead to the batch that it was made for.
             for header in self.records.batch_headers(position, self.size):
                 if header.last_offset != last_offset:
-                    raise CorruptIndexError(
-                        f"entry {last_offset} leads to a batch that ends at {header.last_offset}"
-                    )
+                    raise CorruptIndexError(f"entry {last_offset} leads to a batch that ends at {header.last_offset}")
                 break
         self.max_timestamp, self.max_timestamp_offset = self.time_index.last_entry
         return position
@@ -343,7 +337,7 @@ class Segment:
         _, position = self.offset_index.lookup(offset)
         return self.records.search_for_offset(offset, max(position, start_position))
 
-    def slice(self, position: int, size: int) -> FileSlice:
+    def slice(self, position: int, size: int) -> FileSlice | bytes:
         return self.records.slice(position, size)
 
     def fetch_upper_bound(self, position: int, size: int) -> int | None:
@@ -394,9 +388,7 @@ class Segment:
             return timestamp
         return self._directory.modified_ms(file_name(self.base_offset, LOG_SUFFIX))
 
-    def find_offset_by_timestamp(
-        self, timestamp: int, start_offset: int
-    ) -> tuple[int, int, int | None] | None:
+    def find_offset_by_timestamp(self, timestamp: int, start_offset: int) -> tuple[int, int, int | None] | None:
         """(timestamp, offset, leader epoch) of the first record from `start_offset` on that is not older."""
         _, entry_offset = self.time_index.lookup(timestamp)
         _, position = self.offset_index.lookup(max(entry_offset, start_offset))

@@ -58,9 +58,7 @@ class TransactionIndex:
             entries = []
             for version, *fields in ENTRY.iter_unpack(content[:whole]):
                 if version > VERSION:
-                    raise CorruptIndexError(
-                        f"transaction index {self.name} has an entry of version {version}"
-                    )
+                    raise CorruptIndexError(f"transaction index {self.name} has an entry of version {version}")
                 entries.append(AbortedTxn(*fields))
             self._entries = entries
             self._written = len(entries)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from kstore.errors import KafkaStorageError
 from kstore.log.checkpoint_file import write_offsets
-from kstore.log.directory import DiskDirectory
+from kstore.log.files import Directory
 from kstore.log.flush import FlushJob
 from kstore.log.log_dir import DeletedFiles, LogDir
 from kstore.log.partition_log import PartitionLog
@@ -72,7 +72,7 @@ class RemoveDirectoryWork:
 
     __slots__ = ("directory", "error", "log_dir")
 
-    def __init__(self, log_dir: LogDir, directory: DiskDirectory) -> None:
+    def __init__(self, log_dir: LogDir, directory: Directory) -> None:
         self.log_dir = log_dir
         self.directory = directory
         self.error: OSError | None = None

@@ -1,0 +1,216 @@
+"""Reading a log: by offset with Kafka's byte rules, and by timestamp (LocalLog.read, LogSegment.read,
+UnifiedLog.fetchOffsetByTimestamp)."""
+
+from kstore._native.records import FileSlice
+from kstore.errors import OffsetOutOfRangeError
+from kstore.log.log_state import LogState
+from kstore.log.segment import Segment
+from kstore.log.transaction_index import AbortedTxn
+from kstore.model import (
+    EARLIEST_LOCAL_TIMESTAMP,
+    EARLIEST_TIMESTAMP,
+    LATEST_TIERED_TIMESTAMP,
+    LATEST_TIMESTAMP,
+    MAX_TIMESTAMP,
+    NO_PARTITION_LEADER_EPOCH,
+    NO_TIMESTAMP,
+)
+
+# How far a reader may see: followers, read_uncommitted, read_committed.
+LOG_END = "log_end"
+HIGH_WATERMARK = "high_watermark"
+TXN_COMMITTED = "txn_committed"
+
+
+class FetchData:
+    """What a read found. `records` is b"" when there is nothing; `aborted_transactions` is None unless the
+    bound was the last stable offset. The segment and position say where `offset` lies."""
+
+    __slots__ = (
+        "aborted_transactions",
+        "first_entry_incomplete",
+        "offset",
+        "position",
+        "records",
+        "segment_base_offset",
+    )
+
+    def __init__(
+        self,
+        offset: int,
+        records: FileSlice | bytes,
+        segment_base_offset: int,
+        position: int,
+        first_entry_incomplete: bool = False,
+        aborted_transactions: list[AbortedTxn] | None = None,
+    ) -> None:
+        self.offset = offset
+        self.records = records
+        self.segment_base_offset = segment_base_offset
+        self.position = position
+        self.first_entry_incomplete = first_entry_incomplete
+        self.aborted_transactions = aborted_transactions
+
+
+class TimestampAndOffset:
+    """`leader_epoch` is -1 where it is not known."""
+
+    __slots__ = ("leader_epoch", "offset", "timestamp")
+
+    def __init__(self, timestamp: int, offset: int, leader_epoch: int) -> None:
+        self.timestamp = timestamp
+        self.offset = offset
+        self.leader_epoch = leader_epoch
+
+
+class LogReader(LogState):
+    __slots__ = ()
+
+    def read(
+        self, fetch_offset: int, *, max_bytes: int, upper_bound: str = LOG_END, min_one_message: bool = True
+    ) -> FetchData:
+        """Batches from the one that holds `fetch_offset` on, up to the bound; the last of them may be torn by
+        `max_bytes`.
+
+        With `min_one_message` the first batch comes whole whatever its size. From the bound to the log end
+        there is nothing to read, and no error. Raises OffsetOutOfRangeError, KafkaStorageError,
+        CorruptRecordError.
+        """
+        if self.log_dir.failure is not None:
+            self.log_dir.check()
+        if not self.log_start_offset <= fetch_offset <= self.log_end_offset:
+            raise OffsetOutOfRangeError(
+                f"Received request for offset {fetch_offset} for partition {self.topic_partition}, but we"
+                f" only have log segments in the range {self.log_start_offset} to {self.log_end_offset}."
+            )
+        committed = upper_bound == TXN_COMMITTED
+        try:
+            if upper_bound == LOG_END:
+                bound_offset = self.log_end_offset
+                bound_segment = self._active
+                bound_position = bound_segment.size
+            elif committed and 0 <= self.first_unstable_offset < self.high_watermark:
+                bound_offset = self.first_unstable_offset
+                if self._lso_segment is None:
+                    self._lso_segment, self._lso_position = self._locate(bound_offset)
+                bound_segment = self._lso_segment
+                bound_position = self._lso_position
+            else:
+                bound_offset = self.high_watermark
+                if self._hw_segment is None:
+                    self._hw_segment, self._hw_position = self._locate(bound_offset)
+                bound_segment = self._hw_segment
+                bound_position = self._hw_position
+            if fetch_offset >= bound_offset:
+                return FetchData(
+                    fetch_offset,
+                    b"",
+                    bound_segment.base_offset,
+                    bound_position,
+                    False,
+                    [] if committed else None,
+                )
+            return self._read_segments(
+                fetch_offset, max_bytes, min_one_message, bound_segment, bound_position, committed
+            )
+        except OSError as error:
+            raise self.log_dir.fail(f"reading from {self.topic_partition}", error) from error
+
+    def _read_segments(
+        self,
+        fetch_offset: int,
+        max_bytes: int,
+        min_one_message: bool,
+        bound_segment: Segment,
+        bound_position: int,
+        committed: bool,
+    ) -> FetchData:
+        active = self._active
+        segment = active if fetch_offset >= active.base_offset else self.segments.floor(fetch_offset)
+        while segment is not None and segment.base_offset <= bound_segment.base_offset:
+            found = segment.translate_offset(fetch_offset)
+            if found is None:
+                # Compaction or a truncated segment may leave nothing at the end of one segment.
+                segment = self.segments.higher(segment.base_offset)
+                continue
+            start = found[2]
+            end = bound_position if segment is bound_segment else segment.size
+            wanted = max(max_bytes, found[3]) if min_one_message else max_bytes
+            size = min(end - start, wanted)
+            if size <= 0:
+                break
+            aborted = self._aborted_transactions(fetch_offset, segment, start, size) if committed else None
+            return FetchData(
+                fetch_offset,
+                segment.slice(start, size),
+                segment.base_offset,
+                start,
+                wanted < found[3],
+                aborted,
+            )
+        return FetchData(fetch_offset, b"", bound_segment.base_offset, bound_position, False, [] if committed else None)
+
+    def _locate(self, offset: int) -> tuple[Segment, int]:
+        """Where the batch that holds `offset`, or the next one, begins."""
+        if offset >= self.log_end_offset:
+            return self._active, self._active.size
+        for segment in self.segments.starting_from(offset):
+            found = segment.translate_offset(offset)
+            if found is not None:
+                return segment, found[2]
+        return self._active, self._active.size
+
+    def _aborted_transactions(self, fetch_offset: int, segment: Segment, position: int, size: int) -> list[AbortedTxn]:
+        if not self._has_aborted:
+            return []
+        upper_bound = segment.fetch_upper_bound(position, size)
+        if upper_bound is None:
+            higher = self.segments.higher(segment.base_offset)
+            upper_bound = higher.base_offset if higher is not None else self.log_end_offset
+        return self.collect_aborted_transactions(fetch_offset, upper_bound)
+
+    def collect_aborted_transactions(self, start_offset: int, upper_bound_offset: int) -> list[AbortedTxn]:
+        """The aborted transactions that overlap [start_offset, upper_bound_offset); their markers may lie in
+        later segments."""
+        aborted: list[AbortedTxn] = []
+        for segment in self.segments.starting_from(start_offset):
+            found, complete = segment.txn_index.collect(start_offset, upper_bound_offset)
+            aborted += found
+            if complete:
+                break
+        return aborted
+
+    def offset_for_timestamp(self, timestamp: int) -> TimestampAndOffset | None:
+        """The first record that is not older than `timestamp`, or what one of the special timestamps means;
+        None when there is no such record. Raises KafkaStorageError."""
+        self.log_dir.check()
+        if timestamp in (EARLIEST_TIMESTAMP, EARLIEST_LOCAL_TIMESTAMP):
+            earliest = self.leader_epoch_cache.earliest_entry()
+            known = earliest is not None and earliest.start_offset <= self.log_start_offset
+            epoch = earliest.epoch if earliest is not None and known else NO_PARTITION_LEADER_EPOCH
+            return TimestampAndOffset(NO_TIMESTAMP, self.log_start_offset, epoch)
+        if timestamp == LATEST_TIMESTAMP:
+            return TimestampAndOffset(NO_TIMESTAMP, self.log_end_offset, self.leader_epoch_cache.latest_epoch)
+        if timestamp == LATEST_TIERED_TIMESTAMP:
+            return TimestampAndOffset(NO_TIMESTAMP, -1, NO_PARTITION_LEADER_EPOCH)
+        try:
+            if timestamp == MAX_TIMESTAMP:
+                return self._offset_of_max_timestamp()
+            for segment in self.segments:
+                if segment.largest_timestamp() >= timestamp:
+                    found = segment.find_offset_by_timestamp(timestamp, self.log_start_offset)
+                    return None if found is None else TimestampAndOffset(found[0], found[1], _epoch(found[2]))
+            return None
+        except OSError as error:
+            raise self.log_dir.fail(f"searching a timestamp in {self.topic_partition}", error) from error
+
+    def _offset_of_max_timestamp(self) -> TimestampAndOffset | None:
+        latest = max(self.segments, key=lambda segment: segment.load_max_timestamp())
+        if latest.max_timestamp < 0:
+            return None
+        found = latest.find_offset_by_timestamp(latest.max_timestamp, self.log_start_offset)
+        return None if found is None else TimestampAndOffset(found[0], found[1], _epoch(found[2]))
+
+
+def _epoch(epoch: int | None) -> int:
+    return NO_PARTITION_LEADER_EPOCH if epoch is None else epoch

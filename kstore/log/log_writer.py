@@ -1,0 +1,294 @@
+"""Writing a log: what a leader appends, what a follower takes over, and when a new segment begins.
+
+Order of an append: check and number the batch; leader epoch; roll; producer state, which finds duplicates; write; then
+log end, indexes, producer state, transaction index, first unstable offset (UnifiedLog.append; rule 31). An append that
+fails leaves the log as it was, though it may have rolled.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from kstore._native.batch import RecordBatch, iter_batches
+from kstore.errors import KafkaError, RecordListTooLargeError
+from kstore.log import recovery
+from kstore.log.append import CLIENT, REPLICATION, LogAppendInfo, single_batch, validate
+from kstore.log.directory import PARTITION_METADATA, SEGMENT_SUFFIXES, file_name
+from kstore.log.log_reader import LogReader
+from kstore.log.producer_state import BatchMetadata
+from kstore.log.segment import Segment
+from kstore.model import NO_PARTITION_LEADER_EPOCH, NO_TIMESTAMP
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+logger = logging.getLogger(__name__)
+
+
+class UnexpectedAppendOffsetError(KafkaError):
+    """A follower's batches begin below its log's end; an empty log may be restarted at `first_offset` (rule
+    42)."""
+
+    def __init__(self, message: str, first_offset: int, last_offset: int) -> None:
+        super().__init__(message)
+        self.first_offset = first_offset
+        self.last_offset = last_offset
+
+
+class LogWriter(LogReader):
+    __slots__ = ()
+
+    def append_as_leader(
+        self,
+        records: "Buffer",
+        position: int,
+        size: int,
+        *,
+        leader_epoch: int,
+        now_ms: int,
+        origin: str = CLIENT,
+    ) -> LogAppendInfo:
+        """Numbers one batch and appends it. The buffer is changed in place.
+
+        Raises CorruptRecordError, InvalidRecordError, InvalidTimestampError, MessageTooLargeError,
+        RecordListTooLargeError, OutOfOrderSequenceError, InvalidProducerEpochError, InvalidTxnStateError,
+        UnsupportedForMessageFormatError, KafkaStorageError; the log is then as it was, though it may have
+        rolled.
+        """
+        if self.log_dir.failure is not None:
+            self.log_dir.check()
+        first_offset = self.log_end_offset
+        batch = validate(
+            single_batch(records, position, size),
+            self._rules,
+            base_offset=first_offset,
+            leader_epoch=leader_epoch,
+            now_ms=now_ms,
+            origin=origin,
+        )
+        batch_size = batch.size_in_bytes
+        last_offset = batch.last_offset
+        max_timestamp = batch.max_timestamp
+        if leader_epoch != self.leader_epoch_cache.latest_epoch or self._unsynced:
+            self._sync_before_append(leader_epoch, first_offset)
+        segment = self._make_room(batch_size, first_offset, last_offset, max_timestamp, now_ms)
+
+        producer_id = batch.producer_id
+        if producer_id >= 0:
+            duplicate = self._check_producer(batch, first_offset, origin)
+            if duplicate is not None:
+                return LogAppendInfo(
+                    duplicate.first_offset,
+                    duplicate.last_offset,
+                    duplicate.timestamp,
+                    self.log_start_offset,
+                    batch_size,
+                    max_timestamp,
+                    batch.count,
+                    True,
+                )
+        try:
+            start = segment.append(batch.buffer, batch.position, batch_size, max_timestamp)
+        except OSError as error:
+            raise self._append_error(error) from error
+        self.log_end_offset = last_offset + 1
+        self._note_batch(segment, start, batch_size, last_offset, max_timestamp)
+        if producer_id >= 0:
+            self._note_producer(batch, segment, start)
+        self.producer_state.map_end_offset = last_offset + 1
+        return LogAppendInfo(
+            first_offset,
+            last_offset,
+            now_ms if self._rules.log_append_time else NO_TIMESTAMP,
+            self.log_start_offset,
+            batch_size,
+            max_timestamp,
+            batch.count,
+        )
+
+    def append_as_follower(
+        self, records: "Buffer", position: int = 0, size: int = -1, *, leader_epoch: int, now_ms: int
+    ) -> LogAppendInfo:
+        """Appends what a leader sent, as it is, after checking every CRC.
+
+        A torn batch at the end is left out, and so is the first batch with an epoch above `leader_epoch`
+        (that of the fetch that asked for it) with all that follows: it may not be the leader's history (rule
+        10). Raises CorruptRecordError, UnexpectedAppendOffsetError, KafkaStorageError.
+        """
+        self.log_dir.check()
+        limit = -1 if size < 0 else position + size
+        batches = []
+        valid_bytes = 0
+        next_offset = self.log_end_offset
+        max_timestamp = NO_TIMESTAMP
+        for batch in iter_batches(records, position, limit, allow_partial_tail=True):
+            if batch.partition_leader_epoch > leader_epoch:
+                break
+            batch.ensure_valid()
+            if batch.base_offset < next_offset:
+                raise UnexpectedAppendOffsetError(
+                    f"Unexpected offset in append to {self.topic_partition}. First offset {batch.base_offset}"
+                    f" is less than the next offset {next_offset}. Log start offset ="
+                    f" {self.log_start_offset}",
+                    batch.base_offset,
+                    batch.last_offset,
+                )
+            next_offset = batch.next_offset
+            max_timestamp = max(max_timestamp, batch.max_timestamp)
+            valid_bytes += batch.size_in_bytes
+            batches.append(batch)
+        if not batches:
+            return LogAppendInfo(-1, -1, NO_TIMESTAMP, self.log_start_offset, 0, NO_TIMESTAMP, 0)
+        for batch in batches:
+            if batch.partition_leader_epoch >= 0:
+                self.leader_epoch_cache.assign(batch.partition_leader_epoch, batch.base_offset)
+        last_epoch = batches[-1].partition_leader_epoch
+        first_offset = batches[0].base_offset
+        self._sync_before_append(NO_PARTITION_LEADER_EPOCH, first_offset)
+        segment = self._make_room(valid_bytes, first_offset, next_offset - 1, max_timestamp, now_ms)
+        try:
+            start = segment.append(records, position, valid_bytes, max_timestamp)
+        except OSError as error:
+            raise self._append_error(error) from error
+        self.log_end_offset = next_offset
+        for batch in batches:
+            self._note_batch(segment, start, batch.size_in_bytes, batch.last_offset, batch.max_timestamp)
+            if batch.producer_id >= 0:
+                self._note_producer(batch, segment, start)
+            start += batch.size_in_bytes
+        self.producer_state.map_end_offset = next_offset
+        return LogAppendInfo(
+            first_offset,
+            next_offset - 1,
+            NO_TIMESTAMP,
+            self.log_start_offset,
+            valid_bytes,
+            max_timestamp,
+            next_offset - first_offset,
+            False,
+            last_epoch,
+        )
+
+    def _append_error(self, error: OSError) -> KafkaError:
+        return self.log_dir.io_error(f"appending records to {self.topic_partition}", error)
+
+    def _sync_before_append(self, leader_epoch: int, offset: int) -> None:
+        """Topic id and leader epochs are on the disk before the first record that needs them."""
+        if leader_epoch != NO_PARTITION_LEADER_EPOCH:
+            self.leader_epoch_cache.assign(leader_epoch, offset)
+        try:
+            self.leader_epoch_cache.flush()
+            if self._unsynced:
+                self.directory.sync_file(PARTITION_METADATA)
+                self.directory.sync()
+                self.directory.sync_parent()
+                self._unsynced = False
+        except OSError as error:
+            raise self._append_error(error) from error
+
+    def _make_room(self, size: int, first_offset: int, last_offset: int, max_timestamp: int, now_ms: int) -> Segment:
+        """The segment that the next `size` bytes go to."""
+        if size > self._segment_bytes:
+            raise RecordListTooLargeError(
+                f"Message batch size is {size} bytes in append to partition {self.topic_partition},"
+                f" which exceeds the maximum configured segment size of {self._segment_bytes}."
+            )
+        segment = self._active
+        if segment.should_roll(
+            size,
+            last_offset,
+            max_timestamp,
+            segment_bytes=self._segment_bytes,
+            segment_ms=self._segment_ms,
+            now_ms=now_ms,
+        ):
+            segment = self.roll(now_ms=now_ms, expected_next_offset=first_offset)
+        return segment
+
+    def _note_batch(self, segment: Segment, start: int, size: int, last_offset: int, max_timestamp: int) -> None:
+        try:
+            segment.note_batch(start, size, last_offset, max_timestamp)
+        except OSError as error:
+            # The records are in the log. The entries wait in memory for room on the disk.
+            self._append_error(error)
+
+    def _check_producer(self, batch: RecordBatch, offset: int, origin: str) -> BatchMetadata | None:
+        state = self.producer_state
+        producer_id = batch.producer_id
+        epoch = batch.producer_epoch
+        if batch.is_control:
+            marker = batch.control_record()
+            if marker is not None:
+                state.check_marker(producer_id, epoch, marker[1], offset)
+            return None
+        first_sequence = batch.base_sequence
+        client = origin == CLIENT
+        if client:
+            duplicate = state.find_duplicate(producer_id, epoch, first_sequence, batch.last_sequence)
+            if duplicate is not None:
+                return duplicate
+        if origin != REPLICATION:
+            state.check_data(
+                producer_id,
+                epoch,
+                first_sequence,
+                offset,
+                check_sequence=client,
+                transactional=batch.is_transactional,
+            )
+        return None
+
+    def _note_producer(self, batch: RecordBatch, segment: Segment, position: int) -> None:
+        """Takes a batch that was written into the producer state, and an aborted transaction into its
+        index."""
+        state = self.producer_state
+        completed = recovery.apply_batch(state, batch, segment.base_offset, position)
+        if completed is not None:
+            if completed.is_aborted:
+                self._has_aborted = True
+                try:
+                    segment.note_aborted(state.aborted_txn(completed))
+                except OSError as error:
+                    self._append_error(error)
+            state.complete(completed)
+        if state.ongoing or state.unreplicated or self.first_unstable_offset >= 0:
+            self._update_first_unstable_offset()
+
+    def roll(self, *, now_ms: int, expected_next_offset: int = 0) -> Segment:
+        """Begins a new active segment. Raises KafkaStorageError."""
+        new_offset = max(expected_next_offset, self.log_end_offset)
+        active = self._active
+        if active.size == 0 and active.base_offset == new_offset:
+            return active
+        if new_offset <= active.base_offset:
+            raise AssertionError(
+                f"{self.topic_partition} cannot roll to {new_offset}: its active segment begins at {active.base_offset}"
+            )
+        try:
+            for suffix in SEGMENT_SUFFIXES:
+                if self.directory.delete(file_name(new_offset, suffix)):
+                    logger.warning(
+                        "%s: %s was in the way of a new segment",
+                        self.topic_partition,
+                        file_name(new_offset, suffix),
+                    )
+            active.seal()
+            segment = recovery.create_segment(self.directory, new_offset, self.config, now_ms)
+        except OSError as error:
+            raise self.log_dir.io_error(f"rolling a segment of {self.topic_partition}", error) from error
+        self.segments.add(segment)
+        self._active = segment
+        # A snapshot at the new base offset lets recovery begin there.
+        self.producer_state.map_end_offset = new_offset
+        self._take_snapshot()
+        if self.high_watermark == self.log_end_offset:
+            self._set_high_watermark(self.high_watermark)
+        self.log_dir.rolled.append(self.topic_partition)
+        return segment
+
+    def _take_snapshot(self) -> None:
+        try:
+            self.producer_state.take_snapshot()
+        except OSError as error:
+            # Without it a recovery begins at an older one.
+            logger.warning("%s: producer snapshot not written: %s", self.topic_partition, error)
+            self.log_dir.io_error(f"writing a producer snapshot of {self.topic_partition}", error)
