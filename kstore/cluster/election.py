@@ -6,7 +6,7 @@ leader epoch).
 
 from collections.abc import Container
 
-from kstore.cluster.image import ClusterImage
+from kstore.cluster.image import ClusterImage, PartitionImage
 from kstore.model import TopicPartition
 from kstore.protocol.messages.metadata_records import PartitionChangeRecord
 
@@ -22,8 +22,21 @@ def claim_leadership(
     records = []
     for topic in image.topics.values():
         for index, partition in topic.partitions.items():
-            if broker_id not in partition.isr:
+            if not may_lead(partition, broker_id):
                 continue
             if partition.leader != broker_id or TopicPartition(topic.name, index) in unclean:
-                records.append(PartitionChangeRecord(topic_id=topic.id, partition_id=index, leader=broker_id))
+                change = PartitionChangeRecord(topic_id=topic.id, partition_id=index, leader=broker_id)
+                if broker_id not in partition.isr:
+                    change.isr, change.eligible_leader_replicas, change.last_known_elr = [broker_id], [], []
+                records.append(change)
     return records
+
+
+def may_lead(partition: PartitionImage, broker_id: int) -> bool:
+    """Whether `broker_id` has all that was acknowledged.
+
+    Kafka 4 empties the ISR when the last of it stops; an eligible leader, or the only replica, is as good (KIP-966).
+    """
+    if partition.isr:
+        return broker_id in partition.isr
+    return broker_id in partition.eligible_leader_replicas or partition.replicas == (broker_id,)

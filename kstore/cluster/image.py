@@ -4,12 +4,15 @@ An image never changes; `records.py` makes the next one from this one and a batc
 MetadataImage.java and the images that it holds.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import NamedTuple
 
 # Resource types of configurations (ConfigResource.java).
 TOPIC_RESOURCE = 2
 BROKER_RESOURCE = 4
+
+# The feature that says which records and versions of them may be written (MetadataVersion.java).
+METADATA_VERSION = "metadata.version"
 
 # What a partition without a leader says (PartitionRegistration.java, LeaderConstants.java).
 NO_LEADER = -1
@@ -27,6 +30,9 @@ class PartitionImage(NamedTuple):
     adding_replicas: tuple[int, ...] = ()
     removing_replicas: tuple[int, ...] = ()
     leader_recovery_state: int = 0
+    # Replicas that may lead though they left the ISR (KIP-966); one broker on its own has none.
+    eligible_leader_replicas: tuple[int, ...] = ()
+    last_known_elr: tuple[int, ...] = ()
 
 
 class TopicImage(NamedTuple):
@@ -46,6 +52,14 @@ class ClusterImage(NamedTuple):
     configs: Mapping[tuple[int, str], Mapping[str, str]] = {}
     features: Mapping[str, int] = {}
     next_producer_id: int = 0
+    # What Kafka agreed on and kstore has no use for (registrations, ACLs, quotas, tokens), as it was
+    # written, so that no snapshot forgets it: entity -> values of records.
+    kept: Mapping[tuple[Hashable, ...], tuple[bytes, ...]] = {}
+
+    @property
+    def metadata_version(self) -> int:
+        """The level at which records are written; 0 before there is one."""
+        return self.features.get(METADATA_VERSION, 0)
 
     def topic_config(self, topic: str) -> Mapping[str, str]:
         return self.configs.get((TOPIC_RESOURCE, topic), {})

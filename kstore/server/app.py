@@ -18,7 +18,6 @@ import uvloop
 
 from kstore.clock import Clock, SystemClock
 from kstore.cluster.election import claim_leadership
-from kstore.cluster.metadata_log import MetadataLog
 from kstore.log.manager import LogManager
 from kstore.replica.manager import ReplicaManager
 from kstore.server.config import ServerConfig
@@ -28,6 +27,7 @@ from kstore.server.dispatch import Dispatcher
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
 from kstore.server.listener import Listeners
+from kstore.server.metadata_dir import open_metadata
 from kstore.server.producer_ids import ProducerIds
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 from kstore.server.tasks import Tasks
@@ -73,7 +73,7 @@ class App:
         self.listeners.accept_all()
 
     def _load(self, context: Context, now_ms: int) -> None:
-        context.metadata = MetadataLog.open(self.logs, now_ms=now_ms)
+        context.metadata = open_metadata(self.config, self.logs, now_ms=now_ms)
         context.cluster_id, context.node_id = self.logs.cluster_id or "", self.logs.node_id
         image = context.metadata.image
         self.logs.load_all(now_ms, lambda topic: log_config(self.config, image.topic_config(topic)))
@@ -116,7 +116,7 @@ class App:
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        self.context.metadata.close()
+        self.context.metadata.close(now_ms=self.clock.now_ms())
         self.logs.close(self.clock.now_ms())
 
     def _call_later(self, delay_ms: int, callback: Any) -> Any:

@@ -8,8 +8,8 @@ from kstore.clock import Clock
 from kstore.cluster.metadata_log import MetadataLog
 from kstore.replica.manager import ReplicaManager
 from kstore.server.config import ServerConfig
-from kstore.server.endpoints import Endpoint
 from kstore.server.deliver import Deliver
+from kstore.server.endpoints import Endpoint
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
 from kstore.server.topics import Topics

@@ -76,7 +76,7 @@ class Topics:
         if records:
             written = self.metadata.append(records, now_ms=self._clock.now_ms())
             await asyncio.get_running_loop().run_in_executor(None, written.run)
-            self.metadata.complete(written)
+            self.metadata.complete(written, now_ms=self._clock.now_ms())
 
     async def auto_create(self, names: Sequence[str]) -> None:
         """Makes topics that a client asked for by name; whichever cannot be made stays unknown."""
