@@ -2,8 +2,8 @@
 
 `kstore.protocol.schema` turns a table into Layouts and Programs; nobody else needs this module. What is
 always true: no count or size is believed before the bytes that it promises are there; nothing recurses deeper
-than the schema does; what a message may make in memory is bounded (four times its size and 32 MiB, see
-buffer.pxd); a refusal names message, version and field.
+than the schema does; what a request may make in memory is bounded (four times its size and 32 MiB, see
+buffer.pxd: without that bound it would be up to 36 times); a refusal names message, version and field.
 """
 
 from typing import Any
@@ -42,8 +42,11 @@ class Program:
     @property
     def min_size(self) -> int: ...
 
-def decode(program: Program, buffer: Buffer, position: int, limit: int) -> Any:
-    """The struct in [position, limit) of `buffer`. Raises InvalidRequestError, also for bytes left over."""
+def decode(program: Program, buffer: Buffer, position: int, limit: int, trusted: bool = False) -> Any:
+    """The struct in [position, limit) of `buffer`. Raises InvalidRequestError, also for bytes left over.
+
+    `trusted` lifts the bound on memory, for what a broker of ours or our own disk says.
+    """
 
 def encode(program: Program, message: Struct, header: bytes | None = None) -> bytes:
     """The bytes of `message`; with a `header`, a whole frame: length, header, message.

@@ -23,6 +23,7 @@ cdef extern from "Python.h":
         Py_ssize_t offset
     ctypedef struct PyMemberDescrObject:
         PyMemberDef* d_member
+    Py_ssize_t PY_SSIZE_T_MAX
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 KINDS = {
@@ -522,7 +523,7 @@ cdef int write_array(Op* op, bint flexible, object value, Writer* w) except -1:
     return 0
 
 
-def decode(Program program not None, buffer, Py_ssize_t position, Py_ssize_t limit):
+def decode(Program program not None, buffer, Py_ssize_t position, Py_ssize_t limit, bint trusted=False):
     cdef Cursor c
     cdef Py_buffer view
     PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
@@ -530,6 +531,8 @@ def decode(Program program not None, buffer, Py_ssize_t position, Py_ssize_t lim
         if not 0 <= position <= limit <= view.len:
             raise ValueError(f"[{position}, {limit}) is not within a buffer of {view.len} bytes")
         cursor_init(&c, <bytes_ptr>view.buf, position, limit, program.message, program.version)
+        if trusted:
+            c.allowance = PY_SSIZE_T_MAX
         made = program.read(&c)
         expect_end(&c)
         return made

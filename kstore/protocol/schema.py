@@ -185,6 +185,8 @@ class MessageType(type):
             namespace["min_version"], namespace["max_version"] = valid
             namespace["flexible_from"] = parse_versions(flexible)[0]
             namespace["_programs"] = {}
+            # Anyone may send a request; answers and records come from brokers and disks of ours.
+            namespace["_trusted"] = not name.endswith("Request")
         return super().__new__(mcs, name, bases, namespace)
 
     def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **declared: Any) -> None:
@@ -207,12 +209,13 @@ class Message(wire.Struct, metaclass=MessageType):
     max_version: ClassVar[int]
     flexible_from: ClassVar[int]
     _programs: ClassVar[dict[int, wire.Program]]
+    _trusted: ClassVar[bool]
 
     @classmethod
     def decode(cls, buffer: "Buffer", position: int, limit: int, version: int) -> Self:
         """The message in [position, limit) of `buffer`. Raises InvalidRequestError."""
         program = cls._programs.get(version) or compile_message(cls, version)
-        message: Self = wire.decode(program, buffer, position, limit)
+        message: Self = wire.decode(program, buffer, position, limit, cls._trusted)
         return message
 
     def encode(self, version: int) -> bytes:
