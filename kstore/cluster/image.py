@@ -34,6 +34,13 @@ class PartitionImage(NamedTuple):
     eligible_leader_replicas: tuple[int, ...] = ()
     last_known_elr: tuple[int, ...] = ()
 
+    def directory_of(self, broker_id: int) -> bytes | None:
+        """The id of the log directory in which `broker_id` keeps this partition; None if it is not said."""
+        return next(
+            (found for replica, found in zip(self.replicas, self.directories, strict=False) if replica == broker_id),
+            None,
+        )
+
 
 class TopicImage(NamedTuple):
     name: str

@@ -1,13 +1,14 @@
 """From a wish about topics to metadata records, or to the error that refuses it.
 
-Nothing is written here: a decision reads one image and gives records. Kafka: ReplicationControlManager.java.
+Nothing is written here: a decision reads one image and gives records. Several topics of one request are decided one
+after the other, and each sees those before it. Kafka: ReplicationControlManager.java.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage, TopicImage
-from kstore.cluster.topic_names import METADATA_TOPIC, collision, validate_topic_name
+from kstore.cluster.topic_names import METADATA_TOPIC, TakenNames, validate_topic_name
 from kstore.errors import (
     InvalidPartitionsError,
     InvalidReplicaAssignmentError,
@@ -25,158 +26,187 @@ from kstore.protocol.messages.metadata_records import (
     TopicRecord,
 )
 
-# As many partitions as Kafka makes for one request (ReplicationControlManager.MAX_PARTITIONS_PER_BATCH).
-MAX_PARTITIONS_A_REQUEST = 10_000
+# One request changes the metadata by no more records than this (QuorumController.MAX_RECORDS_PER_USER_OP).
+MAX_RECORDS_A_REQUEST = 10_000
 
-# One node: whoever asks for a default gets it from the broker's configuration.
+# A count that the broker's configuration gives.
 BY_DEFAULT = -1
 
 
-def create_topic(
-    image: ClusterImage,
-    name: str,
-    *,
-    partitions: int,
-    replication_factor: int,
-    assignments: Mapping[int, Sequence[int]],
-    configs: Mapping[str, str],
-    default_partitions: int,
-    default_replication_factor: int,
-    brokers: Sequence[int],
-    directory_of: Mapping[int, bytes],
-) -> list[Any]:
-    """Records that make topic `name`: its own, its configuration's, one for each partition.
+class TooManyRecordsError(PolicyViolationError):
+    """Refuses a request as a whole, whatever else is right in it."""
 
-    `assignments` (partition -> replicas) takes the place of both counts. `directory_of` gives each broker's
-    log directory. The configuration has been checked by the caller.
-    """
-    validate_topic_name(name)
-    if name in image.topics:
-        raise TopicAlreadyExistsError(f"topic {name!r} already exists")
-    if name == METADATA_TOPIC:
-        raise InvalidTopicError(f"topic {name!r} is the metadata log itself")
-    other = collision(name, image.topics)
-    if other is not None:
-        raise InvalidTopicError(
-            f"topic {name!r} collides with {other!r}: both become the same where '.' is written '_'"
-        )
-    if assignments:
-        if partitions != BY_DEFAULT or replication_factor != BY_DEFAULT:
-            raise InvalidRequestError(
-                "a topic has either counts or assignments; with assignments both counts are -1"
+
+class Placement(NamedTuple):
+    """The brokers that partitions go to, and what gives the log directory of a broker's next partition."""
+
+    brokers: Sequence[int]
+    directory_of: Callable[[int], bytes]
+
+
+class Counts(NamedTuple):
+    partitions: int = BY_DEFAULT
+    replication_factor: int = BY_DEFAULT
+
+
+class CreatedTopic(NamedTuple):
+    topic_id: bytes
+    partitions: int
+    replication_factor: int
+
+
+class TopicCreation:
+    """The topics that one request makes: `records` holds what the accepted ones need."""
+
+    def __init__(self, image: ClusterImage, placement: Placement, defaults: Counts) -> None:
+        self.records: list[Any] = []
+        self._names = TakenNames(image.topics)
+        self._placement = placement
+        self._defaults = defaults
+
+    def add(
+        self,
+        name: str,
+        counts: Counts,
+        *,
+        assignments: Mapping[int, Sequence[int]],
+        configs: Mapping[str, str],
+    ) -> CreatedTopic:
+        """Accepts topic `name`, or raises the KafkaError that refuses it; see `check_name` for what goes before.
+
+        `assignments` (partition -> replicas) takes the place of both counts.
+        """
+        if assignments:
+            if counts != (BY_DEFAULT, BY_DEFAULT):
+                raise InvalidRequestError("a topic has counts or assignments; with the latter both counts are -1")
+            replicas = assigned_replicas(assignments, first=0, brokers=self._placement.brokers)
+        else:
+            replicas = self._placed(counts)
+        self._check_room(1 + len(configs) + len(replicas))
+        topic_id = random_uuid()
+        self.records.append(TopicRecord(name=name, topic_id=topic_id))
+        self.records += config_records(TOPIC_RESOURCE, name, configs)
+        self.records += [
+            partition_record(topic_id, index, members, self._placement) for index, members in enumerate(replicas)
+        ]
+        self._names.add(name)
+        return CreatedTopic(topic_id, len(replicas), len(replicas[0]))
+
+    def check_name(self, name: str) -> None:
+        """Raises InvalidTopicError, TopicAlreadyExistsError."""
+        if name in self._names:
+            raise TopicAlreadyExistsError(f"there is a topic {name!r} already")
+        validate_topic_name(name)
+        if name == METADATA_TOPIC:
+            raise InvalidTopicError(f"{name!r} is the metadata log itself")
+        other = self._names.collision(name)
+        if other is not None:
+            raise InvalidTopicError(
+                f"{name!r} and the topic {other!r} would be the same wherever '_' is written for '.'"
             )
-        replicas = assigned_replicas(assignments, first=0, brokers=brokers)
-    else:
-        count = default_partitions if partitions == BY_DEFAULT else partitions
-        factor = default_replication_factor if replication_factor == BY_DEFAULT else replication_factor
-        replicas = placed_replicas(count, factor, brokers)
-    if len(replicas) > MAX_PARTITIONS_A_REQUEST:
-        raise PolicyViolationError(
-            f"{len(replicas)} partitions at once are more than {MAX_PARTITIONS_A_REQUEST}"
+
+    def _placed(self, counts: Counts) -> list[tuple[int, ...]]:
+        partitions, factor = counts
+        if factor != BY_DEFAULT and factor <= 0:
+            raise InvalidReplicationFactorError(
+                f"a partition has at least 1 replica, or -1 for the default; not {factor}"
+            )
+        if partitions != BY_DEFAULT and partitions <= 0:
+            raise InvalidPartitionsError(f"a topic has at least 1 partition, or -1 for the default; not {partitions}")
+        count = self._defaults.partitions if partitions == BY_DEFAULT else partitions
+        self._check_room(1 + count)
+        return placed_replicas(
+            count,
+            self._defaults.replication_factor if factor == BY_DEFAULT else factor,
+            first=0,
+            brokers=self._placement.brokers,
         )
-    topic_id = random_uuid()
-    records: list[Any] = [TopicRecord(name=name, topic_id=topic_id)]
-    records += [
-        ConfigRecord(resource_type=TOPIC_RESOURCE, resource_name=name, name=key, value=value)
-        for key, value in configs.items()
-    ]
-    return records + [
-        partition_record(topic_id, index, members, directory_of) for index, members in enumerate(replicas)
-    ]
+
+    def _check_room(self, more: int) -> None:
+        check_size(len(self.records) + more)
 
 
 def grow_topic(
-    topic: TopicImage,
-    *,
-    count: int,
-    assignments: Sequence[Sequence[int]] | None,
-    brokers: Sequence[int],
-    directory_of: Mapping[int, bytes],
+    topic: TopicImage, *, count: int, assignments: Sequence[Sequence[int]] | None, placement: Placement
 ) -> list[Any]:
     """Records for the partitions that `topic` lacks to have `count`; partitions only grow."""
     known = len(topic.partitions)
-    if count == known:
-        raise InvalidPartitionsError(f"topic {topic.name!r} already has {known} partitions")
-    if count < known:
-        raise InvalidPartitionsError(
-            f"topic {topic.name!r} has {known} partitions, which cannot become {count}"
-        )
     added = count - known
-    if added > MAX_PARTITIONS_A_REQUEST:
-        raise PolicyViolationError(f"{added} partitions at once are more than {MAX_PARTITIONS_A_REQUEST}")
+    if added == 0:
+        raise InvalidPartitionsError(f"topic {topic.name!r} has {known} partition(s) already")
+    if added < 0:
+        raise InvalidPartitionsError(f"topic {topic.name!r} has {known} partition(s) and cannot shrink to {count}")
+    check_size(added)
     factor = len(topic.partitions[0].replicas)
     if assignments is None:
-        replicas = placed_replicas(added, factor, brokers)
+        replicas = placed_replicas(added, factor, first=known, brokers=placement.brokers)
+    elif len(assignments) != added:
+        raise InvalidReplicaAssignmentError(f"{len(assignments)} assignment(s) were given for {added} new partition(s)")
     else:
-        if len(assignments) != added:
-            raise InvalidReplicaAssignmentError(
-                f"{len(assignments)} assignments were given for {added} new partitions"
-            )
         replicas = assigned_replicas(
             {known + index: members for index, members in enumerate(assignments)},
             first=known,
-            brokers=brokers,
+            brokers=placement.brokers,
+            factor=factor,
         )
-        if len(replicas[0]) != factor:
-            raise InvalidReplicaAssignmentError(
-                f"{len(replicas[0])} replicas were given, the others have {factor}"
-            )
+    return [partition_record(topic.id, known + index, members, placement) for index, members in enumerate(replicas)]
+
+
+def delete_topics(topics: Sequence[TopicImage]) -> list[Any]:
+    """The topics' partitions and configurations go with them (ConfigurationsDelta.java, handleDeletedTopic)."""
+    check_size(len(topics))
+    return [RemoveTopicRecord(topic_id=topic.id) for topic in topics]
+
+
+def config_records(resource_type: int, resource_name: str, configs: Mapping[str, str | None]) -> list[ConfigRecord]:
+    """`configs` maps keys to values, or to None for a key that goes."""
     return [
-        partition_record(topic.id, known + index, members, directory_of)
-        for index, members in enumerate(replicas)
+        ConfigRecord(resource_type=resource_type, resource_name=resource_name, name=key, value=value)
+        for key, value in configs.items()
     ]
 
 
-def delete_topic(topic: TopicImage) -> list[Any]:
-    """The topic's partitions and configuration go with it (ConfigurationsDelta.java, handleDeletedTopic)."""
-    return [RemoveTopicRecord(topic_id=topic.id)]
-
-
-def placed_replicas(count: int, factor: int, brokers: Sequence[int]) -> list[tuple[int, ...]]:
-    """Replicas of `count` partitions, round robin over the brokers."""
-    if count <= 0:
-        raise InvalidPartitionsError(f"a topic has at least one partition, not {count}")
-    if factor <= 0:
-        raise InvalidReplicationFactorError(f"a partition has at least one replica, not {factor}")
-    if factor > len(brokers):
-        raise InvalidReplicationFactorError(
-            f"{factor} replicas need as many brokers, and {len(brokers)} broker(s) are there"
+def check_size(records: int) -> None:
+    """Raises TooManyRecordsError."""
+    if records > MAX_RECORDS_A_REQUEST:
+        raise TooManyRecordsError(
+            f"the request needs {records} metadata records or more, one may have {MAX_RECORDS_A_REQUEST}"
         )
-    if count > MAX_PARTITIONS_A_REQUEST:
-        raise PolicyViolationError(f"{count} partitions at once are more than {MAX_PARTITIONS_A_REQUEST}")
-    return [tuple(brokers[(index + k) % len(brokers)] for k in range(factor)) for index in range(count)]
+
+
+def placed_replicas(count: int, factor: int, *, first: int, brokers: Sequence[int]) -> list[tuple[int, ...]]:
+    """Replicas of `count` partitions from the partition `first` on, round robin over the brokers."""
+    if factor > len(brokers):
+        raise InvalidReplicationFactorError(f"{factor} replicas need as many brokers, and there are {len(brokers)}")
+    return [tuple(brokers[(index + k) % len(brokers)] for k in range(factor)) for index in range(first, first + count)]
 
 
 def assigned_replicas(
-    assignments: Mapping[int, Sequence[int]], *, first: int, brokers: Sequence[int]
+    assignments: Mapping[int, Sequence[int]], *, first: int, brokers: Sequence[int], factor: int | None = None
 ) -> list[tuple[int, ...]]:
-    """Checked replicas of the partitions from `first` on, in their order."""
+    """Checked replicas of the partitions from `first` on, in their order; `factor` of each, if there is one yet."""
     expected = range(first, first + len(assignments))
-    if sorted(assignments) != list(expected):
-        raise InvalidReplicaAssignmentError(
-            f"partitions {sorted(assignments)} are not consecutive from {first}"
-        )
-    factor = len(assignments[first])
     for index, members in assignments.items():
         if not members:
             raise InvalidReplicaAssignmentError(f"partition {index} has no replicas")
         if len(set(members)) != len(members):
             raise InvalidReplicaAssignmentError(f"partition {index} names a broker twice: {list(members)}")
-        if len(members) != factor:
-            raise InvalidReplicaAssignmentError(
-                f"partition {index} has {len(members)} replicas, others have {factor}"
-            )
         unknown = [member for member in members if member not in brokers]
         if unknown:
+            raise InvalidReplicaAssignmentError(f"partition {index} names unknown brokers: {unknown}")
+        if factor is None:
+            factor = len(members)
+        if len(members) != factor:
             raise InvalidReplicaAssignmentError(
-                f"partition {index} names brokers that are not there: {unknown}"
+                f"partition {index} has {len(members)} replica(s), the others have {factor}"
             )
+    missing = next((index for index in expected if index not in assignments), None)
+    if missing is not None:
+        raise InvalidReplicaAssignmentError(f"the partitions assigned do not run from {first}: {missing} is missing")
     return [tuple(assignments[index]) for index in expected]
 
 
-def partition_record(
-    topic_id: bytes, index: int, replicas: tuple[int, ...], directory_of: Mapping[int, bytes]
-) -> PartitionRecord:
+def partition_record(topic_id: bytes, index: int, replicas: tuple[int, ...], placement: Placement) -> PartitionRecord:
     return PartitionRecord(
         partition_id=index,
         topic_id=topic_id,
@@ -187,5 +217,5 @@ def partition_record(
         leader=replicas[0],
         leader_epoch=0,
         partition_epoch=0,
-        directories=[directory_of[replica] for replica in replicas],
+        directories=[placement.directory_of(replica) for replica in replicas],
     )

@@ -365,11 +365,13 @@ class LogManager:
         topic_partition: TopicPartition,
         *,
         topic_id: bytes | None = None,
+        directory_id: bytes | None = None,
         config: LogConfig | None = None,
         is_new: bool = True,
         now_ms: int,
     ) -> PartitionLog:
-        """The log of a partition; a new one goes to the directory with the fewest partitions.
+        """The log of a partition; a new one goes to the directory with the given id, else to that with the
+        fewest partitions.
 
         With `is_new` false the partition has been here before: if it is not found and a directory is offline,
         it is there, and must not be begun anew. Raises KafkaStorageError, InconsistentTopicIdError.
@@ -387,7 +389,7 @@ class LogManager:
             raise KafkaStorageError(
                 f"Can not create log for {topic_partition} because log directories {gone} are offline"
             )
-        for log_dir in self._fewest_first(live):
+        for log_dir in self._candidates(live, directory_id):
             try:
                 log = self._create(log_dir, topic_partition, topic_id, config or self.default_config, now_ms)
             except OSError as error:
@@ -397,14 +399,39 @@ class LogManager:
             return log
         raise KafkaStorageError(f"No log directories available for {topic_partition}")
 
-    def _fewest_first(self, dirs: list[LogDir]) -> list[LogDir]:
+    def _candidates(self, dirs: list[LogDir], directory_id: bytes | None) -> list[LogDir]:
+        """Where a new partition may go: the wanted directory first, then those with the fewest partitions."""
         if len(dirs) == 1:
             return dirs
-        counts = {log_dir.path: 0 for log_dir in dirs}
+        if directory_id is not None:
+            wanted = [each for each in dirs if self.directory_ids.get(each.path) == directory_id]
+            if wanted:
+                return wanted + [each for each in dirs if each is not wanted[0]]
+        counts = self._partitions_by_dir()
+        return sorted(dirs, key=lambda log_dir: counts[log_dir.path])
+
+    def _partitions_by_dir(self) -> dict[str, int]:
+        counts = {log_dir.path: 0 for log_dir in self.live_dirs}
         for log in self.logs.values():
             if log.log_dir.path in counts:
                 counts[log.log_dir.path] += 1
-        return sorted(dirs, key=lambda log_dir: counts[log_dir.path])
+        return counts
+
+    def directory_chooser(self) -> Callable[[], bytes]:
+        """Gives the directory ids for partitions that are to come, so that directories fill evenly.
+
+        What is given raises KafkaStorageError when no directory is online.
+        """
+        counts = self._partitions_by_dir()
+
+        def choose() -> bytes:
+            if not counts:
+                raise KafkaStorageError("no log directory is online")
+            path = min(counts, key=counts.__getitem__)
+            counts[path] += 1
+            return self.directory_ids[path]
+
+        return choose
 
     def _create(
         self,

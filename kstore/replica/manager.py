@@ -43,6 +43,7 @@ class ReplicaManager:
         topic_partition: TopicPartition,
         *,
         topic_id: bytes,
+        directory_id: bytes | None,
         config: LogConfig,
         epoch: int,
         replicas: tuple[int, ...],
@@ -52,11 +53,11 @@ class ReplicaManager:
         """Opens or makes the partition's log and leads it from `epoch` on. A failing disk takes it offline
         instead."""
         try:
-            log = self.logs.get_or_create(topic_partition, topic_id=topic_id, config=config, now_ms=now_ms)
-            partition = self.partitions.get(topic_partition) or Partition(log)
-            effects = partition.become_leader(
-                broker_id=self.broker_id, epoch=epoch, replicas=replicas, isr=isr
+            log = self.logs.get_or_create(
+                topic_partition, topic_id=topic_id, directory_id=directory_id, config=config, now_ms=now_ms
             )
+            partition = self.partitions.get(topic_partition) or Partition(log)
+            effects = partition.become_leader(broker_id=self.broker_id, epoch=epoch, replicas=replicas, isr=isr)
         except (KafkaStorageError, OSError) as error:
             return self.take_offline([topic_partition], str(error))
         self.partitions[topic_partition] = partition

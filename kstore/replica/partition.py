@@ -8,6 +8,8 @@ from kstore.errors import (
     FencedLeaderEpochError,
     NotLeaderOrFollowerError,
     OffsetNotAvailableError,
+    OffsetOutOfRangeError,
+    PolicyViolationError,
     UnknownLeaderEpochError,
 )
 from kstore.log.append import LogAppendInfo
@@ -131,10 +133,17 @@ class Partition:
         return end.epoch, end.end_offset
 
     def delete_records(self, before_offset: int) -> tuple[int, tuple[Effect, ...]]:
-        """Moves the log's start to `before_offset` (-1: the high watermark). Returns the new start."""
+        """Moves the log's start to `before_offset` (-1: the high watermark). Returns the new start.
+
+        Raises PolicyViolationError where records are only compacted away, OffsetOutOfRangeError.
+        """
         if self.leader is None:
             raise self._not_leader()
+        if not self.log.config.delete:
+            raise PolicyViolationError(f"cleanup.policy of {self.topic_partition} has no delete")
         start = self.log.high_watermark if before_offset == -1 else before_offset
+        if start < 0:
+            raise OffsetOutOfRangeError(f"offset {before_offset} of {self.topic_partition} is negative")
         if not self.log.maybe_increment_log_start_offset(start):
             return self.log.log_start_offset, NO_EFFECTS
         return self.log.log_start_offset, (LogStartAdvanced(self.topic_partition, self.log.log_start_offset),)

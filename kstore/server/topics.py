@@ -6,13 +6,14 @@ change before it is on disk.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kstore.clock import Clock
-from kstore.cluster.image import ClusterImage, TopicImage
+from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.metadata_log import MetadataLog
-from kstore.cluster.topic_changes import BY_DEFAULT, create_topic
+from kstore.cluster.topic_changes import Counts, Placement, TopicCreation
 from kstore.errors import KafkaError
 from kstore.log.config import LogConfig
 from kstore.log.topic_keys import TOPIC_KEYS
@@ -20,6 +21,9 @@ from kstore.model import TopicPartition
 from kstore.replica.manager import ReplicaManager
 from kstore.server.config import ServerConfig
 from kstore.server.deliver import Deliver
+
+# How long a change may hold up the requests of others.
+LONGEST_TURN_S = 0.01
 
 # Given the image, the records to write. Raises KafkaError to refuse.
 Decision = Callable[[ClusterImage], list[Any]]
@@ -60,7 +64,7 @@ class Topics:
     async def start(self, decide: Decision) -> None:
         """Writes what `decide` gives, and makes the replicas follow the image for the first time."""
         await self._write(decide)
-        self.apply(ClusterImage(), self.metadata.image)
+        await self._apply(ClusterImage(), self.metadata.image)
 
     async def change(self, decide: Decision) -> ClusterImage:
         """Writes what `decide` gives, waits until it is durable, and applies it. Raises what `decide` raises."""
@@ -68,7 +72,7 @@ class Topics:
             before = self.metadata.image
             await self._write(decide)
             if self.metadata.image is not before:
-                self.apply(before, self.metadata.image)
+                await self._apply(before, self.metadata.image)
             return self.metadata.image
 
     async def _write(self, decide: Decision) -> None:
@@ -80,82 +84,77 @@ class Topics:
 
     async def auto_create(self, names: Sequence[str]) -> None:
         """Makes topics that a client asked for by name; whichever cannot be made stays unknown."""
-        for name in names:
 
-            def make(image: ClusterImage, name: str = name) -> list[Any]:
-                return [] if name in image.topics else self.new_topic(image, name)
+        def decide(image: ClusterImage) -> list[Any]:
+            creation = self.creation(image)
+            for name in dict.fromkeys(names):
+                with contextlib.suppress(KafkaError):
+                    creation.check_name(name)
+                    creation.add(name, Counts(), assignments={}, configs={})
+            return creation.records
 
-            with contextlib.suppress(KafkaError):
-                await self.change(make)
+        with contextlib.suppress(KafkaError):
+            await self.change(decide)
 
-    def new_topic(
-        self,
-        image: ClusterImage,
-        name: str,
-        *,
-        partitions: int = BY_DEFAULT,
-        replication_factor: int = BY_DEFAULT,
-        assignments: Mapping[int, Sequence[int]] | None = None,
-        configs: Mapping[str, str] | None = None,
-    ) -> list[Any]:
+    def creation(self, image: ClusterImage) -> TopicCreation:
+        """Decides on the new topics of one request."""
         config = self._config()
-        return create_topic(
-            image,
-            name,
-            partitions=partitions,
-            replication_factor=replication_factor,
-            assignments=assignments or {},
-            configs=configs or {},
-            default_partitions=config.num_partitions,
-            default_replication_factor=config.default_replication_factor,
-            brokers=[self._broker_id],
-            directory_of=self.directory_of(),
-        )
+        defaults = Counts(config.num_partitions, config.default_replication_factor)
+        return TopicCreation(image, self.placement(), defaults)
 
-    def directory_of(self) -> Mapping[int, bytes]:
-        """The directory in which this broker puts its next partition."""
-        return {self._broker_id: next(iter(self._replicas.logs.directory_ids.values()))}
+    def placement(self) -> Placement:
+        """Where one request's new partitions go."""
+        next_directory = self._replicas.logs.directory_chooser()
+        return Placement([self._broker_id], lambda _broker: next_directory())
 
-    def apply(self, before: ClusterImage, after: ClusterImage) -> None:
-        """Makes the replicas follow the image: leads what is new or has a new epoch, deletes what is gone."""
-        now_ms = self._clock.now_ms()
-        for name, topic in before.topics.items():
-            if after.topics.get(name) is not topic:
-                current = after.topics.get(name)
-                if current is None or current.id != topic.id:
-                    self._delete(topic, now_ms)
-        for name, topic in after.topics.items():
-            earlier = before.topics.get(name)
-            if earlier is not topic:
-                self._lead(
-                    topic, earlier if earlier is not None and earlier.id == topic.id else None, after, now_ms
-                )
+    async def _apply(self, before: ClusterImage, after: ClusterImage) -> None:
+        """Makes the replicas follow the image. A large change lets others have their turn in between."""
+        began = time.monotonic()
+        for _ in self._steps(before, after):
+            if time.monotonic() - began > LONGEST_TURN_S:
+                self._deliver.turn_ended()
+                await asyncio.sleep(0)
+                began = time.monotonic()
         if after.configs is not before.configs:
             self._reconfigure(before, after)
         self._deliver.turn_ended()
 
-    def _delete(self, topic: TopicImage, now_ms: int) -> None:
-        for index in topic.partitions:
-            self._deliver(self._replicas.delete(TopicPartition(topic.name, index), now_ms=now_ms))
+    def _steps(self, before: ClusterImage, after: ClusterImage) -> Iterator[None]:
+        """Deletes what is gone, leads what is new or has a new epoch: a partition a step."""
+        for name, topic in before.topics.items():
+            current = after.topics.get(name)
+            if current is None or current.id != topic.id:
+                yield from self._delete(topic)
+        for name, topic in after.topics.items():
+            earlier = before.topics.get(name)
+            if earlier is not topic:
+                known = earlier.partitions if earlier is not None and earlier.id == topic.id else {}
+                yield from self._lead(topic, known, after)
 
-    def _lead(self, topic: TopicImage, earlier: TopicImage | None, image: ClusterImage, now_ms: int) -> None:
+    def _delete(self, topic: TopicImage) -> Iterator[None]:
+        for index in topic.partitions:
+            effects = self._replicas.delete(TopicPartition(topic.name, index), now_ms=self._clock.now_ms())
+            self._deliver(effects)
+            yield
+
+    def _lead(self, topic: TopicImage, known: Mapping[int, PartitionImage], image: ClusterImage) -> Iterator[None]:
         config = log_config(self._config(), image.topic_config(topic.name))
         for index, partition in topic.partitions.items():
-            known = earlier.partitions.get(index) if earlier is not None else None
-            if partition.leader != self._broker_id or (
-                known is not None and known.leader_epoch == partition.leader_epoch
-            ):
-                continue
-            effects = self._replicas.lead(
-                TopicPartition(topic.name, index),
-                topic_id=topic.id,
-                config=config,
-                epoch=partition.leader_epoch,
-                replicas=partition.replicas,
-                isr=frozenset(partition.isr),
-                now_ms=now_ms,
-            )
-            self._deliver(effects)
+            earlier = known.get(index)
+            has_new_epoch = earlier is None or earlier.leader_epoch != partition.leader_epoch
+            if partition.leader == self._broker_id and has_new_epoch:
+                effects = self._replicas.lead(
+                    TopicPartition(topic.name, index),
+                    topic_id=topic.id,
+                    directory_id=partition.directory_of(self._broker_id),
+                    config=config,
+                    epoch=partition.leader_epoch,
+                    replicas=partition.replicas,
+                    isr=frozenset(partition.isr),
+                    now_ms=self._clock.now_ms(),
+                )
+                self._deliver(effects)
+                yield
 
     def _reconfigure(self, before: ClusterImage, after: ClusterImage) -> None:
         for name, topic in after.topics.items():
