@@ -51,7 +51,7 @@ int64_t ks_file_send(int socket, int fd, int64_t position, int64_t size) {
         if (n > 0) {
             sent += n;
         } else if (n == 0) {
-            return KS_ETRUNCATED;
+            return sent > 0 ? sent : KS_ETRUNCATED;
         } else if (errno == EAGAIN) {
             break;
         } else if (errno != EINTR) {

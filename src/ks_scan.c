@@ -36,9 +36,10 @@ void ks_walk_start(struct ks_walk *walk, int fd, int64_t position, int64_t end) 
 static int64_t fill(struct ks_walk *walk, const uint8_t **header) {
     int64_t offset = walk->next - walk->window_start;
     if (offset < 0 || offset + KS_BATCH_HEADER_SIZE > walk->window_size) {
-        int64_t size = walk->end - walk->next;
-        if (size > KS_WALK_WINDOW)
-            size = KS_WALK_WINDOW;
+        /* After a batch larger than the window the next header is most likely alone in it, too. */
+        int64_t size = walk->size > KS_WALK_WINDOW ? KS_BATCH_HEADER_SIZE : KS_WALK_WINDOW;
+        if (size > walk->end - walk->next)
+            size = walk->end - walk->next;
         int64_t n = ks_file_read(walk->fd, walk->window, (size_t)size, walk->next);
         walk->window_start = walk->next;
         walk->window_size = n < 0 ? 0 : n;

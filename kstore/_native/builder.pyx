@@ -113,13 +113,7 @@ cdef class BatchBuilder:
     cpdef append_with_offset(
         self, int64_t offset, int64_t timestamp, object key, object value, object headers=()
     ):
-        cdef int64_t delta = ks_sub64(offset, self._base_offset)
-        if delta <= self._last_offset_delta or delta > INT32_MAX:
-            raise ValueError(
-                f"offset {offset} does not follow {self._base_offset + self._last_offset_delta} "
-                f"in a batch with base offset {self._base_offset}"
-            )
-        self.add(delta, timestamp, key, value, headers)
+        self.add(ks_sub64(offset, self._base_offset), timestamp, key, value, headers)
 
     def extend(self, records):
         """Appends (timestamp, key, value[, headers]) tuples or Records, which get the next offsets."""
@@ -153,8 +147,11 @@ cdef class BatchBuilder:
             headers_size = size_of_headers(headers)
         if self._bytes is None:
             raise ValueError("this batch has been built")
-        if offset_delta > INT32_MAX:
-            raise MessageTooLargeError(f"a batch of {offset_delta} records")
+        if offset_delta <= self._last_offset_delta or offset_delta > INT32_MAX:
+            raise ValueError(
+                f"offset {self._base_offset + offset_delta} does not follow "
+                f"{self._base_offset + self._last_offset_delta} in a batch with base offset {self._base_offset}"
+            )
         key_span = span_of(key)
         value_span = span_of(value)
         timestamp_delta = ks_sub64(timestamp, self._base_timestamp) if self._has_base_timestamp else 0

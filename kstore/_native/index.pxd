@@ -26,6 +26,7 @@ cdef class Index:
     cdef ks_index_field offset_field(self)
     cdef int after_change(self) except -1
     cdef void forget(self)
+    cdef bint has_room(self, size_t more)
     cdef int check_size(self) except -1
     cdef int load(self) except -1
     cdef int read_entries(self, size_t first, size_t count, uint8_t *into) except -1

@@ -332,6 +332,10 @@ cdef class Index:
 
     # The file
 
+    cdef bint has_room(self, size_t more):
+        """Whether `more` entries fit."""
+        return <int64_t> ((self._tail_first + self._tail_count + more) * self._entry_size) <= self.max_bytes
+
     cdef int check_size(self) except -1:
         if self._file_size % <int64_t> self._entry_size != 0:
             raise CorruptIndexError(
@@ -428,14 +432,15 @@ cdef class OffsetIndex(Index):
 
     @property
     def is_full(self):
-        return self.entries >= self.max_entries
+        self.load()
+        return not self.has_room(1)
 
     cpdef int append(self, int64_t offset, int64_t position) except -1:
         cdef uint8_t *p
         self.load()
         if not self.writable or not 0 <= position <= INT32_MAX:
             raise ValueError(f"position {position} cannot be appended to {self.path}")
-        if (self._tail_first + self._tail_count + 1) * KS_OFFSET_ENTRY > <size_t> self.max_bytes:
+        if not self.has_room(1):
             raise ValueError(f"{self.path} is full with {self.entries} entries")
         if self._tail_count > 0 and offset <= self._last_offset:
             raise ValueError(f"offset {offset} is not above {self._last_offset}, the last one of {self.path}")
@@ -522,14 +527,15 @@ cdef class TimeIndex(Index):
     @property
     def is_full(self):
         # One slot stays free for the entry that is written when the segment is rolled (TimeIndex.java).
-        return self.entries >= self.max_entries - 1
+        self.load()
+        return not self.has_room(2)
 
     cpdef bint maybe_append(self, int64_t timestamp, int64_t offset, bint skip_full_check=False) except -1:
         cdef uint8_t *p
         self.load()
         if not self.writable:
             raise ValueError(f"{self.path} is read-only")
-        if not skip_full_check and self.is_full:
+        if not skip_full_check and not self.has_room(2):
             raise ValueError(f"{self.path} is full with {self.entries} entries")
         if self._tail_count > 0:
             if offset < self._last_offset:

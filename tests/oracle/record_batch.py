@@ -1,7 +1,8 @@
 """Record batch v2, slowly: the drawing in src/ks_batch.h and src/ks_record.h read with indexes and ints.
 
-Nothing here is shared with what it judges, not even the checksum. A refusal is a `Refused` that names its kind the
-way the native side's exception classes do. Rules: DefaultRecordBatch.java, DefaultRecord.java, ByteUtils.java.
+Nothing here is shared with what it judges, not even the checksum. A refusal is a `Refused` that names its
+kind the way the native side's exception classes do. Rules: DefaultRecordBatch.java, DefaultRecord.java,
+ByteUtils.java.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,8 @@ Decompress = Callable[[int, bytes, int], bytes]
 
 
 class Refused(Exception):
-    """kind: "corrupt" (the batch), "format" (an old one), "record" (the records); index: of the bad record."""
+    """kind: "corrupt" (the batch), "format" (an old one), "record" (the records); index: of the bad
+    record."""
 
     def __init__(self, kind: str, index: int | None = None) -> None:
         super().__init__(kind, index)
