@@ -37,6 +37,8 @@ from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
 
+LARGE_SEGMENT_BYTES = 256 * 1024 * 1024
+
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
 ABORT_MARKER, COMMIT_MARKER = 0, 1
@@ -402,7 +404,9 @@ class _Recovery:
         self.state.load_before(first_offset, log_start_offset, self.now_ms)
         replay(self.state, self.segments, first_offset)
         for index, segment in enumerate(unflushed):
-            logger.info(
+            # Told only where it takes a while: a thousand small partitions are one line of the manager's.
+            logger.log(
+                logging.INFO if segment.size > LARGE_SEGMENT_BYTES else logging.DEBUG,
                 "%s: recovering segment %d from offset %d (%d of %d)",
                 self.topic_partition,
                 segment.base_offset,

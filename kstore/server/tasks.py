@@ -14,6 +14,7 @@ from kstore.server.listener import SWEEP_MS, Listeners
 log = logging.getLogger(__name__)
 
 LOG_TICK_MS = 500
+SNAPSHOT_CHECK_MS = 1000
 
 
 class Tasks:
@@ -26,6 +27,7 @@ class Tasks:
         self._running = [
             self._context.loop.create_task(self._repeat(SWEEP_MS, self.sweep_connections)),
             self._context.loop.create_task(self._repeat(LOG_TICK_MS, self.tend_logs)),
+            self._context.loop.create_task(self._repeat(SNAPSHOT_CHECK_MS, self.snapshot_metadata)),
         ]
 
     async def stop(self) -> None:
@@ -46,6 +48,15 @@ class Tasks:
         for path, topic_partitions in replicas.logs.take_failed_dirs().items():
             self._context.deliver(replicas.take_offline(topic_partitions, f"log directory {path} has failed"))
         self._context.deliver.turn_ended()
+
+    async def snapshot_metadata(self) -> None:
+        """A snapshot of the metadata when enough has been written since the last one."""
+        metadata, clock = self._context.metadata, self._context.clock
+        if metadata.snapshot_due:
+            snapshot = metadata.begin_snapshot(now_ms=clock.now_ms())
+            if snapshot is not None:
+                await self._context.loop.run_in_executor(None, snapshot.run)
+                metadata.complete_snapshot(snapshot, now_ms=clock.now_ms())
 
     async def _repeat(self, interval_ms: int, task: Callable[[], Awaitable[None]]) -> None:
         while True:
