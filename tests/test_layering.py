@@ -97,9 +97,7 @@ def test_a_floor_knows_only_the_floors_below(source: Path) -> None:
     for name in imports_of(source):
         other = name.split(".")[1]
         allowed = other == own or floors()[other] < floors()[own] or floors()[other] == floors()[own] == 0
-        assert allowed, (
-            f"{module_name(source)} (floor {floors()[own]}) imports {name} (floor {floors()[other]})"
-        )
+        assert allowed, f"{module_name(source)} (floor {floors()[own]}) imports {name} (floor {floors()[other]})"
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: module_name(package / "__init__.py"))

@@ -11,9 +11,7 @@ from typing_extensions import Buffer
 class ReadBuffer:
     """A reader of [position, limit) of `buffer`, which it keeps alive. `what` is named in refusals."""
 
-    def __init__(
-        self, buffer: Buffer, position: int = 0, limit: int = -1, *, what: str = "buffer"
-    ) -> None: ...
+    def __init__(self, buffer: Buffer, position: int = 0, limit: int = -1, *, what: str = "buffer") -> None: ...
     @property
     def position(self) -> int: ...
     @property

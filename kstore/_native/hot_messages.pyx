@@ -727,7 +727,7 @@ def encode_fetch_response(
         write_count(&w, compact, len(topics))
         for name, topic_id, partitions in topics:
             if version >= 13:
-                if len(topic_id) != 16:
+                if type(topic_id) is not bytes or len(<bytes>topic_id) != 16:
                     raise ValueError(f"an id of 16 bytes wanted, not {topic_id!r}")
                 write_raw(&w, <const char*><bytes>topic_id, 16)
             else:

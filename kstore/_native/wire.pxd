@@ -45,6 +45,7 @@ cdef class Program:
     cdef readonly int version
     cdef readonly bint flexible
     cdef bytes message
+    cdef bytes tags_path
     cdef list kept
     cdef Py_ssize_t cost
     cdef Py_ssize_t count

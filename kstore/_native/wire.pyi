@@ -28,8 +28,11 @@ class Layout:
     def defaults(self) -> tuple[Any, ...]: ...
 
 class Program:
-    """One version of a struct. `fields` follow the layout: (present, kind, element kind, nullable, tag or -1,
-    ignorable, path, program of the struct or None)."""
+    """One version of a struct, which lies at `path` of its message.
+
+    `fields` follow the layout: (present, kind, element kind, nullable, tag or -1, ignorable, path, program of the
+    struct or None).
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Program:
         message: str,
         version: int,
         flexible: bool,
+        path: str,
         fields: list[tuple[bool, int, int, bool, int, bool, str, Program | None]],
     ) -> None: ...
     @property

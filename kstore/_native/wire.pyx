@@ -18,9 +18,11 @@ from kstore._native.buffer cimport (
 
 from kstore.errors import UnsupportedVersionError
 
-cdef extern from "Python.h":
+cdef extern from "structmember.h":
     ctypedef struct PyMemberDef:
         Py_ssize_t offset
+
+cdef extern from "Python.h":
     ctypedef struct PyMemberDescrObject:
         PyMemberDef* d_member
     Py_ssize_t PY_SSIZE_T_MAX
@@ -44,6 +46,13 @@ cdef object member_descriptor = type(type("_Slotted", (), {"__slots__": ("a",)})
 
 cdef inline PyObject* slot_get(object made, Py_ssize_t offset) noexcept:
     return (<PyObject**>(<char*><PyObject*>made + offset))[0]
+
+
+cdef inline object slot_value(object made, Op* op):
+    cdef PyObject* value = slot_get(made, op.offset)
+    if value == NULL:
+        raise AttributeError(f"{type(made).__qualname__} has no {op.path.decode()}: it was deleted")
+    return <object>value
 
 
 cdef inline void slot_set(object made, Py_ssize_t offset, object value) noexcept:
@@ -151,11 +160,12 @@ cdef Py_ssize_t smallest(Kind kind, bint flexible, bint nullable, Program progra
 
 
 cdef class Program:
-    def __cinit__(self, Layout layout, str message, int version, bint flexible, list fields):
+    def __cinit__(self, Layout layout, str message, int version, bint flexible, str path, list fields):
         cdef Py_ssize_t i
         cdef Op* op
         self.layout = layout
         self.message = message.encode()
+        self.tags_path = f"{path} tagged fields".lstrip().encode()
         self.version = version
         self.flexible = flexible
         self.kept = []
@@ -225,7 +235,7 @@ cdef class Program:
         cdef Op* op
         cdef bytes_ptr outer_end
         cdef list unknown = None
-        c.field = b"tagged fields"
+        c.field = self.tags_path
         cdef int64_t count = read_uvarint(c)
         if count > (c.end - c.p) // 2:
             refuse(c, f"{count} tagged fields of at least 2 bytes cannot be in the {c.end - c.p} bytes left")
@@ -233,7 +243,7 @@ cdef class Program:
             slot_set(made, self.tags[i].offset, fallback(&self.tags[i]))
         while count > 0:
             count -= 1
-            c.field = b"tagged fields"
+            c.field = self.tags_path
             tag = read_uvarint(c)
             size = read_uvarint(c)
             if size > c.end - c.p:
@@ -265,26 +275,22 @@ cdef class Program:
     cdef int write(self, object value, Writer* w) except -1:
         cdef Py_ssize_t i
         cdef Op* op
-        cdef PyObject* field
         if type(value) is not self.layout.cls:
             raise TypeError(f"{self.layout.cls.__qualname__} wanted, not {value!r:.200}")
         for i in range(self.count):
             op = &self.ops[i]
-            field = slot_get(value, op.offset)
-            if field == NULL:
-                raise AttributeError(f"{self.place(i)} was deleted")
             try:
-                write_value(op, op.kind, self.flexible, <object>field, w)
+                write_value(op, op.kind, self.flexible, slot_value(value, op), w)
             except (TypeError, OverflowError, ValueError) as error:
                 if not getattr(error, "__notes__", None):
                     error.add_note(f"in {self.place(i)}")
                 raise
         for i in range(self.absent_count):
             op = &self.absent[i]
-            if op.checked and not is_default(op, <object>slot_get(value, op.offset)):
+            if op.checked and not is_default(op, slot_value(value, op)):
                 raise UnsupportedVersionError(
                     f"{self.message.decode()} v{self.version} has no {op.path.decode()}, "
-                    f"so it cannot be {<object>slot_get(value, op.offset)!r:.200}"
+                    f"so it cannot be {slot_value(value, op)!r:.200}"
                 )
         if self.flexible:
             self.write_tags(value, w)
@@ -298,23 +304,26 @@ cdef class Program:
         cdef Op* op
         unknown = (<Struct>value).unknown_tags
         cdef list fields = None
+        cdef bytes data
         for i in range(self.tag_count):
             op = &self.tags[i]
-            field = <object>slot_get(value, op.offset)
+            field = slot_value(value, op)
             if not is_default(op, field):
                 if fields is None:
                     fields = []
                 fields.append((op.tag, tagged_bytes(op, field)))
         if unknown:
-            fields = sorted((fields or []) + list(unknown))
+            fields = (fields or []) + list(unknown)
         if fields is None:
             return write_int8(w, 0)
         fields.sort()
+        if len(dict(fields)) != len(fields):
+            raise ValueError(f"{self.message.decode()} v{self.version}: a tag twice in {fields!r:.200}")
         write_uvarint(w, <uint32_t>len(fields))
         for tag, data in fields:
             write_uvarint(w, tag)
             write_uvarint(w, <uint32_t>len(data))
-            write_raw(w, <const char*><bytes>data, len(data))
+            write_raw(w, <const char*>data, len(data))
         return 0
 
 
@@ -477,7 +486,7 @@ cdef int write_value(Op* op, Kind kind, bint flexible, object value, Writer* w) 
     if kind == INT8:
         return write_int8(w, <int>ranged(value, -0x80, 0x7F))
     if kind == UUID:
-        if len(value) != 16:
+        if type(value) is not bytes or len(<bytes>value) != 16:
             raise ValueError(f"an id of 16 bytes wanted, not {value!r:.200}")
         return write_raw(w, <const char*><bytes>value, 16)
     if kind == UINT16:
@@ -516,9 +525,12 @@ cdef int write_buffer(bint flexible, object value, Writer* w) except -1:
 
 cdef int write_array(Op* op, bint flexible, object value, Writer* w) except -1:
     cdef list values = value if type(value) is list else list(value)
+    cdef Py_ssize_t count = PyList_GET_SIZE(values)
     cdef Py_ssize_t i
-    write_count(w, flexible, PyList_GET_SIZE(values))
-    for i in range(PyList_GET_SIZE(values)):
+    write_count(w, flexible, count)
+    for i in range(count):
+        if PyList_GET_SIZE(values) != count:
+            raise RuntimeError("a list changed while it was encoded")
         write_value(op, op.element, flexible, <object>PyList_GET_ITEM(values, i), w)
     return 0
 

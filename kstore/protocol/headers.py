@@ -21,9 +21,7 @@ def has_tagged_response_header(api_key: int, api_version: int) -> bool:
     return api_key != API_VERSIONS and is_flexible(api_key, api_version)
 
 
-def encode_request_header(
-    api_key: int, api_version: int, correlation_id: int, client_id: str | None
-) -> bytes:
+def encode_request_header(api_key: int, api_version: int, correlation_id: int, client_id: str | None) -> bytes:
     header = (
         api_key.to_bytes(2, "big", signed=True)
         + api_version.to_bytes(2, "big", signed=True)

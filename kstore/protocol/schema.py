@@ -158,9 +158,7 @@ def top_level_names(table: str) -> tuple[str, ...]:
     margin = lines[0][: len(lines[0]) - len(lines[0].lstrip())]
     width = len(margin)
     return tuple(
-        line.split(None, 1)[0]
-        for line in lines
-        if line[width] != " " and not line.startswith("struct ", width)
+        line.split(None, 1)[0] for line in lines if line[width] != " " and not line.startswith("struct ", width)
     )
 
 
@@ -255,9 +253,7 @@ def _layout_of(cls: type, fields: list[Field], classes: "dict[str, type[wire.Str
 def compile_message(cls: MessageType, version: int) -> wire.Program:
     """The program of one version of a message, kept for the next time."""
     if not cls.min_version <= version <= cls.max_version:
-        raise UnsupportedVersionError(
-            f"{cls.__name__} v{version} is not in [{cls.min_version}, {cls.max_version}]"
-        )
+        raise UnsupportedVersionError(f"{cls.__name__} v{version} is not in [{cls.min_version}, {cls.max_version}]")
     layout = cls._layout
     top, structs = cls._table
     program = _compile_struct(cls, layout, top, structs, version, "")
@@ -284,7 +280,5 @@ def _compile_struct(
             part = _compile_struct(cls, part_layout, structs[field.type], structs, version, path + ".")
         tag = field.tag if within(version, field.tagged) else -1
         nullable = within(version, field.nullable)
-        rows.append(
-            (present, ARRAY if field.is_array else kind, kind, nullable, tag, field.ignorable, path, part)
-        )
-    return wire.Program(layout, cls.__name__, version, version >= cls.flexible_from, rows)
+        rows.append((present, ARRAY if field.is_array else kind, kind, nullable, tag, field.ignorable, path, part))
+    return wire.Program(layout, cls.__name__, version, version >= cls.flexible_from, prefix.rstrip("."), rows)

@@ -132,9 +132,7 @@ def test_refusals_are_those_of_the_tables(request_class: type[Message], version:
 
 
 @every_request
-def test_a_forged_count_is_refused_before_anything_is_made_for_it(
-    request_class: type[Message], version: int
-) -> None:
+def test_a_forged_count_is_refused_before_anything_is_made_for_it(request_class: type[Message], version: int) -> None:
     rng = random.Random(f"{request_class.__name__}{version}")
     tracemalloc.start()
     try:
@@ -187,9 +185,7 @@ def test_a_crowd_of_tiny_elements_stays_within_four_times_its_bytes_and_32_mib()
 
 
 def test_a_fetch_of_ten_thousand_partitions_is_no_crowd() -> None:
-    partitions = [
-        FetchRequest.FetchPartition(partition=index, partition_max_bytes=1 << 20) for index in range(100)
-    ]
+    partitions = [FetchRequest.FetchPartition(partition=index, partition_max_bytes=1 << 20) for index in range(100)]
     topics = [FetchRequest.FetchTopic(topic=f"orders-{index}", partitions=partitions) for index in range(100)]
     data = FetchRequest(topics=topics).encode(12)
     assert sum(len(topic[2]) for topic in hot_messages.decode_fetch(data, 0, len(data), 12).topics) == 10_000
@@ -217,10 +213,7 @@ def produce_frame(response: Any, correlation_id: int, version: int) -> bytes:
                     partition.base_offset,
                     partition.log_append_time_ms,
                     partition.log_start_offset,
-                    [
-                        (error.batch_index, error.batch_index_error_message)
-                        for error in partition.record_errors
-                    ],
+                    [(error.batch_index, error.batch_index_error_message) for error in partition.record_errors],
                     partition.error_message,
                     pair(partition.current_leader, "leader_id", "leader_epoch"),
                 )
@@ -315,9 +308,7 @@ def test_missing_records_are_sent_as_empty_never_as_null(version: int) -> None:
 
 def test_large_records_are_parts_of_their_own_and_the_first_part_counts_them() -> None:
     big, small = Slice(b"x" * 100_000), b"y" * 10
-    results = [
-        (index, 0, 1, 1, 0, None, -1, records, None, None, None) for index, records in enumerate((big, small))
-    ]
+    results = [(index, 0, 1, 1, 0, None, -1, records, None, None, None) for index, records in enumerate((big, small))]
     parts = hot_messages.encode_fetch_response(1, 11, 0, 0, 0, [("t", None, results)])
     assert parts[1] is big
     assert len(parts) == 3
@@ -336,9 +327,9 @@ def test_an_answer_of_two_gib_or_more_is_refused() -> None:
 def test_leader_hints_are_left_out_where_the_version_has_no_room() -> None:
     produced = [("t", [(0, 6, -1, -1, -1, None, None, (2, 7))])]
     nodes = [(2, "host", 9092, None)]
-    assert hot_messages.encode_produce_response(
-        1, 9, produced, 0, nodes
-    ) == hot_messages.encode_produce_response(1, 9, [("t", [(0, 6, -1, -1, -1, None, None, None)])])
+    assert hot_messages.encode_produce_response(1, 9, produced, 0, nodes) == hot_messages.encode_produce_response(
+        1, 9, [("t", [(0, 6, -1, -1, -1, None, None, None)])]
+    )
     assert len(hot_messages.encode_produce_response(1, 10, produced, 0, nodes)) > 60
 
 
@@ -399,9 +390,7 @@ def test_a_request_header_is_read_to_the_beginning_of_the_body(api_key: int) -> 
 def test_tagged_fields_in_a_request_header_are_stepped_over() -> None:
     plain = encode_request_header(3, 12, 1, "c")
     tagged = plain[:-1] + uvarint(2) + b"\x00\x03abc" + b"\x63\x00"
-    assert hot_messages.decode_request_header(tagged + b"body", 0, len(tagged) + 4).body_position == len(
-        tagged
-    )
+    assert hot_messages.decode_request_header(tagged + b"body", 0, len(tagged) + 4).body_position == len(tagged)
 
 
 def test_a_bomb_of_tagged_fields_in_a_request_header_takes_no_memory() -> None:
@@ -457,9 +446,7 @@ def test_nothing_is_kept_of_what_was_decoded_or_refused() -> None:
             hot_messages.decode_fetch(data, 0, len(data), 12)
             with suppress(InvalidRequestError):
                 hot_messages.decode_fetch(data, 0, len(data) - 1, 12)
-            hot_messages.encode_produce_response(
-                1, 9, [("t" * 300, [(0, 0, 1 << 40, -1, 0, None, "e", None)] * 50)]
-            )
+            hot_messages.encode_produce_response(1, 9, [("t" * 300, [(0, 0, 1 << 40, -1, 0, None, "e", None)] * 50)])
 
     work()
     tracemalloc.start()

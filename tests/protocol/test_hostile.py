@@ -40,8 +40,9 @@ def decode(message: type[Message], data: bytes, version: int) -> Message | None:
     try:
         return message.decode(data, 0, len(data), version)
     except InvalidRequestError as error:
-        assert str(error).startswith(f"{message.__name__} v{version}: "), str(error)
-        return None
+        refusal = str(error)
+    assert refusal.startswith(f"{message.__name__} v{version}: ")
+    return None
 
 
 @every_message

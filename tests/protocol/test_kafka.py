@@ -42,9 +42,7 @@ def judged_by(version: str) -> list[tuple[type[Message], int]]:
         return [(message, number) for message, number in both if number < NOT_IN_39.get(message.__name__, 99)]
     api = re.compile("(Request|Response)$")
     return [
-        (message, number)
-        for message, number in both
-        if number >= OLDEST_IN_43.get(api.sub("", message.__name__), 0)
+        (message, number) for message, number in both if number >= OLDEST_IN_43.get(api.sub("", message.__name__), 0)
     ]
 
 
@@ -61,9 +59,7 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def assert_same(
-    message: type[Message], ours: Any, theirs: Any, version: int, struct: str, where: str
-) -> None:
+def assert_same(message: type[Message], ours: Any, theirs: Any, version: int, struct: str, where: str) -> None:
     """`theirs` is JSON; it leaves out tagged fields at their defaults, and of records it gives the size."""
     _ = message._layout
     seen = set()
@@ -114,9 +110,7 @@ def test_kafka_reads_and_writes_the_same_bytes(kafka: str) -> None:
         for message, version in judged_by(kafka)
         for seed in range(SEEDS)
     ]
-    questions = [
-        f"{kafka_name(message)} {version} {ours.encode(version).hex()}" for message, version, ours in cases
-    ]
+    questions = [f"{kafka_name(message)} {version} {ours.encode(version).hex()}" for message, version, ours in cases]
     source = home.REPOSITORY / "tests" / "protocol" / "MessageJudge.java"
     ran = subprocess.run(
         [*java_command(kafka, heap="512m"), str(source)],
