@@ -7,14 +7,21 @@ Kafka: KafkaApis.handleFetchRequest, ReplicaManager.readFromLog, DelayedFetch, F
 
 from typing import Any
 
+from kstore._native.batch import ZSTD, iter_batches
 from kstore._native.connection import PENDING, Request
 from kstore._native.hot_messages import decode_fetch, encode_fetch_response
-from kstore.errors import InvalidRequestError, KafkaError, UnknownTopicIdError
+from kstore.errors import (
+    InvalidRequestError,
+    KafkaError,
+    UnknownTopicIdError,
+    UnsupportedCompressionTypeError,
+)
 from kstore.model import TopicPartition
 from kstore.server.context import Context
 from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
 from kstore.server.purgatory import FetchWaiting
 
+ZSTD_FROM = 10
 TOPIC_IDS_FROM = 13
 
 # (partition, error code, high watermark, last stable offset, log start offset, aborted, preferred replica,
@@ -52,19 +59,14 @@ def handle(context: Context, request: Request) -> object:
     except KafkaError as error:
         return encode_fetch_response(request.correlation_id, version, 0, error.code, NO_SESSION, [])
 
-    reading = read_all(context, payload, opened.wanted)
-    if (
-        reading.answer_now
-        or reading.size >= payload.min_bytes
-        or payload.max_wait_ms <= 0
-        or not opened.wanted
-    ):
+    reading = read_all(context, payload, opened.wanted, version=request.api_version)
+    if reading.answer_now or reading.size >= payload.min_bytes or payload.max_wait_ms <= 0 or not opened.wanted:
         return respond(context, request, opened, reading, now_ms)
     wait_for_bytes(context, request, payload, opened, reading)
     return PENDING
 
 
-def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted]) -> Reading:
+def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, version: int) -> Reading:
     """Reads partition by partition; each takes its bytes from what the request as a whole may still have.
 
     Until one partition has given data, its first batch comes whole despite the limits (KIP-74).
@@ -95,6 +97,8 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted]) -> Readi
                 current_leader_epoch=want.current_leader_epoch,
             )
             records: Any = data.records
+            if version < ZSTD_FROM and records and holds_zstd(records):
+                raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
             diverging = partition.diverging_epoch(want.fetch_offset, want.last_fetched_epoch)
             if diverging is not None:
                 records = b""
@@ -113,9 +117,13 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted]) -> Readi
     return reading
 
 
-def wait_for_bytes(
-    context: Context, request: Request, payload: Any, opened: Opened, reading: Reading
-) -> None:
+def holds_zstd(records: Any) -> bool:
+    """Whether a client from before zstd would be given batches that it cannot read."""
+    batches = iter_batches(records.read(), allow_partial_tail=True)
+    return any(batch.compression == ZSTD for batch in batches)
+
+
+def wait_for_bytes(context: Context, request: Request, payload: Any, opened: Opened, reading: Reading) -> None:
     """Waits until `min_bytes` can be read or `max_wait_ms` are over, then reads once more."""
     watched: dict[TopicPartition, int] = {}
     wants: dict[TopicPartition, Wanted] = {}
@@ -145,7 +153,7 @@ def wait_for_bytes(
 
     def complete(_timed_out: bool) -> None:
         if not request.connection.closed:
-            again = read_all(context, payload, opened.wanted)
+            again = read_all(context, payload, opened.wanted, version=request.api_version)
             request.complete(respond(context, request, opened, again, context.clock.now_ms()))
 
     waiting = FetchWaiting(watched, complete, needed=payload.min_bytes, available=available)

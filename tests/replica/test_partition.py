@@ -1,0 +1,203 @@
+"""A partition with one replica: roles, epochs, bounds and effects."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kstore._native.builder import BatchBuilder
+from kstore.errors import (
+    FencedLeaderEpochError,
+    NotEnoughReplicasError,
+    NotLeaderOrFollowerError,
+    OffsetNotAvailableError,
+    OffsetOutOfRangeError,
+    UnknownLeaderEpochError,
+)
+from kstore.log.config import LogConfig
+from kstore.log.partition_log import PartitionLog
+from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, MAX_TIMESTAMP, TopicPartition
+from kstore.replica.effects import HighWatermarkAdvanced, LeadershipEnded, LogStartAdvanced
+from kstore.replica.high_watermark import effective_min_isr, high_watermark
+from kstore.replica.partition import READ_COMMITTED, READ_UNCOMMITTED, Partition
+
+NOW = 1_700_000_000_000
+ME = 1
+KEY = TopicPartition("orders", 0)
+
+
+@pytest.fixture
+def partition(tmp_path: Path) -> Iterator[Partition]:
+    directory = tmp_path / "orders-0"
+    directory.mkdir()
+    log = PartitionLog.open(str(directory), KEY, LogConfig(), now_ms=NOW)
+    yield Partition(log)
+    log.close()
+
+
+def lead(partition: Partition, epoch: int = 0, replicas: tuple[int, ...] = (ME,), isr: tuple[int, ...] = (ME,)):
+    return partition.become_leader(broker_id=ME, epoch=epoch, replicas=replicas, isr=frozenset(isr))
+
+
+def append(partition: Partition, *values: bytes, acks: int = 1, timestamp: int = NOW):
+    batch = BatchBuilder()
+    for number, value in enumerate(values):
+        batch.append(timestamp + number, None, value)
+    data = batch.build()
+    return partition.append_as_leader(data, 0, len(data), required_acks=acks, now_ms=NOW)
+
+
+def read(partition: Partition, offset: int, *, isolation: int = READ_UNCOMMITTED, epoch: int = -1):
+    return partition.read(
+        offset, max_bytes=1 << 20, isolation_level=isolation, min_one_message=True, current_leader_epoch=epoch
+    )
+
+
+def test_alone_in_sync_what_is_appended_is_committed_at_once(partition: Partition) -> None:
+    lead(partition)
+    info, effects = append(partition, b"a", b"b", acks=-1)
+    assert (info.first_offset, info.last_offset) == (0, 1)
+    assert effects == (HighWatermarkAdvanced(KEY, 2),)
+    assert read(partition, 0).records.size > 0
+
+
+def test_with_a_follower_in_sync_nothing_is_committed_before_it_has_fetched(partition: Partition) -> None:
+    lead(partition, replicas=(ME, 2), isr=(ME, 2))
+    _, effects = append(partition, b"a")
+    assert effects == ()
+    assert partition.log.high_watermark == 0
+    assert read(partition, 0).records == b""
+    assert partition.leader is not None
+    partition.leader.remote_end_offsets[2] = 1
+    assert partition.leader.advance() == (HighWatermarkAdvanced(KEY, 1),)
+
+
+def test_acks_all_is_refused_below_min_insync_replicas(partition: Partition) -> None:
+    partition.log.update_config(LogConfig(min_insync_replicas=2))
+    lead(partition, replicas=(ME, 2), isr=(ME,))
+    with pytest.raises(NotEnoughReplicasError):
+        append(partition, b"a", acks=-1)
+    assert partition.log.log_end_offset == 0
+    append(partition, b"a", acks=1)
+
+
+def test_more_in_sync_replicas_than_there_are_replicas_are_not_asked_for(partition: Partition) -> None:
+    partition.log.update_config(LogConfig(min_insync_replicas=3))
+    lead(partition)
+    append(partition, b"a", acks=-1)
+    assert partition.log.log_end_offset == 1
+
+
+def test_who_does_not_lead_refuses(partition: Partition) -> None:
+    with pytest.raises(NotLeaderOrFollowerError):
+        append(partition, b"a")
+    with pytest.raises(NotLeaderOrFollowerError):
+        read(partition, 0)
+    with pytest.raises(NotLeaderOrFollowerError):
+        partition.delete_records(0)
+
+
+@pytest.mark.parametrize(("epoch", "error"), [(4, FencedLeaderEpochError), (6, UnknownLeaderEpochError)])
+def test_another_epoch_than_ours_is_told_so(partition: Partition, epoch: int, error: type[Exception]) -> None:
+    lead(partition, epoch=5)
+    with pytest.raises(error):
+        read(partition, 0, epoch=epoch)
+    with pytest.raises(error):
+        partition.list_offset(LATEST_TIMESTAMP, isolation_level=0, current_leader_epoch=epoch)
+    with pytest.raises(error):
+        partition.epoch_end_offset(5, current_leader_epoch=epoch)
+    read(partition, 0, epoch=5)
+
+
+def test_a_new_epoch_ends_the_waits_of_the_one_before(partition: Partition) -> None:
+    assert lead(partition, epoch=1) == ()
+    assert LeadershipEnded(KEY) in lead(partition, epoch=2)
+    assert partition.resign() == (LeadershipEnded(KEY),)
+    assert partition.resign() == ()
+
+
+def test_an_epoch_begins_where_the_log_ended_when_it_was_elected(partition: Partition) -> None:
+    lead(partition, epoch=3)
+    append(partition, b"a")
+    lead(partition, epoch=4)
+    assert partition.epoch_end_offset(4, current_leader_epoch=4) == (4, 1)
+    lead(partition, epoch=7)
+    append(partition, b"b")
+    # Epoch 4 wrote nothing and gives way to the one that begins at the same offset.
+    assert partition.epoch_end_offset(3, current_leader_epoch=7) == (3, 1)
+    assert partition.epoch_end_offset(5, current_leader_epoch=7) == (3, 1)
+    assert partition.epoch_end_offset(7, current_leader_epoch=7) == (7, 2)
+
+
+def test_a_reader_from_another_history_is_shown_where_it_parted(partition: Partition) -> None:
+    lead(partition, epoch=3)
+    append(partition, b"a", b"b")
+    lead(partition, epoch=5)
+    append(partition, b"c")
+    assert partition.diverging_epoch(2, 3) is None
+    assert partition.diverging_epoch(3, 3) == (3, 2)
+    assert partition.diverging_epoch(2, 4) == (3, 2)
+    assert partition.diverging_epoch(2, -1) is None
+
+
+def test_reading_beyond_the_ends_is_out_of_range(partition: Partition) -> None:
+    lead(partition)
+    append(partition, b"a")
+    assert read(partition, 1).records == b""
+    with pytest.raises(OffsetOutOfRangeError):
+        read(partition, 2)
+    with pytest.raises(OffsetOutOfRangeError):
+        read(partition, -1)
+
+
+def test_offsets_are_found_by_time_and_by_their_names(partition: Partition) -> None:
+    lead(partition, epoch=2)
+    append(partition, b"a", b"b", timestamp=NOW)
+    append(partition, b"c", timestamp=NOW + 1000)
+
+    def find(timestamp: int):
+        return partition.list_offset(timestamp, isolation_level=READ_UNCOMMITTED, current_leader_epoch=-1)
+
+    assert find(LATEST_TIMESTAMP) == (-1, 3, 2)
+    assert find(EARLIEST_TIMESTAMP) == (-1, 0, 2)
+    assert find(MAX_TIMESTAMP) == (NOW + 1000, 2, 2)
+    assert find(NOW + 1) == (NOW + 1, 1, 2)
+    assert find(NOW + 2) == (NOW + 1000, 2, 2)
+    assert find(NOW + 1001) is None
+
+
+def test_a_record_above_the_high_watermark_is_not_found_by_time(partition: Partition) -> None:
+    lead(partition)
+    append(partition, b"a")
+    lead(partition, epoch=1, replicas=(ME, 2), isr=(ME, 2))
+    append(partition, b"b", timestamp=NOW + 5)
+    assert partition.list_offset(NOW + 5, isolation_level=READ_COMMITTED, current_leader_epoch=-1) is None
+
+
+def test_a_new_leader_whose_high_watermark_is_behind_does_not_name_the_end(partition: Partition) -> None:
+    lead(partition, replicas=(ME, 2), isr=(ME, 2))
+    append(partition, b"a")
+    lead(partition, epoch=1, replicas=(ME, 2), isr=(ME, 2))
+    with pytest.raises(OffsetNotAvailableError):
+        partition.list_offset(LATEST_TIMESTAMP, isolation_level=0, current_leader_epoch=-1)
+    with pytest.raises(OffsetNotAvailableError):
+        partition.list_offset(NOW, isolation_level=0, current_leader_epoch=-1)
+    assert partition.list_offset(EARLIEST_TIMESTAMP, isolation_level=0, current_leader_epoch=-1) is not None
+
+
+def test_deleted_records_are_gone_and_told_of_once(partition: Partition) -> None:
+    lead(partition)
+    append(partition, b"a", b"b", b"c")
+    assert partition.delete_records(2) == (2, (LogStartAdvanced(KEY, 2),))
+    assert partition.delete_records(1) == (2, ())
+    assert partition.delete_records(-1) == (3, (LogStartAdvanced(KEY, 3),))
+    with pytest.raises(OffsetOutOfRangeError):
+        partition.delete_records(4)
+    with pytest.raises(OffsetOutOfRangeError):
+        read(partition, 0)
+
+
+def test_the_arithmetic() -> None:
+    assert high_watermark([7, 5, 9]) == 5
+    assert effective_min_isr(3, 1) == 1
+    assert effective_min_isr(1, 3) == 1
