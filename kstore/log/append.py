@@ -1,10 +1,9 @@
 """What a batch must be before a leader stores it, and what it becomes.
 
-Kafka's order of checks is kept, for clients see its results: offsets and size of the batch, CRC, counts and
-flags, then the records (UnifiedLog.analyzeAndValidateRecords, LogValidator.java; KIP-467 for the errors of
-single records). A batch is changed in place wherever that is possible: base offset and leader epoch lie
-outside the CRC. It is built anew only when its codec is not the topic's, or when the offsets inside are not
-0, 1, 2 ... (rule 32).
+Kafka's order of checks is kept, for clients see its results: offsets and size of the batch, CRC, counts and flags, then
+the records (UnifiedLog.analyzeAndValidateRecords, LogValidator.java; KIP-467 for the errors of single records). A batch
+is changed in place, for base offset and leader epoch lie outside the CRC; it is built anew only when its codec is not
+the topic's (rule 32).
 """
 
 from typing import TYPE_CHECKING
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 CLIENT = "client"
 COORDINATOR = "coordinator"
 REPLICATION = "replication"
-RAFT_LEADER = "raft_leader"  # offsets and epochs are already right
 
 # Bounds what one batch may grow to when it is decompressed: a bomb of 1 MiB must not become 1 GiB.
 MIN_DECOMPRESSED_BYTES = 64 * 1024 * 1024
@@ -148,14 +146,8 @@ def validate(
     compression = batch.compression
     target = rules.target_compression
     in_place = target in (PRODUCER_COMPRESSION, compression) or (not compression and batch.is_control)
-    try:
-        summary = batch.check_records(rules.max_decompressed_bytes)
-    except InvalidRecordError:
-        if not compression:
-            raise
-        # Records that are whole but numbered wrongly are numbered anew, as Kafka does for old clients.
-        return _rebuild(batch, rules, base_offset=base_offset, leader_epoch=leader_epoch, now_ms=now_ms)
-
+    # Records that are not numbered 0, 1, 2 ... are refused; Kafka numbers some anew, for clients older than format 2.
+    summary = batch.check_records(rules.max_decompressed_bytes)
     if (
         (rules.compact and summary.has_null_key)
         or batch.timestamp_type == LOG_APPEND_TIME

@@ -130,6 +130,4 @@ def validate(configs: Mapping[str, str | None], defaults: Mapping[str, ConfigVal
     if least > most:  # type: ignore[operator]
         raise InvalidConfigError(f"min.compaction.lag.ms: {least} is more than max.compaction.lag.ms, {most}")
     if values.get("remote.storage.enable"):
-        raise InvalidConfigError(
-            "remote.storage.enable: 'true' is not possible, this broker has no remote storage"
-        )
+        raise InvalidConfigError("remote.storage.enable: 'true' is not possible, this broker has no remote storage")

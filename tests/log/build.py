@@ -7,7 +7,7 @@ from kstore._native.batch import RecordBatch, iter_batches
 from kstore._native.builder import BatchBuilder, control_batch
 from kstore.log.append import LogAppendInfo
 from kstore.log.config import LogConfig
-from kstore.log.partition_log import LOG_END, PartitionLog
+from kstore.log.partition_log import LOG_END, FetchData, PartitionLog
 from kstore.model import TopicPartition
 
 TP = TopicPartition("topic", 0)
@@ -73,9 +73,7 @@ def open_log(directory: Path | str, config: LogConfig | None = None, **arguments
 def append(
     log: PartitionLog, records: bytearray, *, leader_epoch: int = 0, now_ms: int = NOW, origin: str = "client"
 ) -> LogAppendInfo:
-    return log.append_as_leader(
-        records, 0, len(records), leader_epoch=leader_epoch, now_ms=now_ms, origin=origin
-    )
+    return log.append_as_leader(records, 0, len(records), leader_epoch=leader_epoch, now_ms=now_ms, origin=origin)
 
 
 def fill(log: PartitionLog, count: int, **arguments: object) -> None:
@@ -85,15 +83,20 @@ def fill(log: PartitionLog, count: int, **arguments: object) -> None:
     log.maybe_increment_high_watermark(log.log_end_offset)
 
 
+def content(data: FetchData) -> bytes:
+    """The bytes of a read, from a file or from memory."""
+    return data.records if isinstance(data.records, bytes) else data.records.read()
+
+
 def batches_of(log: PartitionLog, offset: int | None = None) -> list[RecordBatch]:
     """All batches from `offset` on, read as a consumer reads them."""
     position = log.log_start_offset if offset is None else offset
     found: list[RecordBatch] = []
     while position < log.log_end_offset:
         data = log.read(position, max_bytes=1 << 20, upper_bound=LOG_END)
-        if data.records == b"":
+        if not content(data):
             break
-        for item in iter_batches(data.records.read(), allow_partial_tail=True):
+        for item in iter_batches(content(data), allow_partial_tail=True):
             item.ensure_valid()
             found.append(item)
         position = found[-1].next_offset
