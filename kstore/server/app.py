@@ -7,17 +7,19 @@ before every connection is closed and every log is on disk.
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
 
 from kstore.clock import Clock, SystemClock
 from kstore.cluster.election import claim_leadership
+from kstore.errors import KafkaStorageError
 from kstore.log.manager import LogManager
 from kstore.replica.manager import ReplicaManager
 from kstore.server.config import ServerConfig
@@ -43,6 +45,9 @@ class App:
         self.config = config
         self.clock: Clock = clock or SystemClock()
         self.context = Context()
+        self.stopping = asyncio.Event()
+        # Why the broker stops although nobody asked it to.
+        self.failure: str | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -68,7 +73,7 @@ class App:
             raise
         context.advertised = self._advertised()
         await self._lead()
-        self.tasks = Tasks(context, self.listeners)
+        self.tasks = Tasks(context, self.listeners, self.fail)
         self.tasks.start()
         self.listeners.accept_all()
 
@@ -119,6 +124,19 @@ class App:
         self.context.metadata.close(now_ms=self.clock.now_ms())
         self.logs.close(self.clock.now_ms())
 
+    def ask_to_stop(self, exit_now: Callable[[int], object] = os._exit) -> None:
+        """Asked once the broker stops in order; asked twice it ends at once, and recovers at the next start."""
+        if self.stopping.is_set():
+            exit_now(1)
+        self.stopping.set()
+
+    def fail(self, reason: str) -> None:
+        """Asks for a stop that nobody wished for; the process then ends with an error."""
+        if self.failure is None:
+            log.error("stopping: %s", reason)
+            self.failure = reason
+        self.stopping.set()
+
     def _call_later(self, delay_ms: int, callback: Any) -> Any:
         return self.context.loop.call_later(delay_ms / 1000, callback)
 
@@ -168,20 +186,8 @@ async def serve(config: ServerConfig, started: float) -> None:
     app = App(config)
     await app.start()
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-
-    def ask_to_stop() -> None:
-        if stop.is_set():
-            # Asked twice: whoever waits for us waits no longer. What is not flushed is recovered at the next
-            # start.
-            logging.shutdown()
-            import os
-
-            os._exit(1)
-        stop.set()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask_to_stop)
+        loop.add_signal_handler(number, app.ask_to_stop)
     from kstore import __version__
 
     log.info(
@@ -192,9 +198,11 @@ async def serve(config: ServerConfig, started: float) -> None:
         len(app.context.replicas.partitions),
         (time.monotonic() - started) * 1000,
     )
-    await stop.wait()
+    await app.stopping.wait()
     log.info("stopping")
     await app.stop()
+    if app.failure is not None:
+        raise KafkaStorageError(app.failure)
     log.info("stopped")
 
 

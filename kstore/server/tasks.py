@@ -18,9 +18,11 @@ SNAPSHOT_CHECK_MS = 1000
 
 
 class Tasks:
-    def __init__(self, context: Context, listeners: Listeners) -> None:
+    def __init__(self, context: Context, listeners: Listeners, stop: Callable[[str], None]) -> None:
+        """`stop(reason)` is called when there is nothing left to serve."""
         self._context = context
         self._listeners = listeners
+        self._stop = stop
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -48,6 +50,8 @@ class Tasks:
         for path, topic_partitions in replicas.logs.take_failed_dirs().items():
             self._context.deliver(replicas.take_offline(topic_partitions, f"log directory {path} has failed"))
         self._context.deliver.turn_ended()
+        if not replicas.logs.live_dirs:
+            self._stop("every log directory has failed")
 
     async def snapshot_metadata(self) -> None:
         """A snapshot of the metadata when enough has been written since the last one."""
