@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test lint clean
+.PHONY: build run test lint sanitize clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -49,6 +49,19 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy
 	$(BIN)/cython-lint kstore
 	$(BIN)/clang-format --dry-run --Werror src/*.c src/*.h
+
+# The same modules once more, with AddressSanitizer and UBSan, beside the ordinary ones. Any finding aborts the run.
+# PYTHONMALLOC=malloc shows each object of Python to the sanitizer. Leaks are not looked for: CPython itself frees
+# little at its exit, so that every report of them would be about the interpreter.
+SANITIZED := build/sanitize/lib
+
+sanitize: $(VENV)/.test
+	KSTORE_STRICT=1 KSTORE_SANITIZE=1 $(BIN)/python setup.py --quiet build \
+	    --build-base build/sanitize --build-lib $(SANITIZED)
+	env LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    PYTHONMALLOC=malloc KSTORE_SANITIZED=$(SANITIZED) \
+	    $(BIN)/python -m pytest -n 2 -p no:cacheprovider -o "pythonpath=$(SANITIZED) ." tests/_native
 
 clean:
 	rm -rf build $(VENV) *.egg-info kstore/_native/*.so

@@ -79,9 +79,7 @@ def payloads(draw: st.DrawFn, count: int) -> bytes:
                 st.lists(st.tuples(st.one_of(st.text(max_size=4), st.binary(max_size=4)), maybe_bytes)),
             )
         )
-        pieces.append(
-            write_record(draw(int_of(64)), delta, draw(maybe_bytes), draw(maybe_bytes), raw_headers)
-        )
+        pieces.append(write_record(draw(int_of(64)), delta, draw(maybe_bytes), draw(maybe_bytes), raw_headers))
     return b"".join(pieces)
 
 

@@ -20,9 +20,7 @@ from tests._native.batches import (
 from tests.oracle import record_batch as oracle
 
 MANY = settings(max_examples=400, deadline=None)
-WITH_FILES = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+WITH_FILES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NO_LIMIT = 1 << 30
 
 FIELDS = (
@@ -94,9 +92,9 @@ def test_records_are_checked_alike(data: bytes, consecutive: bool) -> None:
     if not isinstance(batch, oracle.OracleBatch) or batch.codec != 0:
         return
     native = RecordBatch(data)
-    assert answer_with_index(
-        lambda: values(native.check_records(NO_LIMIT, consecutive), SUMMARY)
-    ) == answer_with_index(lambda: values(oracle.check_records(batch, batch.payload, consecutive), SUMMARY))
+    assert answer_with_index(lambda: values(native.check_records(NO_LIMIT, consecutive), SUMMARY)) == answer_with_index(
+        lambda: values(oracle.check_records(batch, batch.payload, consecutive), SUMMARY)
+    )
 
 
 @given(damaged_batches())
@@ -184,9 +182,7 @@ def test_builder_writes_the_bytes_that_the_oracle_writes(
     ).with_right_crc()
     built = builder.build()
     assert bytes(built) == expected.to_bytes()
-    assert [as_tuple(record) for record in RecordBatch(built).records()] == [
-        as_tuple(record) for record in records
-    ]
+    assert [as_tuple(record) for record in RecordBatch(built).records()] == [as_tuple(record) for record in records]
 
 
 @given(st.lists(oracle_batches(), max_size=4), st.data())
@@ -194,9 +190,7 @@ def test_builder_writes_the_bytes_that_the_oracle_writes(
 def test_batches_in_a_buffer_are_found_alike(batches: list[oracle.OracleBatch], data: st.DataObject) -> None:
     buffer = b"".join(batch.to_bytes() for batch in batches)
     cut = data.draw(st.integers(0, len(buffer)))
-    found = [
-        (batch.position, batch.base_offset) for batch in iter_batches(buffer, 0, cut, allow_partial_tail=True)
-    ]
+    found = [(batch.position, batch.base_offset) for batch in iter_batches(buffer, 0, cut, allow_partial_tail=True)]
     assert found == [(position, batch.base_offset) for position, batch in oracle.scan(buffer[:cut])[0]]
 
 

@@ -190,18 +190,14 @@ def test_a_count_bomb_is_refused_before_the_walk() -> None:
 
 def test_the_bad_record_is_named() -> None:
     good = write_record(0, 0, b"k", b"v")
-    batch = OracleBatch(
-        base_offset=40, last_offset_delta=2, count=3, payload=good + write_record(0, 2, None, None) * 2
-    )
+    batch = OracleBatch(base_offset=40, last_offset_delta=2, count=3, payload=good + write_record(0, 2, None, None) * 2)
     with pytest.raises(InvalidRecordError, match="record 1 out of order") as refusal:
         RecordBatch(batch.to_bytes()).check_records(NO_LIMIT)
     assert refusal.value.record_index == 1
 
 
 def test_a_header_key_that_is_no_text_is_refused_where_it_is_read() -> None:
-    batch = RecordBatch(
-        OracleBatch(count=1, payload=write_record(0, 0, None, None, [(b"\xff", b"")])).to_bytes()
-    )
+    batch = RecordBatch(OracleBatch(count=1, payload=write_record(0, 0, None, None, [(b"\xff", b"")])).to_bytes())
     assert batch.check_records(NO_LIMIT).count == 1
     with pytest.raises(InvalidRecordError) as refusal:
         list(batch.records())
@@ -209,9 +205,7 @@ def test_a_header_key_that_is_no_text_is_refused_where_it_is_read() -> None:
 
 
 def test_an_iterator_that_has_failed_is_over() -> None:
-    records = RecordBatch(
-        OracleBatch(count=2, payload=write_record(0, 0, None, None) + b"\0").to_bytes()
-    ).records()
+    records = RecordBatch(OracleBatch(count=2, payload=write_record(0, 0, None, None) + b"\0").to_bytes()).records()
     next(records)
     with pytest.raises(InvalidRecordError):
         next(records)
@@ -243,9 +237,7 @@ def test_sequences_wrap_to_zero() -> None:
 
 
 def test_an_empty_batch_is_legal_where_compaction_may_have_been() -> None:
-    batch = RecordBatch(
-        empty_batch(base_offset=10, last_offset=14, producer_id=3, producer_epoch=1, base_sequence=7)
-    )
+    batch = RecordBatch(empty_batch(base_offset=10, last_offset=14, producer_id=3, producer_epoch=1, base_sequence=7))
     batch.ensure_valid()
     assert (batch.count, batch.last_offset, batch.last_sequence) == (0, 14, 11)
     assert batch.check_records(NO_LIMIT, consecutive=False).count == 0

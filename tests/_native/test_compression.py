@@ -186,9 +186,7 @@ def test_zstd_frames_without_a_content_size_are_read() -> None:
 
 def test_zstd_frames_follow_each_other() -> None:
     skippable = b"\x55\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"xyz"
-    packed = (
-        compress(ZSTD, b"one ") + skippable + zstd_stream(b"two ") + compress(ZSTD, b"") + zstd_stream(b"")
-    )
+    packed = compress(ZSTD, b"one ") + skippable + zstd_stream(b"two ") + compress(ZSTD, b"") + zstd_stream(b"")
     assert decompress(ZSTD, packed, 8) == b"one two "
 
 
@@ -200,9 +198,7 @@ def test_zstd_checksums_are_checked() -> None:
         decompress(ZSTD, packed, NO_LIMIT)
 
 
-@pytest.mark.parametrize(
-    "packed", [compress(ZSTD, os.urandom(500) * 700), zstd_stream(os.urandom(500) * 700)]
-)
+@pytest.mark.parametrize("packed", [compress(ZSTD, os.urandom(500) * 700), zstd_stream(os.urandom(500) * 700)])
 def test_a_cut_zstd_frame_is_noticed_wherever_it_is_cut(packed: bytes) -> None:
     for size in range(1, len(packed)):
         with pytest.raises(CorruptRecordError):

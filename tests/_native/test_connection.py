@@ -39,9 +39,7 @@ class Client:
 
     def echo(self, request):
         body = bytes(memoryview(request.buffer)[request.position : request.limit])
-        self.requests.append(
-            (request.api_key, request.api_version, request.correlation_id, request.client_id, body)
-        )
+        self.requests.append((request.api_key, request.api_version, request.correlation_id, request.client_id, body))
         return answer(request.correlation_id, body)
 
     def turn(self, times=1):
@@ -253,9 +251,7 @@ def test_a_request_is_answered_once(connect):
 
 
 def test_a_request_without_an_answer_leaves_no_gap(connect):
-    client = connect(
-        dispatch=lambda request: None if request.correlation_id == 1 else answer(request.correlation_id)
-    )
+    client = connect(dispatch=lambda request: None if request.correlation_id == 1 else answer(request.correlation_id))
     client.send(frame(0) + frame(1) + frame(2))
     assert client.receive() == answer(0) + answer(2)
 

@@ -17,9 +17,7 @@ from tests._native.test_records import files_limited_to
 BASE = 1000
 MAX_BYTES = 10 << 20
 SIZES = st.sampled_from([0, 1, 2, 100, 511, 512, 513, 1024, 4000])
-WITH_FILES = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+WITH_FILES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
@@ -79,9 +77,7 @@ def test_an_empty_index_leads_to_the_start(offset_path: Path, time_path: Path) -
 
 @given(SIZES, st.booleans(), st.lists(st.integers(-10, 13_000), max_size=20))
 @WITH_FILES
-def test_look_ups_find_what_a_list_finds(
-    tmp_path: Path, count: int, reopened: bool, targets: list[int]
-) -> None:
+def test_look_ups_find_what_a_list_finds(tmp_path: Path, count: int, reopened: bool, targets: list[int]) -> None:
     (tmp_path / "i").unlink(missing_ok=True)
     (tmp_path / "t").unlink(missing_ok=True)
     index, times = filled_offsets(tmp_path / "i", count), filled_times(tmp_path / "t", count)
@@ -208,9 +204,7 @@ def test_closed_and_read_only_indexes_are_not_written(offset_path: Path, time_pa
 
 @pytest.mark.parametrize("real", [0, 1, 2, 511, 512, 513, 2000])
 @pytest.mark.parametrize("kind", ["offset", "time"])
-def test_zeros_of_a_preallocated_file_are_no_entries(
-    offset_path: Path, time_path: Path, real: int, kind: str
-) -> None:
+def test_zeros_of_a_preallocated_file_are_no_entries(offset_path: Path, time_path: Path, real: int, kind: str) -> None:
     open_index: Callable[[], OffsetIndex | TimeIndex]
     if kind == "offset":
         path, expected = offset_path, offset_entries(real)

@@ -303,9 +303,7 @@ def test_timestamp_search_looks_into_compressed_batches(path: Path) -> None:
     log = open_new(path)
     for base_offset in (0, 100):
         log.append(
-            make_batch(
-                100, base_offset=base_offset, timestamp=base_offset, compression=4, partition_leader_epoch=2
-            )
+            make_batch(100, base_offset=base_offset, timestamp=base_offset, compression=4, partition_leader_epoch=2)
         )
     assert log.search_for_timestamp(137) == (137, 137, 2)
     assert log.search_for_timestamp(5, start_offset=60) == (60, 60, 2)
@@ -336,9 +334,7 @@ def test_scan_begins_anywhere(path: Path) -> None:
 def test_batches_of_a_scan_stay_good_when_they_are_kept(path: Path) -> None:
     batches = [make_batch(base_offset=3 * i, size=50) for i in range(200)]
     log = open_new(path, *batches)
-    assert [batch.to_bytes() for batch in list(log.scan(chunk_size=500))] == [
-        bytes(batch) for batch in batches
-    ]
+    assert [batch.to_bytes() for batch in list(log.scan(chunk_size=500))] == [bytes(batch) for batch in batches]
 
 
 @pytest.mark.parametrize("lost", [1, 50, 100])
@@ -403,13 +399,10 @@ def test_a_length_that_lies_costs_no_memory(path: Path) -> None:
 
 def test_files_are_scanned_by_several_threads_at_once(tmp_path: Path) -> None:
     logs = [
-        open_new(tmp_path / f"{i}.log", *[make_batch(100, base_offset=100 * j) for j in range(50)])
-        for i in range(6)
+        open_new(tmp_path / f"{i}.log", *[make_batch(100, base_offset=100 * j) for j in range(50)]) for i in range(6)
     ]
     with ThreadPoolExecutor(4) as threads:
-        counts = list(
-            threads.map(lambda log: sum(batch.count for batch in log.scan(chunk_size=10_000)), logs)
-        )
+        counts = list(threads.map(lambda log: sum(batch.count for batch in log.scan(chunk_size=10_000)), logs))
     assert counts == [5000] * 6
 
 
