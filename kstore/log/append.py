@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CLIENT = "client"
 COORDINATOR = "coordinator"
 REPLICATION = "replication"
+RAFT_LEADER = "raft_leader"  # a metadata log's own records: nothing is asked of their base offset
 
 # Bounds what one batch may grow to when it is decompressed: a bomb of 1 MiB must not become 1 GiB.
 MIN_DECOMPRESSED_BYTES = 64 * 1024 * 1024

@@ -12,8 +12,8 @@ from kstore.log.config import LogConfig
 from kstore.log.directory import PARTITION_METADATA, format_partition_metadata
 from kstore.log.files import Directory
 from kstore.log.leader_epoch import EpochEndOffset
+from kstore.log.loading import LoadedLog
 from kstore.log.log_dir import LogDir
-from kstore.log.recovery import LoadedLog
 from kstore.log.segment import Segment
 from kstore.model import TopicPartition, uuid_to_text
 

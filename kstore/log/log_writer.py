@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from kstore._native.batch import RecordBatch, iter_batches
 from kstore.errors import KafkaError, RecordListTooLargeError
-from kstore.log import recovery
 from kstore.log.append import CLIENT, REPLICATION, LogAppendInfo, single_batch, validate
 from kstore.log.directory import PARTITION_METADATA, SEGMENT_SUFFIXES, file_name
 from kstore.log.log_reader import LogReader
 from kstore.log.producer_state import BatchMetadata
-from kstore.log.segment import Segment
+from kstore.log.replay import apply_batch
+from kstore.log.segment import Segment, create_segment
 from kstore.model import NO_PARTITION_LEADER_EPOCH, NO_TIMESTAMP
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class LogWriter(LogReader):
         """Takes a batch that was written into the producer state, and an aborted transaction into its
         index."""
         state = self.producer_state
-        completed = recovery.apply_batch(state, batch, segment.base_offset, position)
+        completed = apply_batch(state, batch, segment.base_offset, position)
         if completed is not None:
             if completed.is_aborted:
                 self._has_aborted = True
@@ -272,7 +272,7 @@ class LogWriter(LogReader):
                         file_name(new_offset, suffix),
                     )
             active.seal()
-            segment = recovery.create_segment(self.directory, new_offset, self.config, now_ms)
+            segment = create_segment(self.directory, new_offset, self.config, now_ms)
         except OSError as error:
             raise self.log_dir.io_error(f"rolling a segment of {self.topic_partition}", error) from error
         self.segments.add(segment)

@@ -7,16 +7,17 @@ what was asked (UnifiedLog.scala, LocalLog.scala).
 
 import logging
 
-from kstore.log import recovery
 from kstore.log.config import LogConfig
 from kstore.log.directory import DELETED_SUFFIX, DiskDirectory, delete_dir_name
 from kstore.log.files import Directory
 from kstore.log.flush import FlushJob
+from kstore.log.loading import load
 from kstore.log.log_dir import DeletedFiles, LogDir
 from kstore.log.log_reader import HIGH_WATERMARK, LOG_END, TXN_COMMITTED, FetchData, TimestampAndOffset
 from kstore.log.log_writer import LogWriter, UnexpectedAppendOffsetError
+from kstore.log.replay import rebuild_producer_state
 from kstore.log.retention import SegmentFacts, deletable_segments
-from kstore.log.segment import Segment
+from kstore.log.segment import Segment, create_segment
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class PartitionLog(LogWriter):
             directory = DiskDirectory(directory)
         if log_dir is None:
             log_dir = LogDir(directory.parent)
-        loaded = recovery.load(
+        loaded = load(
             directory,
             log_dir,
             topic_partition,
@@ -167,7 +168,7 @@ class PartitionLog(LogWriter):
         self._truncations += 1
         self._remove_segments(list(self.segments), now_ms)
         try:
-            segment = recovery.create_segment(self.directory, offset, self.config, now_ms)
+            segment = create_segment(self.directory, offset, self.config, now_ms)
             self.segments.add(segment)
             self._active = segment
             self.leader_epoch_cache.clear()
@@ -182,9 +183,7 @@ class PartitionLog(LogWriter):
         self.recovery_point = min(self.recovery_point, end_offset)
         self._cut_epochs(end_offset)
         try:
-            recovery.rebuild_producer_state(
-                self.producer_state, self.segments, log_start_offset, end_offset, now_ms=now_ms
-            )
+            rebuild_producer_state(self.producer_state, self.segments, log_start_offset, end_offset, now_ms=now_ms)
         except OSError as error:
             raise self.log_dir.fail(f"rebuilding the producer state of {self.topic_partition}", error) from error
         self._hw_segment = None

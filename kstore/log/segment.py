@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kstore._native.records import FileSlice
 from kstore.errors import CorruptIndexError, CorruptRecordError
+from kstore.log.config import LogConfig
 from kstore.log.directory import (
     LOG_SUFFIX,
     OFFSET_INDEX_SUFFIX,
@@ -416,3 +417,25 @@ class Segment:
         self._records = None
         self._offset_index = None
         self._time_index = None
+
+
+def create_segment(directory: Directory, base_offset: int, config: LogConfig, now_ms: int) -> Segment:
+    """A new, empty segment to append to. Raises OSError."""
+    return Segment.create(
+        directory,
+        base_offset,
+        index_interval_bytes=config.index_interval_bytes,
+        max_index_bytes=config.segment_index_bytes,
+        roll_jitter_ms=roll_jitter(config),
+        now_ms=now_ms,
+        preallocate=config.segment_bytes if config.preallocate else 0,
+    )
+
+
+def roll_jitter(config: LogConfig) -> int:
+    """How much earlier than `segment.ms` a segment rolls, so that many logs do not roll at once."""
+    if config.segment_jitter_ms == 0:
+        return 0
+    import random
+
+    return random.randrange(min(config.segment_jitter_ms, config.segment_ms))

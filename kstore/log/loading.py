@@ -1,0 +1,247 @@
+"""From the files of a directory to a log.
+
+Half-finished work of earlier runs is finished or dropped by its suffix, segments are listed, indexes that are missing
+are built, and after an unclean stop the end is read again. A log that was closed properly costs a look at its last segment
+(LogLoader.scala; rule 43).
+"""
+
+import logging
+from typing import NamedTuple
+
+from kstore.errors import CorruptIndexError, CorruptRecordError
+from kstore.log.checkpoint_file import CorruptCheckpointError
+from kstore.log.config import LogConfig
+from kstore.log.directory import (
+    CLEANED_SUFFIX,
+    DELETED_SUFFIX,
+    INDEX_SUFFIXES,
+    LOG_SUFFIX,
+    OFFSET_INDEX_SUFFIX,
+    PARTITION_METADATA,
+    SWAP_SUFFIX,
+    TIME_INDEX_SUFFIX,
+    TXN_INDEX_SUFFIX,
+    file_name,
+    offset_of,
+    parse_partition_metadata,
+)
+from kstore.log.files import Directory
+from kstore.log.leader_epoch import LeaderEpochCache
+from kstore.log.log_dir import LogDir
+from kstore.log.producer_state import ProducerState
+from kstore.log.recovery import Recovery
+from kstore.log.replay import rebuild_producer_state
+from kstore.log.segment import Segment, create_segment, roll_jitter
+from kstore.log.segments import Segments
+from kstore.model import TopicPartition
+
+logger = logging.getLogger(__name__)
+
+# Snapshots of KRaft's metadata log, which its owner deletes.
+KRAFT_SNAPSHOT_DELETED = ".checkpoint.deleted"
+
+PLAIN_SUFFIXES = (LOG_SUFFIX, *INDEX_SUFFIXES, ".snapshot", "checkpoint", PARTITION_METADATA)
+LONG_MAX = 2**63 - 1
+
+
+class LoadedLog(NamedTuple):
+    """What a partition's files amount to. `recovered_from_crash` is true when the log was not closed
+    properly."""
+
+    segments: Segments
+    leader_epochs: LeaderEpochCache
+    producer_state: ProducerState
+    log_start_offset: int
+    log_end_offset: int
+    recovery_point: int
+    topic_id: bytes | None
+    recovered_from_crash: bool
+    is_new: bool
+
+
+def load(
+    directory: Directory,
+    log_dir: LogDir,
+    topic_partition: TopicPartition,
+    config: LogConfig,
+    *,
+    log_start_offset: int,
+    recovery_point: int,
+    clean_shutdown: bool,
+    now_ms: int,
+    producer_id_expiration_ms: int,
+) -> LoadedLog:
+    """Raises OSError when the disk fails, UnsupportedForMessageFormatError for messages of format 0 or 1 and
+    CorruptRecordError for a partition.metadata that cannot be read, with file and position."""
+    names = finish_interrupted_work(directory, directory.names())
+    segments, damaged = _load_segments(directory, names, config, now_ms)
+    state = ProducerState(topic_partition, directory, expiration_ms=producer_id_expiration_ms, names=names)
+    epochs = _load_leader_epochs(directory, segments)
+    is_new = not len(segments)
+    recovery = Recovery(directory, log_dir, topic_partition, config, segments, state, epochs, now_ms)
+    for segment in damaged:
+        recovery.rebuild_indexes(segment, log_start_offset)
+    if not clean_shutdown and not is_new:
+        recovery.recover(log_start_offset, recovery_point)
+
+    log_end_offset = log_start_offset
+    if not is_new:
+        log_end_offset, end_position = segments.active.read_end()
+        if end_position != segments.active.size:
+            # Whatever was said of the last stop: nothing may be appended behind bytes that are no batch.
+            recovery.recover(log_start_offset, segments.active.base_offset)
+            log_end_offset, _ = segments.active.read_end()
+    if log_end_offset < log_start_offset:
+        logger.warning(
+            "%s: log end offset %d is below the log start offset %d, deleting all segments",
+            topic_partition,
+            log_end_offset,
+            log_start_offset,
+        )
+        recovery.remove(list(segments))
+        epochs.clear()
+        state.truncate_fully_and_start_at(log_start_offset)
+        log_end_offset = log_start_offset
+        clean_shutdown = False
+    if not len(segments):
+        segments.add(create_segment(directory, log_start_offset, config, now_ms))
+    active = segments.active
+    active.become_writable()
+    active.load_max_timestamp()
+    active.roll_jitter_ms = roll_jitter(config)
+
+    epochs.truncate_from_end(log_end_offset)
+    epochs.truncate_from_start(log_start_offset)
+    log_start_offset = max(log_start_offset, segments.first.base_offset)
+    state.remove_stray_snapshots(segments.base_offsets)
+    if clean_shutdown and not state.snapshots:
+        # Nobody has written idempotently here, or an old version closed the log; there is nothing to rebuild
+        # from.
+        state.map_end_offset = log_end_offset
+        state.snapshot_offset = log_start_offset
+        state.take_snapshot()
+    else:
+        rebuild_producer_state(state, segments, log_start_offset, log_end_offset, now_ms=now_ms)
+    return LoadedLog(
+        segments,
+        epochs,
+        state,
+        log_start_offset,
+        log_end_offset,
+        log_end_offset if clean_shutdown else min(recovery_point, log_end_offset),
+        _load_topic_id(directory, names, is_empty=log_end_offset == 0),
+        not clean_shutdown and not is_new,
+        is_new,
+    )
+
+
+def finish_interrupted_work(directory: Directory, names: list[str]) -> list[str]:
+    """Deals with files that a rewrite of segments left half-way; returns the names that there are then.
+
+    `.deleted` goes. `.cleaned` means that a rewrite was not finished: it goes, and with it every `.swap` at
+    or above it (a split renames from the highest offset down). What is left of `.swap` was finished: it
+    replaces the segments of its range (LogLoader.removeTempFilesAndCollectSwapFiles, KAFKA-6264).
+    """
+    if all(name.endswith(PLAIN_SUFFIXES) for name in names):
+        return names
+    gone = [n for n in names if n.endswith(DELETED_SUFFIX) and not n.endswith(KRAFT_SNAPSHOT_DELETED)]
+    cleaned = [name for name in names if name.endswith(CLEANED_SUFFIX)]
+    swaps = [name for name in names if name.endswith(SWAP_SUFFIX)]
+    first_cleaned = min((offset_of(name) for name in cleaned), default=LONG_MAX)
+    valid_swaps = [name for name in swaps if offset_of(name) < first_cleaned]
+    for name in [*gone, *(name for name in swaps if name not in valid_swaps), *cleaned]:
+        logger.info("%s: deleting %s, a left-over", directory.path, name)
+        directory.delete(name)
+    if valid_swaps:
+        _finish_swap(directory, names, valid_swaps)
+    return directory.names()
+
+
+def _finish_swap(directory: Directory, names: list[str], swaps: list[str]) -> None:
+    start, end = LONG_MAX, -1
+    for name in swaps:
+        if name.endswith(LOG_SUFFIX + SWAP_SUFFIX):
+            base_offset = offset_of(name)
+            start = min(start, base_offset)
+            next_offset = base_offset
+            for header in directory.open_records(name).batch_headers():
+                next_offset = header.last_offset + 1
+            end = max(end, next_offset)
+    for name in names:
+        if not name.endswith((SWAP_SUFFIX, DELETED_SUFFIX, CLEANED_SUFFIX)) and start <= offset_of(name) < end:
+            logger.info("%s: deleting %s, which a finished rewrite replaces", directory.path, name)
+            directory.delete(name)
+    for name in swaps:
+        logger.info("%s: finishing the rewrite of %s", directory.path, name)
+        directory.rename(name, name.removesuffix(SWAP_SUFFIX))
+
+
+def _load_segments(
+    directory: Directory, names: list[str], config: LogConfig, now_ms: int
+) -> tuple[Segments, list[Segment]]:
+    """The segments, none opened but for a look at its first batch, and those whose indexes must be built
+    anew."""
+    present = set(names)
+    segments = Segments()
+    damaged = []
+    for name in names:
+        base_offset = offset_of(name)
+        if name.endswith(INDEX_SUFFIXES) and file_name(base_offset, LOG_SUFFIX) not in present:
+            logger.warning("%s: deleting %s, an index without a log", directory.path, name)
+            directory.delete(name)
+        if not name.endswith(LOG_SUFFIX):
+            continue
+        if base_offset < 0:
+            raise CorruptRecordError(f"{directory.path} holds {name}, which is not named after an offset")
+        segment = Segment(
+            directory,
+            base_offset,
+            size=directory.size_of(name),
+            writable=False,
+            has_txn_index=file_name(base_offset, TXN_INDEX_SUFFIX) in present,
+            index_interval_bytes=config.index_interval_bytes,
+            max_index_bytes=config.segment_index_bytes,
+            roll_jitter_ms=0,
+            now_ms=now_ms,
+        )
+        segments.add(segment)
+        missing = [s for s in (OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX) if file_name(base_offset, s) not in present]
+        try:
+            segment.txn_index.sanity_check()
+        except CorruptIndexError as error:
+            missing.append(TXN_INDEX_SUFFIX)
+            logger.warning("%s: %s", directory.path, error)
+        if missing:
+            logger.warning("%s: indexes %s of %s are missing or damaged, rebuilding", directory.path, missing, name)
+            damaged.append(segment)
+    for segment in segments:
+        segment.check_format()
+        if segment is not segments.active:
+            segment.records.release()
+    return segments, damaged
+
+
+def _load_leader_epochs(directory: Directory, segments: Segments) -> LeaderEpochCache:
+    """The leader epochs from their file, or from the batches where the file is damaged."""
+    epochs = LeaderEpochCache(directory)
+    try:
+        epochs.load()
+    except CorruptCheckpointError as error:
+        logger.warning("%s: %s; reading the leader epochs from the log", directory.path, error)
+        epochs = LeaderEpochCache(directory)
+        for segment in segments:
+            for header in segment.records.batch_headers(0, segment.size):
+                if header.partition_leader_epoch > epochs.latest_epoch:
+                    epochs.assign(header.partition_leader_epoch, header.base_offset)
+        epochs.flush()
+    return epochs
+
+
+def _load_topic_id(directory: Directory, names: list[str], *, is_empty: bool) -> bytes | None:
+    if PARTITION_METADATA not in names:
+        return None
+    content = directory.read_file(PARTITION_METADATA) or b""
+    topic_id = parse_partition_metadata(content)
+    if topic_id is None and not is_empty:
+        raise CorruptRecordError(f"{directory.path}/{PARTITION_METADATA} holds {content!r}, no topic id")
+    return topic_id
