@@ -12,6 +12,7 @@ import asyncio
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +21,14 @@ from typing import Any, Self, TypeVar
 import pytest
 import uvloop
 
+from kstore._native.batch import Record, iter_batches
 from kstore._native.builder import BatchBuilder
 from kstore.clock import Clock
 from kstore.protocol.headers import encode_request_header, has_tagged_response_header
 from kstore.protocol.messages import schema
+from kstore.protocol.messages.create_topics import CreateTopicsRequest
+from kstore.protocol.messages.fetch import FetchRequest
+from kstore.protocol.messages.produce import ProduceRequest
 from kstore.server.app import App
 from kstore.server.config import ServerConfig
 
@@ -82,6 +87,42 @@ class Client:
         except ConnectionError:
             return True
 
+    def create_topic(self, name: str, partitions: int = 1, **configs: str) -> bytes:
+        """Makes a topic, `retention_ms` being its key retention.ms; gives its id."""
+        topic = CreateTopicsRequest.CreatableTopic(
+            name=name,
+            num_partitions=partitions,
+            replication_factor=1,
+            configs=[
+                CreateTopicsRequest.CreatableTopicConfig(name=key.replace("_", "."), value=value)
+                for key, value in configs.items()
+            ],
+        )
+        (result,) = self.ask(CreateTopicsRequest(topics=[topic]), 7).topics
+        assert result.error_code == 0, (result.error_code, result.error_message)
+        topic_id: bytes = result.topic_id
+        return topic_id
+
+    def produce(
+        self, topic: str, records: bytes | None, *, partition: int = 0, acks: int = -1, version: int = 9
+    ) -> Any:
+        """The answer for one partition."""
+        request = produce_request({(topic, partition): records}, acks=acks)
+        answer = self.ask(request, version)
+        assert [each.name for each in answer.responses] == [topic]
+        return answer.responses[0].partition_responses[0]
+
+    def fetch(self, topic: str, offset: int, *, partition: int = 0, version: int = 12, **options: Any) -> Any:
+        """The answer for one partition; options are those of `fetch_request`."""
+        answer = self.ask(fetch_request({(topic, partition): offset}, **options), version)
+        assert answer.error_code == 0
+        return answer.responses[0].partitions[0]
+
+    def values(self, topic: str, offset: int = 0, *, partition: int = 0) -> list[bytes | None]:
+        """The values that a consumer reads from `offset` on in one fetch."""
+        records = self.fetch(topic, offset, partition=partition).records
+        return [record.value for record in records_in(records) if record.offset >= offset]
+
     def close(self) -> None:
         self.socket.close()
 
@@ -107,6 +148,66 @@ def batch(*values: bytes | None, key: bytes | None = b"k", timestamp: int = 1_00
     for value in values:
         builder.append(timestamp, key, value)
     return bytes(builder.build())
+
+
+def records_in(data: bytes) -> Iterator[Record]:
+    """The records of whole batches; a part of one at the end is left out, as consumers do."""
+    for each in iter_batches(data, allow_partial_tail=True):
+        yield from each.records()
+
+
+def produce_request(
+    records: Mapping[tuple[str, int], bytes | None],
+    *,
+    acks: int = -1,
+    timeout_ms: int = 5000,
+    transactional_id: str | None = None,
+) -> Any:
+    """(topic, partition) -> a batch."""
+    topics: dict[str, list[Any]] = {}
+    for (topic, index), data in records.items():
+        part = ProduceRequest.PartitionProduceData(index=index, records=data)
+        topics.setdefault(topic, []).append(part)
+    return ProduceRequest(
+        transactional_id=transactional_id,
+        acks=acks,
+        timeout_ms=timeout_ms,
+        topic_data=[ProduceRequest.TopicProduceData(name=name, partition_data=parts) for name, parts in topics.items()],
+    )
+
+
+def fetch_request(
+    offsets: Mapping[tuple[str | bytes, int], int],
+    *,
+    partition_max_bytes: int = 1 << 20,
+    current_leader_epoch: int = -1,
+    last_fetched_epoch: int = -1,
+    forgotten: Mapping[str | bytes, list[int]] | None = None,
+    **fields: Any,
+) -> Any:
+    """(topic, partition) -> offset; a topic in bytes is an id. `fields` are the request's own."""
+    topics: dict[str | bytes, list[Any]] = {}
+    for (topic, index), offset in offsets.items():
+        part = FetchRequest.FetchPartition(
+            partition=index,
+            fetch_offset=offset,
+            partition_max_bytes=partition_max_bytes,
+            current_leader_epoch=current_leader_epoch,
+            last_fetched_epoch=last_fetched_epoch,
+        )
+        topics.setdefault(topic, []).append(part)
+    return FetchRequest(
+        topics=[FetchRequest.FetchTopic(partitions=parts, **named(topic)) for topic, parts in topics.items()],
+        forgotten_topics_data=[
+            FetchRequest.ForgottenTopic(partitions=indexes, **named(topic))
+            for topic, indexes in (forgotten or {}).items()
+        ],
+        **fields,
+    )
+
+
+def named(topic: str | bytes) -> dict[str, str | bytes]:
+    return {"topic": topic} if isinstance(topic, str) else {"topic_id": topic}
 
 
 class Broker:
@@ -166,6 +267,12 @@ class Broker:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(TIMEOUT_S)
 
+    def wait_for(self, condition: Callable[[App], bool]) -> None:
+        """Returns when `condition` holds on the broker's loop."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not self.call(condition):
+            assert time.monotonic() < deadline
+
     def stop(self) -> None:
         """Closes cleanly. Safe to call twice."""
         for client in self._clients:
@@ -204,3 +311,19 @@ def start_broker(tmp_path: Path) -> Iterator[StartBroker]:
     yield start
     for broker in brokers:
         broker.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that the tests of a module share; each uses topics of its own name and leaves the rest alone."""
+    shared = Broker(ServerConfig.from_arguments(str(tmp_path_factory.mktemp("broker")), 0))
+    shared.start()
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture
+def client(broker: Broker) -> Iterator[Client]:
+    """A connection to the shared broker."""
+    with Client(broker.port) as connected:
+        yield connected

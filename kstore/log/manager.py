@@ -357,6 +357,13 @@ class LogManager:
 
     # --- partitions ---
 
+    def reconfigure(self, default_config: LogConfig, *, producer_id_expiration_ms: int) -> None:
+        """Takes what may change while a broker runs; each log's own configuration is its owner's to change."""
+        self.default_config = default_config
+        self.producer_id_expiration_ms = producer_id_expiration_ms
+        for log in self.logs.values():
+            log.producer_state.expiration_ms = producer_id_expiration_ms
+
     def get(self, topic_partition: TopicPartition) -> PartitionLog | None:
         return self.logs.get(topic_partition)
 

@@ -19,6 +19,7 @@ import uvloop
 
 from kstore.clock import Clock, SystemClock
 from kstore.cluster.election import claim_leadership
+from kstore.cluster.image import BROKER_RESOURCE, ClusterImage
 from kstore.errors import KafkaStorageError
 from kstore.log.manager import LogManager
 from kstore.replica.manager import ReplicaManager
@@ -62,7 +63,7 @@ class App:
         try:
             self._load(context, now_ms)
             self.listeners = Listeners(
-                self.config,
+                context.config,
                 loop=loop,
                 dispatch=Dispatcher(context),
                 turn_ended=context.deliver.turn_ended,
@@ -81,7 +82,8 @@ class App:
         context.metadata = open_metadata(self.config, self.logs, now_ms=now_ms)
         context.cluster_id, context.node_id = self.logs.cluster_id or "", self.logs.node_id
         image = context.metadata.image
-        self.logs.load_all(now_ms, lambda topic: log_config(self.config, image.topic_config(topic)))
+        context.config = self._effective(image)
+        self.logs.load_all(now_ms, lambda topic: log_config(context.config, image.topic_config(topic)))
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
         context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later))
         context.flusher = Flusher(self.clock)
@@ -91,10 +93,27 @@ class App:
             replicas=context.replicas,
             deliver=context.deliver,
             config=lambda: context.config,
+            reconfigure_broker=self._reconfigure,
             clock=self.clock,
             broker_id=context.node_id,
         )
         context.producer_ids = ProducerIds(context.topics, broker_id=context.node_id)
+
+    def _effective(self, image: ClusterImage) -> ServerConfig:
+        """The configuration of the file, and what was changed since at run time."""
+        if not any(resource_type == BROKER_RESOURCE for resource_type, _ in image.configs):
+            return self.config
+        # Most brokers are never reconfigured, and start without what that needs.
+        from kstore.server.dynamic_config import effective_config
+
+        return effective_config(self.config, image, self.context.node_id)
+
+    def _reconfigure(self, image: ClusterImage) -> None:
+        """Takes a change of the broker's own configuration; topics.py takes it on to the running logs."""
+        config = self.context.config = self.listeners.config = self._effective(image)
+        self.logs.reconfigure(
+            log_config(config, {}), producer_id_expiration_ms=config.producer_id_expiration_ms
+        )
 
     async def _lead(self) -> None:
         """Claims what this broker can lead, with new epochs where a tail may be lost."""

@@ -5,14 +5,18 @@ A change is worked out on what is there and checked as a whole: one bad key refu
 (ConfigurationControlManager.java, ConfigAdminManager.scala, KAFKA-13609).
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from kstore.cluster.image import ClusterImage
 from kstore.config_def import ConfigKey
 from kstore.errors import ConfigError, InvalidConfigError, InvalidRequestError
 from kstore.log.topic_keys import TOPIC_KEYS, validate
 from kstore.server.config import ServerConfig
 from kstore.server.config_keys import broker_key, closest_key, split_listener_prefix
+
+log = logging.getLogger(__name__)
 
 # ConfigResource.Type
 TOPIC = 2
@@ -180,3 +184,17 @@ def usable_dynamic(configs: Mapping[str, str], *, per_broker: bool) -> dict[str,
         for name, text in configs.items()
         if _broker_fault(name, text, per_broker=per_broker) is None
     }
+
+
+def effective_config(started_with: ServerConfig, image: ClusterImage, broker_id: int) -> ServerConfig:
+    """What is in effect on this broker: the configuration that it was started with, under the stored changes."""
+    cluster = usable_dynamic(image.configs.get((BROKER, ""), {}), per_broker=False)
+    broker = usable_dynamic(image.configs.get((BROKER, str(broker_id)), {}), per_broker=True)
+    if not cluster and not broker:
+        return started_with
+    try:
+        return started_with.with_dynamic(cluster, broker)
+    except ConfigError as error:
+        # Each value was right when it was set; the file has changed since.
+        log.warning("the configuration changed at run time does not fit the one of the file: %s", error)
+        return started_with

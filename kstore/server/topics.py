@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kstore.clock import Clock
-from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
+from kstore.cluster.image import BROKER_RESOURCE, ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.metadata_log import MetadataLog
 from kstore.cluster.topic_changes import Counts, Placement, TopicCreation
 from kstore.errors import KafkaError
@@ -43,6 +43,7 @@ class Topics:
         replicas: ReplicaManager,
         deliver: Deliver,
         config: Callable[[], ServerConfig],
+        reconfigure_broker: Callable[[ClusterImage], None],
         clock: Clock,
         broker_id: int,
     ) -> None:
@@ -50,6 +51,7 @@ class Topics:
         self._replicas = replicas
         self._deliver = deliver
         self._config = config
+        self._reconfigure_broker = reconfigure_broker
         self._clock = clock
         self._broker_id = broker_id
         self._changing = asyncio.Lock()
@@ -157,10 +159,17 @@ class Topics:
                 yield
 
     def _reconfigure(self, before: ClusterImage, after: ClusterImage) -> None:
+        """Brings changed configurations to the broker and to the running logs."""
+        brokers_changed = any(
+            after.configs.get((BROKER_RESOURCE, name)) != before.configs.get((BROKER_RESOURCE, name))
+            for name in ("", str(self._broker_id))
+        )
+        if brokers_changed:
+            self._reconfigure_broker(after)
         for name, topic in after.topics.items():
-            if after.topic_config(name) != before.topic_config(name):
+            if brokers_changed or after.topic_config(name) != before.topic_config(name):
                 config = log_config(self._config(), after.topic_config(name))
                 for index in topic.partitions:
                     partition = self._replicas.partitions.get((name, index))
-                    if partition is not None:
+                    if partition is not None and partition.log.config != config:
                         partition.log.update_config(config)
