@@ -21,7 +21,7 @@ from kstore.cluster.records import ImageBuilder, record_version
 from kstore.cluster.replay import KRAFT_VERSION, MAX_BATCH_BYTES, Replay
 from kstore.cluster.snapshot import SnapshotId, find_snapshots, remove_unfinished, write_snapshot
 from kstore.errors import KafkaError, RecordListTooLargeError
-from kstore.log.append import RAFT_LEADER
+from kstore.log.append import COORDINATOR
 from kstore.log.checkpoint_file import fsync_directory
 from kstore.log.config import LogConfig
 from kstore.log.dir_lock import DirLock
@@ -228,7 +228,7 @@ class MetadataLog:
                 f"{len(data)} bytes of metadata in one change are more than {MAX_BATCH_BYTES}"
             )
         info = self._log.append_as_leader(
-            data, 0, len(data), leader_epoch=self.epoch, now_ms=now_ms, origin=RAFT_LEADER
+            data, 0, len(data), leader_epoch=self.epoch, now_ms=now_ms, origin=COORDINATOR
         )
         self._last_timestamp = max(self._last_timestamp, now_ms)
         try:
