@@ -248,9 +248,10 @@ cdef inline int write_uvarint(Writer* w, uint32_t value) except -1:
 
 
 cdef inline int write_raw(Writer* w, const void* data, Py_ssize_t size) except -1:
-    reserve(w, size)
-    memcpy(w.data + w.size, data, <size_t>size)
-    w.size += size
+    if size:  # an empty buffer may have no address, and memcpy wants one
+        reserve(w, size)
+        memcpy(w.data + w.size, data, <size_t>size)
+        w.size += size
     return 0
 
 

@@ -70,7 +70,7 @@ cdef int writer_grow(Writer* w, Py_ssize_t size) except -1:
         data = <unsigned char*>malloc(<size_t>capacity)
     if data == NULL:
         raise MemoryError
-    if not w.is_heap:
+    if not w.is_heap and w.size:
         memcpy(data, w.data, <size_t>w.size)
     w.data = data
     w.capacity = capacity
