@@ -61,9 +61,7 @@ class ConfigKey(NamedTuple):
             return words[self.valid]
         choices = self.valid.removeprefix("i:").split("|")
         if self.type in INTEGER_BITS or self.type == "double":
-            return f"{article} {self.type}" + (
-                ", " + " or ".join(map(_range_in_words, choices)) if self.valid else ""
-            )
+            return f"{article} {self.type}" + (", " + " or ".join(map(_range_in_words, choices)) if self.valid else "")
         if self.type == "boolean":
             return "true or false"
         if self.valid:

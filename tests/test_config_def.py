@@ -57,9 +57,7 @@ def test_a_valid_value_is_read(kind: str, valid: str, text: str, value: ConfigVa
         ("list", "@throttled", "0:1,x", "* or partition:broker pairs separated by commas"),
     ],
 )
-def test_an_invalid_value_is_refused_with_what_would_be_right(
-    kind: str, valid: str, text: str, expected: str
-) -> None:
+def test_an_invalid_value_is_refused_with_what_would_be_right(kind: str, valid: str, text: str, expected: str) -> None:
     with pytest.raises(InvalidConfigError) as caught:
         ConfigKey("some.key", kind, None, valid).parse(text)
     assert str(caught.value) == f"some.key: {text!r} is not {expected}"

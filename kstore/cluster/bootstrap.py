@@ -38,12 +38,8 @@ def voters_of(controller: Controller) -> dict[int, tuple[bytes, bytes]]:
     voter = VotersRecord.Voter(
         voter_id=controller.node_id,
         voter_directory_id=controller.directory_id,
-        endpoints=[
-            VotersRecord.Endpoint(name=controller.listener, host=controller.host, port=controller.port)
-        ],
-        kraft_version_feature=VotersRecord.KRaftVersionFeature(
-            min_supported_version=0, max_supported_version=1
-        ),
+        endpoints=[VotersRecord.Endpoint(name=controller.listener, host=controller.host, port=controller.port)],
+        kraft_version_feature=VotersRecord.KRaftVersionFeature(min_supported_version=0, max_supported_version=1),
     )
     return {
         KRAFT_VERSION: encode_control_record(KRaftVersionRecord(kraft_version=1)),

@@ -34,8 +34,7 @@ def load(log: PartitionLog, replay: Replay, *, now_ms: int) -> int:
             log.truncate_fully_and_start_at(newest.offset, now_ms=now_ms)
     if offset < log.log_start_offset:
         raise CorruptRecordError(
-            f"{log.directory.path}: the log begins at {log.log_start_offset}, its newest snapshot ends"
-            f" at {offset}"
+            f"{log.directory.path}: the log begins at {log.log_start_offset}, its newest snapshot ends at {offset}"
         )
     size = 0
     while offset < log.log_end_offset:
@@ -67,9 +66,7 @@ def refuse_damage(directory: str) -> None:
             if scan.error is None:
                 continue
             position = scan.valid_bytes
-            if name != names[-1] or has_batch_behind(
-                records.read(position, records.size_in_bytes - position)
-            ):
+            if name != names[-1] or has_batch_behind(records.read(position, records.size_in_bytes - position)):
                 raise CorruptRecordError(f"{path} is damaged at position {position}: {scan.error}")
         finally:
             records.close()

@@ -17,7 +17,7 @@ from kstore.cluster.bootstrap import Controller, first_messages, voters_of
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.metadata_load import load, refuse_damage
 from kstore.cluster.quorum_state import QuorumState, read_quorum_state, write_quorum_state
-from kstore.cluster.records import ImageBuilder, record_version
+from kstore.cluster.records import ImageBuilder, encode_at_level
 from kstore.cluster.replay import KRAFT_VERSION, MAX_BATCH_BYTES, Replay
 from kstore.cluster.snapshot import SnapshotId, find_snapshots, remove_unfinished, write_snapshot
 from kstore.errors import KafkaError, RecordListTooLargeError
@@ -219,7 +219,7 @@ class MetadataLog:
             # Who wrote the open transaction is gone; without this our records would be lost with it.
             batch.append(now_ms, None, encode_record(AbortTransactionRecord(reason="new leader"), 0))
         for message in messages:
-            value = encode_record(message, record_version(message, builder.metadata_version))
+            value = encode_at_level(message, builder.metadata_version)
             builder.apply(message, value)
             batch.append(now_ms, None, value)
         data = batch.build()
@@ -297,9 +297,7 @@ class MetadataLog:
         assert write is self._snapshotting, "a snapshot is completed once"
         self._snapshotting = None
         if write.error is not None:
-            raise self._log.log_dir.io_error(
-                f"writing the snapshot {write.id.name}", write.error
-            ) from write.error
+            raise self._log.log_dir.io_error(f"writing the snapshot {write.id.name}", write.error) from write.error
         logger.info("wrote the metadata snapshot %s", write.id.name)
         snapshots = find_snapshots(self.directory)
         if self._writing is None:

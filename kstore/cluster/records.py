@@ -16,7 +16,7 @@ from kstore.cluster.image import (
     PartitionImage,
     TopicImage,
 )
-from kstore.errors import CorruptRecordError
+from kstore.errors import CorruptRecordError, InvalidRequestError
 from kstore.protocol.messages import metadata_records as kinds
 from kstore.protocol.messages.metadata_records import encode_record
 from kstore.protocol.schema import Message
@@ -39,6 +39,20 @@ def record_version(message: Message, metadata_version: int) -> int:
 
 
 Effect: TypeAlias = "Callable[[ImageBuilder, Any, Any], None]"
+
+
+def encode_at_level(message: Message, metadata_version: int) -> bytes:
+    """The value of `message` at this level; directories that it has no room for are left out of `message`.
+
+    Raises InvalidRequestError for text that no record can hold.
+    """
+    version = record_version(message, metadata_version)
+    if version == 0 and isinstance(message, kinds.PartitionRecord):
+        message.directories = []
+    try:
+        return encode_record(message, version)
+    except OverflowError as error:
+        raise InvalidRequestError(f"{type(message).__name__}: {error}") from error
 
 
 class ImageBuilder:
@@ -291,7 +305,7 @@ def image_values(image: ClusterImage) -> Iterator[bytes]:
     """The values of records that make `image` from nothing, in the order of Kafka's MetadataImage."""
     level = image.metadata_version
     for message in _image_messages(image):
-        yield encode_record(message, record_version(message, level))
+        yield encode_at_level(message, level)
     for values in image.kept.values():
         yield from values
 
@@ -303,25 +317,15 @@ def _image_messages(image: ClusterImage) -> Iterator[Message]:
     for topic in image.topics.values():
         yield kinds.TopicRecord(name=topic.name, topic_id=topic.id)
         for index, partition in topic.partitions.items():
-            yield partition_record(topic.id, index, partition, image.metadata_version)
+            yield partition_record(topic.id, index, partition)
     for (resource_type, resource_name), config in image.configs.items():
         for name, value in config.items():
-            yield kinds.ConfigRecord(
-                resource_type=resource_type, resource_name=resource_name, name=name, value=value
-            )
+            yield kinds.ConfigRecord(resource_type=resource_type, resource_name=resource_name, name=name, value=value)
     if image.next_producer_id:
         yield kinds.ProducerIdsRecord(broker_id=-1, broker_epoch=-1, next_producer_id=image.next_producer_id)
 
 
-def partition_record(
-    topic_id: bytes, index: int, partition: PartitionImage, metadata_version: int
-) -> kinds.PartitionRecord:
-    fields: dict[str, Any] = {}
-    if metadata_version >= DIRECTORIES_FROM:
-        fields["directories"] = list(partition.directories)
-    if metadata_version >= ELIGIBLE_LEADERS_FROM:
-        fields["eligible_leader_replicas"] = list(partition.eligible_leader_replicas) or None
-        fields["last_known_elr"] = list(partition.last_known_elr) or None
+def partition_record(topic_id: bytes, index: int, partition: PartitionImage) -> kinds.PartitionRecord:
     return kinds.PartitionRecord(
         partition_id=index,
         topic_id=topic_id,
@@ -333,15 +337,15 @@ def partition_record(
         leader_recovery_state=partition.leader_recovery_state,
         leader_epoch=partition.leader_epoch,
         partition_epoch=partition.partition_epoch,
-        **fields,
+        directories=list(partition.directories),
+        eligible_leader_replicas=list(partition.eligible_leader_replicas) or None,
+        last_known_elr=list(partition.last_known_elr) or None,
     )
 
 
-def apply_messages(
-    image: ClusterImage, messages: Iterable[Message], *, offset: int, epoch: int
-) -> ClusterImage:
+def apply_messages(image: ClusterImage, messages: Iterable[Message], *, offset: int, epoch: int) -> ClusterImage:
     """The image after `messages`, the last of which stands at `offset`."""
     builder = ImageBuilder(image)
     for message in messages:
-        builder.apply(message, encode_record(message, record_version(message, builder.metadata_version)))
+        builder.apply(message, encode_at_level(message, builder.metadata_version))
     return builder.build(offset=offset, epoch=epoch)

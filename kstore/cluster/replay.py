@@ -81,6 +81,4 @@ class Replay:
         """Raises ConfigError for a cluster with other controllers than this node."""
         if voters and list(voters) != [self._node_id]:
             shown = ", ".join(map(str, voters))
-            raise ConfigError(
-                f"{self.source} has the voters {shown}; kstore is node {self._node_id} on its own"
-            )
+            raise ConfigError(f"{self.source} has the voters {shown}; kstore is node {self._node_id} on its own")

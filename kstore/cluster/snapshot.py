@@ -124,9 +124,7 @@ class _Writer:
             self._builder = None
 
     def _new_batch(self, *, is_control: bool) -> BatchBuilder:
-        return BatchBuilder(
-            base_offset=self._offset, partition_leader_epoch=self._epoch, is_control=is_control
-        )
+        return BatchBuilder(base_offset=self._offset, partition_leader_epoch=self._epoch, is_control=is_control)
 
     def _write(self, builder: BatchBuilder) -> None:
         self._offset = builder.next_offset

@@ -168,17 +168,11 @@ class ServerConfig:
             self._fault("process.roles", "kstore is its own controller; write broker,controller")
         voters = self.value("controller.quorum.voters")
         if len(voters) > 1:
-            self._fault(
-                "controller.quorum.voters", f"names {len(voters)} voters; kstore is its own and only one"
-            )
+            self._fault("controller.quorum.voters", f"names {len(voters)} voters; kstore is its own and only one")
         elif voters and voters[0].partition("@")[0] != str(self.node_id):
-            self._fault(
-                "controller.quorum.voters", f"{voters[0]!r} is not of the form {self.node_id}@host:port"
-            )
+            self._fault("controller.quorum.voters", f"{voters[0]!r} is not of the form {self.node_id}@host:port")
         if len(servers := self.value("controller.quorum.bootstrap.servers")) > 1:
-            self._fault(
-                "controller.quorum.bootstrap.servers", f"names {len(servers)}; kstore is its own and only one"
-            )
+            self._fault("controller.quorum.bootstrap.servers", f"names {len(servers)}; kstore is its own and only one")
 
     def _set_listeners(self) -> None:
         """`listeners` and `advertised_listeners`, without a controller's, which kstore does not bind."""

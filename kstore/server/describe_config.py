@@ -29,9 +29,7 @@ TYPE_IDS = {
 }
 
 # Broker keys that say the same in other units, the finest first.
-BROKER_KEY_SYNONYMS = {
-    names[0][0]: [name for name, _ in names] for names in BROKER_SYNONYMS.values() if len(names) > 1
-}
+BROKER_KEY_SYNONYMS = {names[0][0]: [name for name, _ in names] for names in BROKER_SYNONYMS.values() if len(names) > 1}
 
 
 class Synonym(NamedTuple):
@@ -58,9 +56,7 @@ def describe_topic(
     configs: Mapping[str, str], config: ServerConfig, names: Collection[str] | None = None
 ) -> list[ConfigEntry]:
     """The entries of a topic whose own configuration is `configs`; `names` None or empty asks for all."""
-    return [
-        _topic_entry(key, configs, config) for key in TOPIC_KEYS.values() if not names or key.name in names
-    ]
+    return [_topic_entry(key, configs, config) for key in TOPIC_KEYS.values() if not names or key.name in names]
 
 
 def _topic_entry(key: ConfigKey, configs: Mapping[str, str], config: ServerConfig) -> ConfigEntry:

@@ -169,9 +169,7 @@ def _broker_fault(name: str, text: str, *, per_broker: bool) -> str | None:
 
 def _check_threads(name: str, *, before: int, after: int) -> None:
     if not max(1, before // 2) <= after <= before * 2:
-        raise InvalidRequestError(
-            f"{name}: {after} is less than half of {before}, or more than twice as many"
-        )
+        raise InvalidRequestError(f"{name}: {after} is less than half of {before}, or more than twice as many")
 
 
 def usable_dynamic(configs: Mapping[str, str], *, per_broker: bool) -> dict[str, str]:
@@ -179,11 +177,7 @@ def usable_dynamic(configs: Mapping[str, str], *, per_broker: bool) -> dict[str,
 
     Kafka stores keys that kstore does not take, and ignores what is not valid (fromPersistentProps).
     """
-    return {
-        name: text
-        for name, text in configs.items()
-        if _broker_fault(name, text, per_broker=per_broker) is None
-    }
+    return {name: text for name, text in configs.items() if _broker_fault(name, text, per_broker=per_broker) is None}
 
 
 def effective_config(started_with: ServerConfig, image: ClusterImage, broker_id: int) -> ServerConfig:

@@ -84,9 +84,7 @@ def test_with_a_file_the_factors_are_kafkas(tmp_path: Path) -> None:
 
 
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
-    config = ServerConfig.from_file(
-        write(tmp_path, "num.partitions=2\n"), ["num.partitions=3", "log.dirs=/a,/b,/a"]
-    )
+    config = ServerConfig.from_file(write(tmp_path, "num.partitions=2\n"), ["num.partitions=3", "log.dirs=/a,/b,/a"])
     assert config.num_partitions == 3
     assert config.log_dirs == ("/a", "/b")
 
@@ -105,9 +103,7 @@ def test_faults_name_file_line_key_and_what_would_be_right(tmp_path: Path) -> No
 
 
 def test_faults_of_overrides_say_so(tmp_path: Path) -> None:
-    assert faults(tmp_path, "", "num.partitions=x") == [
-        "--override: num.partitions: 'x' is not an int, 1 or more"
-    ]
+    assert faults(tmp_path, "", "num.partitions=x") == ["--override: num.partitions: 'x' is not an int, 1 or more"]
     with pytest.raises(ConfigError, match="key=value"):
         ServerConfig.from_arguments("/data", 1, ["num.partitions"])
 
@@ -181,9 +177,7 @@ def test_keys_that_contradict_stop_the_start(tmp_path: Path, text: str, key: str
 def test_a_custom_key_needs_a_plugin_and_must_not_look_like_one_of_kafkas(tmp_path: Path) -> None:
     assert "no Kafka knows this key" in faults(tmp_path, "cruise.control.reporter.bootstrap.servers=x")[0]
     plugin = "metric.reporters=com.example.Reporter\n"
-    notes = ServerConfig.from_file(
-        write(tmp_path, plugin + "cruise.control.reporter.bootstrap.servers=x")
-    ).notes
+    notes = ServerConfig.from_file(write(tmp_path, plugin + "cruise.control.reporter.bootstrap.servers=x")).notes
     assert any(note.startswith("cruise.control.reporter.bootstrap.servers has no effect") for note in notes)
     assert "did you mean num.partitions?" in faults(tmp_path, plugin + "num.partition=3")[0]
 
@@ -197,9 +191,7 @@ def test_listener_prefix_is_known(tmp_path: Path) -> None:
     text = "listener.name.plaintext.max.connections=7\nlistener.name.plaintext.num.network.threads=2\n"
     config = ServerConfig.from_file(write(tmp_path, text))
     assert config.listener_connection_limits == {"PLAINTEXT": 7}
-    assert [note.partition(" ")[0] for note in config.notes] == [
-        "listener.name.plaintext.num.network.threads"
-    ]
+    assert [note.partition(" ")[0] for note in config.notes] == ["listener.name.plaintext.num.network.threads"]
     assert "did you mean" in faults(tmp_path, "listener.name.plaintext.max.connection=7")[0]
 
 
@@ -210,10 +202,7 @@ def test_limits_are_finite_by_default_and_the_largest_request_fits() -> None:
     assert config.socket_request_max_bytes <= config.queued_max_request_bytes < 2**30
     big = ServerConfig.from_arguments("/data", 1, ["socket.request.max.bytes=500000000"])
     assert big.queued_max_request_bytes == 500_000_000
-    assert (
-        ServerConfig.from_arguments("/data", 1, ["queued.max.request.bytes=-1"]).queued_max_request_bytes
-        == -1
-    )
+    assert ServerConfig.from_arguments("/data", 1, ["queued.max.request.bytes=-1"]).queued_max_request_bytes == -1
 
 
 def test_ip_overrides_are_read() -> None:
@@ -222,9 +211,7 @@ def test_ip_overrides_are_read() -> None:
 
 
 def test_topic_defaults_come_from_the_brokers_keys() -> None:
-    defaults = ServerConfig.from_arguments(
-        "/d", 1, ["log.retention.minutes=3", "log.segment.bytes=14"]
-    ).topic_defaults
+    defaults = ServerConfig.from_arguments("/d", 1, ["log.retention.minutes=3", "log.segment.bytes=14"]).topic_defaults
     assert defaults["retention.ms"] == 180_000
     assert defaults["segment.bytes"] == 14
     assert defaults["max.message.bytes"] == 1_048_588
@@ -232,9 +219,7 @@ def test_topic_defaults_come_from_the_brokers_keys() -> None:
 
 def test_dynamic_values_win_the_brokers_own_before_the_clusters() -> None:
     config = ServerConfig.from_arguments("/d", 1, ["max.connections=10"])
-    changed = config.with_dynamic(
-        {"max.connections": "20", "log.retention.ms": "7"}, {"max.connections": "30"}
-    )
+    changed = config.with_dynamic({"max.connections": "20", "log.retention.ms": "7"}, {"max.connections": "30"})
     assert (config.max_connections, changed.max_connections) == (10, 30)
     assert changed.topic_defaults["retention.ms"] == 7
     assert changed.with_dynamic({}, {}).max_connections == 10
