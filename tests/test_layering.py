@@ -114,6 +114,13 @@ def test_files_import_only_earlier_files_of_their_package(package: Path) -> None
                 assert order.index(other) < order.index(own), f"{own} imports {other}, which is listed later"
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: module_name(package / "__init__.py"))
+def test_a_package_that_gives_an_order_lists_all_its_files(package: Path) -> None:
+    order = listed_order(package)
+    files = {source.stem for source in package.iterdir() if source.suffix in (".py", ".pyx")} - {"__init__"}
+    assert not order or files <= set(order), "list it in the docstring of the package's __init__.py"
+
+
 def test_no_import_goes_in_circles() -> None:
     graph: dict[str, set[str]] = {}
     for source in SOURCES:
