@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "ks_bytes.h"
 #include "ks_varint.h"
 
 /* A varint length and that many bytes; `least` is -1 where null is allowed. */
@@ -26,7 +25,7 @@ const uint8_t *ks_record_read_header(const uint8_t *p, const uint8_t *limit, str
     return read_sized(p, limit, -1, &header->value, &header->value_size);
 }
 
-static inline const uint8_t *read_record(const uint8_t *p, const uint8_t *limit, struct ks_record *record) {
+const uint8_t *ks_record_read(const uint8_t *p, const uint8_t *limit, struct ks_record *record) {
     int32_t body_size;
     p = ks_read_varint32(p, limit, &body_size);
     if (KS_UNLIKELY(p == NULL || body_size < KS_SMALLEST_RECORD - 1 || body_size > limit - p))
@@ -57,54 +56,6 @@ static inline const uint8_t *read_record(const uint8_t *p, const uint8_t *limit,
             return NULL;
     }
     return p == end ? p : NULL;
-}
-
-const uint8_t *ks_record_read(const uint8_t *p, const uint8_t *limit, struct ks_record *record) {
-    return read_record(p, limit, record);
-}
-
-int64_t ks_records_check(const uint8_t *p, const uint8_t *limit, const struct ks_records_promise *promise,
-                         struct ks_records_summary *summary) {
-    struct ks_record record;
-    int64_t min_timestamp = INT64_MAX;
-    int64_t max_timestamp = INT64_MIN;
-    int32_t max_timestamp_offset = -1;
-    int32_t null_keys = 0;
-    int32_t previous_offset = -1;
-    int32_t fault = KS_RECORD_FINE;
-    int32_t index = 0;
-
-    for (; index < promise->count; index++) {
-        p = read_record(p, limit, &record);
-        if (KS_UNLIKELY(p == NULL)) {
-            fault = KS_RECORD_MALFORMED;
-            break;
-        }
-        if (KS_UNLIKELY(promise->consecutive ? record.offset_delta != index
-                                             : record.offset_delta <= previous_offset ||
-                                                   record.offset_delta > promise->last_offset_delta)) {
-            fault = KS_RECORD_OFFSET;
-            break;
-        }
-        previous_offset = record.offset_delta;
-        null_keys += record.key_size < 0;
-        int64_t timestamp = ks_add64(promise->base_timestamp, record.timestamp_delta);
-        if (timestamp < min_timestamp)
-            min_timestamp = timestamp;
-        if (timestamp > max_timestamp || index == 0) {
-            max_timestamp = timestamp;
-            max_timestamp_offset = record.offset_delta;
-        }
-    }
-    if (fault == KS_RECORD_FINE && p != limit)
-        fault = KS_RECORD_TRAILING_BYTES;
-    summary->min_timestamp = min_timestamp;
-    summary->max_timestamp = max_timestamp;
-    summary->max_timestamp_offset_delta = max_timestamp_offset;
-    summary->null_keys = null_keys;
-    summary->index = index;
-    summary->fault = fault;
-    return fault == KS_RECORD_FINE ? KS_OK : KS_ERECORD;
 }
 
 int64_t ks_size_sized(int32_t size) {

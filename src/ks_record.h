@@ -34,42 +34,11 @@ struct ks_header {
     int32_t value_size;
 };
 
-/* Why a walk stopped; the index of the record is in the summary. */
-enum ks_record_fault {
-    KS_RECORD_FINE = 0,
-    KS_RECORD_MALFORMED,     /* lengths that do not fit each other */
-    KS_RECORD_OFFSET,        /* offset deltas out of order */
-    KS_RECORD_TRAILING_BYTES /* more bytes than records */
-};
-
-/* What the header promises about all records of a batch. */
-struct ks_records_promise {
-    int64_t base_timestamp;
-    int32_t count;
-    int32_t last_offset_delta;
-    int32_t consecutive; /* offset deltas are 0, 1, 2, ...; else they rise within last_offset_delta
-                            (compaction) */
-};
-
-/* What the records turned out to be. */
-struct ks_records_summary {
-    int64_t min_timestamp;
-    int64_t max_timestamp;
-    int32_t max_timestamp_offset_delta; /* of the first record that has the largest timestamp */
-    int32_t null_keys;
-    int32_t index; /* how many records are good; of the bad one when there is a fault */
-    int32_t fault;
-};
-
 /* Reads one record with all its header lengths checked. The next position, or NULL when it is malformed. */
 const uint8_t *ks_record_read(const uint8_t *p, const uint8_t *limit, struct ks_record *record);
 
 /* Reads one header of a record that ks_record_read has accepted. */
 const uint8_t *ks_record_read_header(const uint8_t *p, const uint8_t *limit, struct ks_header *header);
-
-/* Walks the promised records, which must fill [p, limit) exactly. KS_OK or KS_ERECORD. */
-int64_t ks_records_check(const uint8_t *p, const uint8_t *limit, const struct ks_records_promise *promise,
-                         struct ks_records_summary *summary);
 
 /* The size of the record's body (what `length` says) without its headers, or KS_ETRUNCATED above 2^31 - 1. */
 int64_t ks_record_body_size(int64_t timestamp_delta, int32_t offset_delta, int64_t key_size,

@@ -1,4 +1,6 @@
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from kstore._native.libkstore cimport ks_records_walk
 
 cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size) except? 0
 
@@ -28,7 +30,8 @@ cdef class RecordBatch:
     cdef int bind(self, object buffer, Py_ssize_t position, Py_ssize_t limit) except -1
     cdef int require_writable(self) except -1
     cdef uint32_t compute_crc(self) except? 0
-    cdef object record_bytes(self, object max_bytes)
+    cdef object packed(self)
+    cdef int check_compressed(self, ks_records_walk *walk, object max_bytes) except -1
     cpdef bint is_crc_valid(self) except -1
     cpdef int ensure_valid(self) except -1
     cpdef int stamp(self, int64_t base_offset, int32_t leader_epoch) except -1

@@ -41,7 +41,6 @@ from kstore._native.libkstore cimport (
     KS_LOG_OVERHEAD,
     KS_RECORD_OFFSET,
     KS_RECORD_TRAILING_BYTES,
-    KS_SMALLEST_RECORD,
     KS_TRANSACTIONAL,
     ks_add64,
     ks_batch_last_offset,
@@ -54,9 +53,11 @@ from kstore._native.libkstore cimport (
     ks_record,
     ks_record_read,
     ks_record_read_header,
-    ks_records_check,
+    ks_records_feed,
+    ks_records_finish,
     ks_records_promise,
-    ks_records_summary,
+    ks_records_start,
+    ks_records_walk,
     ks_sequence_add,
     ks_store16,
     ks_store32,
@@ -302,27 +303,36 @@ cdef class RecordBatch:
         ks_store32(self.data + KS_BATCH_CRC, <int32_t> self.compute_crc())
         return 0
 
-    cdef object record_bytes(self, object max_bytes):
-        """The decompressed records."""
-        from kstore._native.compression import decompress
-
-        try:
-            return decompress(self.compression, self.memoryview()[KS_BATCH_HEADER_SIZE:], max_bytes)
-        except CorruptRecordError as error:
-            raise placed(error, self._place(), self.base_offset)
+    cdef object packed(self):
+        """The records as they lie in the batch."""
+        return self.memoryview()[KS_BATCH_HEADER_SIZE:]
 
     cpdef RecordsSummary check_records(self, object max_bytes, bint consecutive=True):
-        cdef Py_buffer view
+        cdef ks_records_walk walk
+        start_check(self, &walk, consecutive)
         if ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_CODEC_MASK == 0:
-            return check(
-                self, self.data + KS_BATCH_HEADER_SIZE, self.size_in_bytes - KS_BATCH_HEADER_SIZE, consecutive
-            )
-        records = self.record_bytes(max_bytes)
-        PyObject_GetBuffer(records, &view, PyBUF_SIMPLE)
+            feed(self, &walk, self.data + KS_BATCH_HEADER_SIZE, self.size_in_bytes - KS_BATCH_HEADER_SIZE)
+        else:
+            self.check_compressed(&walk, max_bytes)
+        if ks_records_finish(&walk) < 0:
+            raise record_error(self, &walk)
+        return summary_of(self, &walk)
+
+    cdef int check_compressed(self, ks_records_walk *walk, object max_bytes) except -1:
+        """Piece by piece: a batch that promises gigabytes gets no more memory than a piece takes."""
+        from kstore._native.compression import decompress_pieces
+
+        cdef Py_buffer view
         try:
-            return check(self, <const uint8_t *> view.buf, view.len, consecutive)
-        finally:
-            PyBuffer_Release(&view)
+            for piece in decompress_pieces(self.compression, self.packed(), max_bytes):
+                PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE)
+                try:
+                    feed(self, walk, <const uint8_t *> view.buf, view.len)
+                finally:
+                    PyBuffer_Release(&view)
+        except CorruptRecordError as error:
+            raise placed(error, self._place(), self.base_offset)
+        return 0
 
     def records(self, max_bytes=DEFAULT_MAX_BYTES):
         cdef RecordIterator iterator = RecordIterator.__new__(RecordIterator)
@@ -338,7 +348,12 @@ cdef class RecordBatch:
             iterator._p = self.data + KS_BATCH_HEADER_SIZE
             iterator._limit = self.data + self.size_in_bytes
         elif iterator._count > 0 or self.size_in_bytes > KS_BATCH_HEADER_SIZE:
-            records = self.record_bytes(max_bytes)
+            from kstore._native.compression import decompress
+
+            try:
+                records = decompress(self.compression, self.packed(), max_bytes)
+            except CorruptRecordError as error:
+                raise placed(error, self._place(), self.base_offset)
             PyObject_GetBuffer(records, &iterator._view, PyBUF_SIMPLE)
             iterator._p = <const uint8_t *> iterator._view.buf
             iterator._limit = iterator._p + iterator._view.len
@@ -407,11 +422,8 @@ cdef object header_error(int64_t status, const uint8_t *p, Py_ssize_t available,
     return placed(CorruptRecordError(why), position, ks_load64(p))
 
 
-cdef RecordsSummary check(RecordBatch batch, const uint8_t *p, Py_ssize_t size, bint consecutive):
+cdef int start_check(RecordBatch batch, ks_records_walk *walk, bint consecutive) except -1:
     cdef ks_records_promise promise
-    cdef ks_records_summary found
-    cdef RecordsSummary summary
-    cdef int64_t status
     promise.count = ks_load32(batch.data + KS_BATCH_COUNT)
     promise.last_offset_delta = ks_load32(batch.data + KS_BATCH_LAST_OFFSET_DELTA)
     promise.base_timestamp = ks_load64(batch.data + KS_BATCH_BASE_TIMESTAMP)
@@ -421,39 +433,51 @@ cdef RecordsSummary check(RecordBatch batch, const uint8_t *p, Py_ssize_t size, 
             f"batch at offset {batch.base_offset} claims {promise.count} records and offsets 0 to "
             f"{promise.last_offset_delta}"
         )
-    if promise.count > size // KS_SMALLEST_RECORD:
-        raise InvalidRecordError(
-            f"batch at offset {batch.base_offset} claims {promise.count} records in {size} bytes"
-        )
+    ks_records_start(walk, &promise)
+    return 0
+
+
+cdef int feed(RecordBatch batch, ks_records_walk *walk, const uint8_t *p, Py_ssize_t size) except -1:
+    cdef int64_t status
     if size < GIL_RELEASE_SIZE:
-        status = ks_records_check(p, p + size, &promise, &found)
+        status = ks_records_feed(walk, p, p + size)
     else:
         with nogil:
-            status = ks_records_check(p, p + size, &promise, &found)
+            status = ks_records_feed(walk, p, p + size)
     if status < 0:
-        raise record_error(batch, found.index, found.fault)
-    summary = RecordsSummary.__new__(RecordsSummary)
-    summary.count = promise.count
-    summary.size_in_bytes = size
-    summary.has_null_key = found.null_keys != 0
-    if promise.count == 0 or batch.timestamp_type == 1:
-        summary.min_timestamp = summary.max_timestamp = batch.max_timestamp
-        summary.offset_of_max_timestamp = batch.last_offset
+        raise record_error(batch, walk)
+    return 0
+
+
+cdef RecordsSummary summary_of(RecordBatch batch, const ks_records_walk *walk):
+    cdef RecordsSummary summary = RecordsSummary.__new__(RecordsSummary)
+    summary.count = walk.index
+    summary.size_in_bytes = walk.size
+    summary.has_null_key = walk.null_keys != 0
+    if walk.index == 0 or ks_load16(batch.data + KS_BATCH_ATTRIBUTES) & KS_LOG_APPEND_TIME:
+        summary.min_timestamp = summary.max_timestamp = ks_load64(batch.data + KS_BATCH_MAX_TIMESTAMP)
+        summary.offset_of_max_timestamp = ks_batch_last_offset(batch.data)
     else:
-        summary.min_timestamp = found.min_timestamp
-        summary.max_timestamp = found.max_timestamp
-        summary.offset_of_max_timestamp = ks_add64(batch.base_offset, found.max_timestamp_offset_delta)
+        summary.min_timestamp = walk.min_timestamp
+        summary.max_timestamp = walk.max_timestamp
+        summary.offset_of_max_timestamp = ks_add64(
+            ks_load64(batch.data + KS_BATCH_BASE_OFFSET), walk.max_timestamp_offset_delta
+        )
     return summary
 
 
-cdef object record_error(RecordBatch batch, int32_t index, int32_t fault):
-    if fault == KS_RECORD_TRAILING_BYTES:
-        why = f"more bytes than its {index} records"
-    elif fault == KS_RECORD_OFFSET:
-        why = f"record {index} out of order"
-    else:
-        why = f"record {index} malformed"
-    error = InvalidRecordError(f"batch at offset {batch.base_offset}, position {batch._place()}: {why}")
+cdef object record_error(RecordBatch batch, const ks_records_walk *walk):
+    if walk.fault == KS_RECORD_TRAILING_BYTES:
+        return bad_record(batch, walk.index, "more bytes than records")
+    if walk.fault == KS_RECORD_OFFSET:
+        return bad_record(batch, walk.index, "an offset out of order")
+    return bad_record(batch, walk.index, "malformed, or missing")
+
+
+cdef object bad_record(RecordBatch batch, int32_t index, str why):
+    error = InvalidRecordError(
+        f"batch at offset {batch.base_offset}, position {batch._place()}, record {index}: {why}"
+    )
     error.record_index = index
     return error
 
@@ -475,13 +499,13 @@ cdef class RecordIterator:
         cdef Record record
         if self._index >= self._count:
             if self._p != self._limit:
-                raise record_error(self._batch, self._index, KS_RECORD_TRAILING_BYTES)
+                raise bad_record(self._batch, self._index, "more bytes than records")
             raise StopIteration
         self._p = ks_record_read(self._p, self._limit, &raw)
         if self._p == NULL:
             self._p = self._limit
             self._count = self._index
-            raise record_error(self._batch, self._index, 1)
+            raise bad_record(self._batch, self._index, "malformed, or missing")
         record = Record.__new__(Record)
         record.offset = ks_add64(self._base_offset, raw.offset_delta)
         if self._has_log_append_time:
@@ -506,11 +530,11 @@ cdef object headers_of(const ks_record *record, RecordBatch batch, int32_t index
     for _ in range(record.header_count):
         p = ks_record_read_header(p, record.end, &header)
         if p == NULL:  # the buffer changed under us
-            raise record_error(batch, index, 1)
+            raise bad_record(batch, index, "malformed")
         try:
             key = PyUnicode_DecodeUTF8(<char *> header.key, header.key_size, NULL)
         except UnicodeDecodeError as error:
-            raise record_error(batch, index, 1) from error
+            raise bad_record(batch, index, "a header key that is no text") from error
         headers.append((key, bytes_or_none(header.value, header.value_size)))
     return tuple(headers)
 

@@ -8,7 +8,7 @@ start a broker.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from kstore.errors import CorruptRecordError, UnsupportedCompressionTypeError
 
@@ -24,7 +24,8 @@ XERIAL_HEADER = b"\x82SNAPPY\x00" + (1).to_bytes(4, "big") + (1).to_bytes(4, "bi
 XERIAL_MAGIC_SIZE = 8
 XERIAL_BLOCK_SIZE = 32 * 1024
 
-PIECE_SIZE = 256 * 1024
+PIECE_SIZE = 256 * 1024  # of output
+INPUT_SIZE = 64 * 1024  # what is fed at a time: the libraries copy the rest that they did not get to
 
 
 class _Damaged(Exception):
@@ -45,18 +46,27 @@ def compress(codec: int, data: Buffer, level: int | None = None) -> bytes:
 
 
 def decompress(codec: int, data: Buffer, max_bytes: int) -> Buffer:
-    """What `data` hold. Raises CorruptRecordError when that is damaged, incomplete or more than
-    `max_bytes`."""
+    """What `data` hold, at one go. Raises as decompress_pieces."""
     if codec == NONE:
         if len(data) > max_bytes:
             raise _too_large(max_bytes)
         return data
+    pieces = list(decompress_pieces(codec, data, max_bytes))
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def decompress_pieces(codec: int, data: Buffer, max_bytes: int) -> Iterator[bytes]:
+    """What `data` hold, in pieces of about PIECE_SIZE.
+
+    Raises CorruptRecordError where the data turn out to be damaged, incomplete or more than `max_bytes`, and
+    UnsupportedCompressionTypeError for a codec that is not one of the four.
+    """
     try:
-        decompressor = _DECOMPRESSORS[codec]
+        pieces = _DECOMPRESSORS[codec](data, _Budget(max_bytes))
     except KeyError:
         raise _unknown(codec) from None
     try:
-        return decompressor(data, max_bytes)
+        yield from pieces
     except _Damaged as fault:
         raise CorruptRecordError(f"{_NAMES[codec]} data: {fault}") from fault.__cause__
 
@@ -72,29 +82,25 @@ def _too_large(max_bytes: int) -> CorruptRecordError:
     return CorruptRecordError(f"records decompress to more than {max_bytes} bytes")
 
 
-class _Output:
-    """Pieces of output that together stay within a limit."""
+class _Budget:
+    """How many bytes may still come out."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._left = max_bytes
 
-    def room(self) -> int:
-        """How much to ask for next: one byte above the limit, so that passing it shows."""
-        return min(PIECE_SIZE, self._max_bytes - self._size + 1)
+    def next_piece(self) -> int:
+        """How much to ask for next: up to one byte above the limit, so that passing it shows."""
+        return min(PIECE_SIZE, self._left + 1)
 
     def reserve(self, size: int) -> None:
-        if size > self._max_bytes - self._size:
+        if size > self._left:
             raise _too_large(self._max_bytes)
 
-    def add(self, piece: bytes) -> None:
+    def spend(self, piece: bytes) -> bytes:
         self.reserve(len(piece))
-        self._size += len(piece)
-        self._pieces.append(piece)
-
-    def result(self) -> bytes:
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._left -= len(piece)
+        return piece
 
 
 # gzip
@@ -107,25 +113,27 @@ def _compress_gzip(data: Buffer, level: int) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def _decompress_gzip(data: Buffer, max_bytes: int) -> bytes:
+def _decompress_gzip(data: Buffer, budget: _Budget) -> Iterator[bytes]:
     """One or more members, as GZIPInputStream reads them."""
     import zlib
 
-    output = _Output(max_bytes)
-    rest: Buffer = data
-    while len(rest):
+    view = memoryview(data)
+    position = 0
+    while position < len(view):
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
+            rest: Buffer = member.unconsumed_tail
+            if not rest:
+                rest = view[position : position + INPUT_SIZE]
+                position += len(rest)
             try:
-                piece = member.decompress(rest, output.room())
+                piece = member.decompress(rest, budget.next_piece())
             except zlib.error as error:
                 raise _Damaged(str(error)) from error
-            if not piece and not member.eof and not member.unconsumed_tail:
+            if not (piece or member.eof or member.unconsumed_tail or position < len(view)):
                 raise _Damaged("they end too early")
-            output.add(piece)
-            rest = member.unconsumed_tail
-        rest = member.unused_data
-    return output.result()
+            yield budget.spend(piece)
+        position -= len(member.unused_data)
 
 
 # snappy
@@ -142,13 +150,12 @@ def _compress_snappy(data: Buffer, level: int) -> bytes:
     return b"".join(pieces)
 
 
-def _decompress_snappy(data: Buffer, max_bytes: int) -> bytes:
+def _decompress_snappy(data: Buffer, budget: _Budget) -> Iterator[bytes]:
     """Xerial's frames of blocks, or one raw block as clients of librdkafka's kind send it."""
-    output = _Output(max_bytes)
     view = memoryview(data)
     if bytes(view[:XERIAL_MAGIC_SIZE]) != XERIAL_HEADER[:XERIAL_MAGIC_SIZE]:
-        output.add(_decompress_block(view, output))
-        return output.result()
+        yield _decompress_block(view, budget)
+        return
     position = len(XERIAL_HEADER)
     if len(view) < position:
         raise _Damaged("the xerial header is cut")
@@ -160,22 +167,20 @@ def _decompress_snappy(data: Buffer, max_bytes: int) -> bytes:
         position += 4
         if size > len(view) - position:
             raise _Damaged(f"a block of {size} bytes, {max(0, len(view) - position)} are there")
-        output.add(_decompress_block(view[position : position + size], output))
+        yield _decompress_block(view[position : position + size], budget)
         position += size
-    return output.result()
 
 
-def _decompress_block(block: memoryview, output: _Output) -> bytes:
+def _decompress_block(block: memoryview, budget: _Budget) -> bytes:
     from snappy import UncompressError
     from snappy import uncompress as decompress_block
 
     # The library allocates what the block declares, so that is checked first.
-    output.reserve(_declared_size(block))
+    budget.reserve(_declared_size(block))
     try:
-        piece: bytes = decompress_block(bytes(block))
+        return budget.spend(decompress_block(bytes(block)))
     except UncompressError as error:
         raise _Damaged(str(error.__cause__ or error)) from error
-    return piece
 
 
 def _declared_size(block: memoryview) -> int:
@@ -209,30 +214,29 @@ def _compress_lz4(data: Buffer, level: int) -> bytes:
     return compressed
 
 
-def _decompress_lz4(data: Buffer, max_bytes: int) -> bytes:
-    """One frame. Linked blocks are refused because no Java client could read them
-    (Lz4BlockInputStream.java)."""
+def _decompress_lz4(data: Buffer, budget: _Budget) -> Iterator[bytes]:
+    """One frame. Linked blocks are refused: no Java client could read them (Lz4BlockInputStream.java)."""
     import lz4.frame
 
     if bytes(data[:4]) != _LZ4_MAGIC or len(data) < 7:
         raise _Damaged("no frame begins here")
     if not data[4] & _LZ4_INDEPENDENT_BLOCKS:
         raise _Damaged("the blocks of the frame are linked")
-    output = _Output(max_bytes)
+    view = memoryview(data)
     frame = lz4.frame.LZ4FrameDecompressor()
-    rest: Buffer = data
+    position = 0
     while not frame.eof:
+        rest = view[position : position + INPUT_SIZE] if frame.needs_input else view[:0]
+        position += len(rest)
         try:
-            piece = frame.decompress(rest, output.room())
+            piece = frame.decompress(rest, budget.next_piece())
         except RuntimeError as error:
             raise _Damaged(str(error)) from error
-        if not piece and not frame.eof and frame.needs_input:
+        if not (piece or frame.eof or position < len(view)):
             raise _Damaged("they end too early")
-        output.add(piece)
-        rest = b""
-    if frame.unused_data:
-        raise _Damaged(f"{len(frame.unused_data)} bytes follow the frame")
-    return output.result()
+        yield budget.spend(piece)
+    if frame.unused_data or position < len(view):
+        raise _Damaged("more bytes follow the frame")
 
 
 # zstd
@@ -241,7 +245,9 @@ _ZSTD_MAGIC = 0xFD2FB528
 _ZSTD_SKIPPABLE = 0x184D2A50  # and the 15 numbers after it
 _ZSTD_RLE_BLOCK = 1
 
-# Contexts cost 10 to 40 us to make and must not be used by two threads at a time.
+_ZSTD_BLOCK_MAX = 128 * 1024  # what one block decompresses to at most
+
+# Contexts cost 10 to 40 us to make, and one must not be used for two things at a time.
 _contexts = threading.local()
 
 
@@ -255,43 +261,49 @@ def _compress_zstd(data: Buffer, level: int) -> bytes:
     return compressed
 
 
-def _decompress_zstd(data: Buffer, max_bytes: int) -> bytes:
+def _decompress_zstd(data: Buffer, budget: _Budget) -> Iterator[bytes]:
     """One or more frames, with or without a content size (zstd-jni streams write none)."""
     import zstandard
 
-    decompressor = _contexts.__dict__.get("decompressor")
-    if decompressor is None:
-        decompressor = _contexts.decompressor = zstandard.ZstdDecompressor()
-    output = _Output(max_bytes)
+    idle: list[zstandard.ZstdDecompressor] = _contexts.__dict__.setdefault("decompressors", [])
+    decompressor = idle.pop() if idle else zstandard.ZstdDecompressor()
     view = memoryview(data)
     position = 0
     try:
         while position < len(view):
-            end, has_content = _zstd_frame_end(view, position)
-            if has_content:
-                frame = view[position:end]
-                size = zstandard.frame_content_size(frame)
-                if size >= 0:
-                    output.reserve(size)
-                    output.add(decompressor.decompress(frame))
-                else:
-                    with decompressor.stream_reader(frame) as reader:
-                        while piece := reader.read(output.room()):
-                            output.add(piece)
+            end, most = _zstd_frame(view, position)
+            frame = view[position:end]
+            declared = -1 if most < 0 else zstandard.frame_content_size(frame)
+            if declared > most:
+                raise _Damaged(f"a frame of at most {most} bytes declares {declared}")
+            budget.reserve(declared)
+            if most < 0:
+                pass  # a frame without content
+            elif most <= PIECE_SIZE:
+                yield budget.spend(decompressor.decompress(frame, max_output_size=most))
+            else:
+                with decompressor.stream_reader(frame) as reader:
+                    while piece := reader.read(budget.next_piece()):
+                        yield budget.spend(piece)
             position = end
     except zstandard.ZstdError as error:
         raise _Damaged(str(error)) from error
-    return output.result()
+    finally:
+        idle.append(decompressor)
 
 
-def _zstd_frame_end(view: memoryview, position: int) -> tuple[int, bool]:
-    """Where the frame ends, and whether it is one with content. The streaming reader takes a cut frame for a
-    whole one, so the frame's outline is followed here (RFC 8878, 3.1)."""
+def _zstd_frame(view: memoryview, position: int) -> tuple[int, int]:
+    """Where the frame ends and how much can be in it, -1 for one that may be skipped.
+
+    The streaming reader takes a cut frame for a whole one, so the outline is followed here (RFC 8878, 3.1).
+    """
     import zstandard
 
+    most = 0
     magic = int.from_bytes(view[position : position + 4], "little")
-    if magic & ~0xF == _ZSTD_SKIPPABLE:
+    if magic & ~0xF == _ZSTD_SKIPPABLE and len(view) >= position + 8:
         end = position + 8 + int.from_bytes(view[position + 4 : position + 8], "little")
+        most = -1
     elif magic == _ZSTD_MAGIC and len(view) > position + 5:
         has_checksum = view[position + 4] & 0x04
         end = position + zstandard.frame_header_size(view[position:])
@@ -302,12 +314,13 @@ def _zstd_frame_end(view: memoryview, position: int) -> tuple[int, bool]:
             header = int.from_bytes(view[end : end + 3], "little")
             is_last = bool(header & 1)
             end += 3 + (1 if header >> 1 & 3 == _ZSTD_RLE_BLOCK else header >> 3)
+            most += _ZSTD_BLOCK_MAX
         end += 4 if has_checksum else 0
     else:
         raise _Damaged("no frame begins here")
     if end > len(view):
         raise _Damaged("they end too early")
-    return end, magic == _ZSTD_MAGIC
+    return end, most
 
 
 _COMPRESSORS: dict[int, Callable[[Buffer, int], bytes]] = {
@@ -316,7 +329,7 @@ _COMPRESSORS: dict[int, Callable[[Buffer, int], bytes]] = {
     LZ4: _compress_lz4,
     ZSTD: _compress_zstd,
 }
-_DECOMPRESSORS: dict[int, Callable[[Buffer, int], bytes]] = {
+_DECOMPRESSORS: dict[int, Callable[[Buffer, _Budget], Iterator[bytes]]] = {
     GZIP: _decompress_gzip,
     SNAPPY: _decompress_snappy,
     LZ4: _decompress_lz4,

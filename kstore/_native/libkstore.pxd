@@ -76,10 +76,6 @@ cdef extern from "ks_batch.h" nogil:
 cdef extern from "ks_record.h" nogil:
     enum:
         KS_SMALLEST_RECORD
-        KS_RECORD_FINE
-        KS_RECORD_MALFORMED
-        KS_RECORD_OFFSET
-        KS_RECORD_TRAILING_BYTES
     struct ks_record:
         const uint8_t *key
         const uint8_t *value
@@ -95,22 +91,8 @@ cdef extern from "ks_record.h" nogil:
         const uint8_t *value
         int32_t key_size
         int32_t value_size
-    struct ks_records_promise:
-        int64_t base_timestamp
-        int32_t count
-        int32_t last_offset_delta
-        int32_t consecutive
-    struct ks_records_summary:
-        int64_t min_timestamp
-        int64_t max_timestamp
-        int32_t max_timestamp_offset_delta
-        int32_t null_keys
-        int32_t index
-        int32_t fault
     const uint8_t *ks_record_read(const uint8_t *p, const uint8_t *limit, ks_record *record)
     const uint8_t *ks_record_read_header(const uint8_t *p, const uint8_t *limit, ks_header *header)
-    int64_t ks_records_check(const uint8_t *p, const uint8_t *limit, const ks_records_promise *promise,
-                             ks_records_summary *summary)
     int64_t ks_record_body_size(int64_t timestamp_delta, int32_t offset_delta, int64_t key_size,
                                 int64_t value_size, int32_t header_count, int64_t headers_size)
     uint8_t *ks_record_write(uint8_t *p, int32_t body_size, int64_t timestamp_delta, int32_t offset_delta,
@@ -118,6 +100,29 @@ cdef extern from "ks_record.h" nogil:
                              int32_t header_count)
     uint8_t *ks_write_sized(uint8_t *p, const uint8_t *bytes, int32_t size)
     int64_t ks_size_sized(int32_t size)
+
+cdef extern from "ks_check.h" nogil:
+    enum:
+        KS_RECORD_FINE
+        KS_RECORD_MALFORMED
+        KS_RECORD_OFFSET
+        KS_RECORD_TRAILING_BYTES
+    struct ks_records_promise:
+        int64_t base_timestamp
+        int32_t count
+        int32_t last_offset_delta
+        int32_t consecutive
+    struct ks_records_walk:
+        int64_t size
+        int64_t min_timestamp
+        int64_t max_timestamp
+        int32_t max_timestamp_offset_delta
+        int32_t null_keys
+        int32_t index
+        int32_t fault
+    void ks_records_start(ks_records_walk *walk, const ks_records_promise *promise)
+    int64_t ks_records_feed(ks_records_walk *walk, const uint8_t *p, const uint8_t *limit)
+    int64_t ks_records_finish(ks_records_walk *walk)
 
 cdef extern from "ks_index.h" nogil:
     enum:

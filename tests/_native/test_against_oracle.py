@@ -1,11 +1,14 @@
 """Every answer of the native batch code equals that of the slow oracle, for good, damaged and cut input."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kstore._native import compression
 from kstore._native.batch import Record, RecordBatch, iter_batches
 from kstore._native.builder import BatchBuilder
 from kstore._native.records import FileRecords
@@ -95,6 +98,23 @@ def test_records_are_checked_alike(data: bytes, consecutive: bool) -> None:
     assert answer_with_index(lambda: values(native.check_records(NO_LIMIT, consecutive), SUMMARY)) == answer_with_index(
         lambda: values(oracle.check_records(batch, batch.payload, consecutive), SUMMARY)
     )
+
+
+@given(damaged_batches(), st.booleans(), st.integers(1, 40))
+@MANY
+def test_compressed_records_are_checked_alike_in_pieces_of_any_size(
+    data: bytes, consecutive: bool, piece_size: int
+) -> None:
+    batch = answer(lambda: oracle.read_batch(data))
+    if not isinstance(batch, oracle.OracleBatch) or batch.codec != 0:
+        return
+    packed = replace(
+        batch, attributes=batch.attributes | compression.GZIP, payload=compression.compress(1, batch.payload)
+    )
+    native = RecordBatch(packed.to_bytes())
+    with patch.object(compression, "PIECE_SIZE", piece_size):
+        found = answer_with_index(lambda: values(native.check_records(NO_LIMIT, consecutive), SUMMARY))
+    assert found == answer_with_index(lambda: values(oracle.check_records(packed, batch.payload, consecutive), SUMMARY))
 
 
 @given(damaged_batches())

@@ -1,6 +1,7 @@
 """RecordBatch: what a view promises, and what it refuses."""
 
 import gc
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -182,16 +183,37 @@ def test_what_no_codec_wrote_is_refused(codec: int) -> None:
         batch.check_records(NO_LIMIT)
 
 
-def test_a_count_bomb_is_refused_before_the_walk() -> None:
+def test_a_count_bomb_is_refused() -> None:
     data = OracleBatch(last_offset_delta=2**31 - 2, count=2**31 - 1, payload=write_record(0, 0, None, None))
-    with pytest.raises(InvalidRecordError, match="2147483647 records"):
+    with pytest.raises(InvalidRecordError) as refusal:
         RecordBatch(data.to_bytes()).check_records(NO_LIMIT)
+    assert refusal.value.record_index == 1
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+@pytest.mark.parametrize("sizes", [[40_000_000], [100] * 200_000], ids=["one large record", "many small ones"])
+def test_checking_a_bomb_takes_the_memory_of_a_piece(codec: int, sizes: list[int]) -> None:
+    builder = BatchBuilder(compression=codec)
+    value = bytes(max(sizes))
+    for size in sizes:
+        builder.append(0, None, value[:size] if size < len(value) else value)
+    batch = RecordBatch(builder.build())
+    batch.check_records(NO_LIMIT)  # loads the codec
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        summary = batch.check_records(NO_LIMIT)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert summary.size_in_bytes > 20_000_000
+    assert peak - before < 1 << 20
 
 
 def test_the_bad_record_is_named() -> None:
     good = write_record(0, 0, b"k", b"v")
     batch = OracleBatch(base_offset=40, last_offset_delta=2, count=3, payload=good + write_record(0, 2, None, None) * 2)
-    with pytest.raises(InvalidRecordError, match="record 1 out of order") as refusal:
+    with pytest.raises(InvalidRecordError, match="record 1: an offset out of order") as refusal:
         RecordBatch(batch.to_bytes()).check_records(NO_LIMIT)
     assert refusal.value.record_index == 1
 

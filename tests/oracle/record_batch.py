@@ -274,8 +274,6 @@ class OracleSummary:
 def check_records(batch: OracleBatch, payload: bytes, consecutive: bool = True) -> OracleSummary:
     if batch.count < 0 or (consecutive and batch.last_offset_delta + 1 != batch.count):
         raise Refused("record")
-    if batch.count > len(payload) // 7:
-        raise Refused("record")
     found = []
     previous = -1
     for index, record in enumerate(raw_records(batch, payload)):
