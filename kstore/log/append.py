@@ -8,13 +8,14 @@ the topic's (rule 32).
 
 from typing import TYPE_CHECKING
 
-from kstore._native.batch import RecordBatch
+from kstore._native.batch import LOG_OVERHEAD, RecordBatch
 from kstore._native.builder import BatchBuilder
 from kstore.errors import (
     CorruptRecordError,
     InvalidRecordError,
     InvalidTimestampError,
     MessageTooLargeError,
+    UnsupportedForMessageFormatError,
 )
 from kstore.log.config import LOG_APPEND_TIME, LONG_MAX, PRODUCER_COMPRESSION, LogConfig
 from kstore.model import NO_PARTITION_LEADER_EPOCH, NO_TIMESTAMP, TopicPartition
@@ -26,6 +27,9 @@ CLIENT = "client"
 COORDINATOR = "coordinator"
 REPLICATION = "replication"
 RAFT_LEADER = "raft_leader"  # a metadata log's own records: nothing is asked of their base offset
+
+# The smallest record of any format, after its length; a smaller length is damage (LegacyRecord.java).
+MIN_LENGTH = 14
 
 # Bounds what one batch may grow to when it is decompressed: a bomb of 1 MiB must not become 1 GiB.
 MIN_DECOMPRESSED_BYTES = 64 * 1024 * 1024
@@ -105,10 +109,19 @@ class AppendRules:
 def single_batch(buffer: "Buffer", position: int, size: int) -> RecordBatch:
     """The one batch of a produce request; a torn second one is left out, a whole one refused.
 
-    Raises CorruptRecordError, UnsupportedForMessageFormatError, InvalidRecordError.
+    Raises InvalidRecordError where no whole batch of format 2 lies, CorruptRecordError for one that lies.
     """
+    if size <= 0:
+        raise InvalidRecordError("there is no record batch for this partition")
     limit = position + size
-    batch = RecordBatch(buffer, position, limit)
+    try:
+        batch = RecordBatch(buffer, position, limit)
+    except UnsupportedForMessageFormatError as error:
+        raise InvalidRecordError(f"only message format 2 is taken: {error}") from error
+    except CorruptRecordError as error:
+        if _is_cut(buffer, position, size):
+            raise InvalidRecordError(f"there is no whole record batch in {size} bytes") from error
+        raise
     end = position + batch.size_in_bytes
     if end != limit:
         try:
@@ -117,6 +130,14 @@ def single_batch(buffer: "Buffer", position: int, size: int) -> RecordBatch:
             return batch
         raise InvalidRecordError("a produce request may hold only one record batch for each partition")
     return batch
+
+
+def _is_cut(buffer: "Buffer", position: int, size: int) -> bool:
+    """Whether a batch may begin here that is longer than what came (ByteBufferLogInputStream.java)."""
+    if size <= LOG_OVERHEAD:
+        return True
+    length = int.from_bytes(memoryview(buffer)[position + 8 : position + LOG_OVERHEAD], "big", signed=True)
+    return length >= MIN_LENGTH and LOG_OVERHEAD + length > size
 
 
 def validate(

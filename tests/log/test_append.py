@@ -9,7 +9,6 @@ from kstore.errors import (
     InvalidRecordError,
     InvalidTimestampError,
     MessageTooLargeError,
-    UnsupportedForMessageFormatError,
 )
 from kstore.log.append import CLIENT, COORDINATOR, AppendRules, single_batch, validate
 from kstore.log.config import LogConfig
@@ -73,10 +72,20 @@ def test_second_batch_is_refused_and_a_torn_one_left_out() -> None:
 
 
 def test_nothing_and_half_a_batch_are_refused() -> None:
-    with pytest.raises(CorruptRecordError):
+    with pytest.raises(InvalidRecordError):
         single_batch(bytearray(), 0, 0)
+    with pytest.raises(InvalidRecordError):
+        single_batch(batch(), 0, -1)
+    for size in range(len(batch())):
+        with pytest.raises(InvalidRecordError):
+            single_batch(batch()[:size], 0, size)
+
+
+def test_batch_with_an_impossible_length_is_corrupt() -> None:
+    records = batch()
+    records[8:12] = (13).to_bytes(4, "big")
     with pytest.raises(CorruptRecordError):
-        single_batch(batch()[:-1], 0, len(batch()) - 1)
+        single_batch(records, 0, len(records))
 
 
 def test_batch_is_found_inside_a_larger_buffer() -> None:
@@ -87,7 +96,7 @@ def test_batch_is_found_inside_a_larger_buffer() -> None:
 def test_old_message_format_is_refused() -> None:
     records = batch()
     records[16] = 1
-    with pytest.raises(UnsupportedForMessageFormatError):
+    with pytest.raises(InvalidRecordError):
         single_batch(records, 0, len(records))
 
 

@@ -11,6 +11,7 @@ from kstore._native.batch import ZSTD, iter_batches
 from kstore._native.connection import PENDING, Request
 from kstore._native.hot_messages import decode_fetch, encode_fetch_response
 from kstore.errors import (
+    InconsistentTopicIdError,
     InvalidRequestError,
     KafkaError,
     UnknownTopicIdError,
@@ -86,6 +87,9 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, versi
             if partition is None:
                 raise context.replicas.missing(topic, want.partition)
             log = partition.log
+            if want.topic_id is not None and want.topic_id != log.topic_id:
+                # A session goes on while its topic is deleted and made anew under the same name.
+                raise InconsistentTopicIdError(f"{topic} has another id than the request says")
             # The bounds are taken before the read, so that what is told never runs ahead of what was read
             # (rule 19).
             high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset

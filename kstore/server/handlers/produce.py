@@ -7,6 +7,7 @@ Kafka: KafkaApis.handleProduceRequest, ReplicaManager.appendRecords, ProduceRequ
 
 from collections.abc import Sequence
 
+from kstore._native.batch import ZSTD
 from kstore._native.connection import PENDING, Request
 from kstore._native.hot_messages import ProducePayload, decode_produce, encode_produce_response
 from kstore.errors import (
@@ -16,10 +17,18 @@ from kstore.errors import (
     NotLeaderOrFollowerError,
     RequestTimedOutError,
     TransactionalIdAuthorizationError,
+    UnsupportedCompressionTypeError,
 )
 from kstore.model import TopicPartition
 from kstore.server.context import Context
 from kstore.server.purgatory import Waiting
+
+ZSTD_FROM = 7
+
+# The low byte of a batch's attributes, and what may be in it (DefaultRecordBatch.java).
+ATTRIBUTES = 22
+TRANSACTIONAL = 0x10
+CODEC = 0x07
 
 # (partition, error code, base offset, log append time, log start offset, record errors, error message, leader
 # hint)
@@ -37,6 +46,7 @@ def handle(context: Context, request: Request) -> object:
     partitions = context.replicas.partitions
     deliver = context.deliver
     buffer = request.buffer
+    suspicious = TRANSACTIONAL if request.api_version >= ZSTD_FROM else TRANSACTIONAL | ZSTD
     failed = False
     required: dict[TopicPartition, int] = {}
     unflushed: dict[TopicPartition, int] = {}
@@ -48,6 +58,8 @@ def handle(context: Context, request: Request) -> object:
                 partition = partitions.get((topic, index))
                 if partition is None:
                     raise context.replicas.missing(topic, index)
+                if size > ATTRIBUTES and buffer[position + ATTRIBUTES] & suspicious:
+                    check_attributes(buffer[position + ATTRIBUTES], request.api_version)
                 info, effects = partition.append_as_leader(
                     buffer, position, size, required_acks=acks, now_ms=now_ms
                 )
@@ -86,6 +98,14 @@ def handle(context: Context, request: Request) -> object:
         wait_for_commit(context, request, topics, required, payload.timeout_ms)
         return PENDING
     return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
+
+
+def check_attributes(attributes: int, version: int) -> None:
+    """Raises what refuses a transactional batch, or one that the version has no codec for (KIP-110)."""
+    if attributes & TRANSACTIONAL:
+        raise TransactionalIdAuthorizationError("this broker has no transactions yet")
+    if attributes & CODEC == ZSTD and version < ZSTD_FROM:
+        raise UnsupportedCompressionTypeError(f"version {version} of Produce knows no zstd")
 
 
 async def flush_then_answer(
