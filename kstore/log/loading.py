@@ -1,8 +1,8 @@
 """From the files of a directory to a log.
 
 Half-finished work of earlier runs is finished or dropped by its suffix, segments are listed, indexes that are missing
-are built, and after an unclean stop the end is read again. A log that was closed properly costs a look at its last segment
-(LogLoader.scala; rule 43).
+are built, and after an unclean stop the end is read again. A log that was closed properly costs a look at its last
+segment (LogLoader.scala; rule 43).
 """
 
 import logging
@@ -29,10 +29,11 @@ from kstore.log.files import Directory
 from kstore.log.leader_epoch import LeaderEpochCache
 from kstore.log.log_dir import LogDir
 from kstore.log.producer_state import ProducerState
-from kstore.log.recovery import Recovery
+from kstore.log.recovery import Recovery, SegmentOverflowError
 from kstore.log.replay import rebuild_producer_state
 from kstore.log.segment import Segment, create_segment, roll_jitter
 from kstore.log.segments import Segments
+from kstore.log.split import split_segment
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,35 @@ def load(
 ) -> LoadedLog:
     """Raises OSError when the disk fails, UnsupportedForMessageFormatError for messages of format 0 or 1 and
     CorruptRecordError for a partition.metadata that cannot be read, with file and position."""
+    while True:
+        try:
+            return _load_once(
+                directory,
+                log_dir,
+                topic_partition,
+                config,
+                log_start_offset=log_start_offset,
+                recovery_point=recovery_point,
+                clean_shutdown=clean_shutdown,
+                now_ms=now_ms,
+                producer_id_expiration_ms=producer_id_expiration_ms,
+            )
+        except SegmentOverflowError as error:
+            split_segment(directory, error.segment)
+
+
+def _load_once(
+    directory: Directory,
+    log_dir: LogDir,
+    topic_partition: TopicPartition,
+    config: LogConfig,
+    *,
+    log_start_offset: int,
+    recovery_point: int,
+    clean_shutdown: bool,
+    now_ms: int,
+    producer_id_expiration_ms: int,
+) -> LoadedLog:
     names = finish_interrupted_work(directory, directory.names())
     segments, damaged = _load_segments(directory, names, config, now_ms)
     state = ProducerState(topic_partition, directory, expiration_ms=producer_id_expiration_ms, names=names)

@@ -1,8 +1,8 @@
 """Reading segments again after an unclean stop, and making all that is derived from them fit.
 
 What lies below the recovery point was fsynced and is believed. From there on the CRC of every batch is checked; the
-first that is torn or wrong ends the log. Indexes, leader epochs, transaction index and producer state follow in the same pass
-(LogSegment.recover, LogLoader.recoverLog; rules 37 and 43).
+first that is torn or wrong ends the log. Indexes, leader epochs, transaction index and producer state follow in the
+same pass (LogSegment.recover, LogLoader.recoverLog; rules 37 and 43).
 """
 
 import logging
@@ -112,7 +112,9 @@ class Recovery:
         error: CorruptRecordError | None = None
         for batch in scan:
             last_offset = batch.last_offset
-            if not next_offset <= batch.base_offset <= last_offset <= segment.last_possible_offset:
+            if last_offset > segment.last_possible_offset:
+                raise SegmentOverflowError(segment)
+            if not next_offset <= batch.base_offset <= last_offset:
                 error = CorruptRecordError(
                     f"batch at position {position} has the offsets {batch.base_offset} to {last_offset},"
                     f" expected {next_offset} or more"

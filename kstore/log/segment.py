@@ -41,6 +41,7 @@ class Segment:
     __slots__ = (
         "_directory",
         "_offset_index",
+        "_rebuilt",
         "_records",
         "_rolling_timestamp",
         "_time_index",
@@ -79,6 +80,8 @@ class Segment:
         self.roll_jitter_ms = roll_jitter_ms
         self.created_ms = now_ms
         self.bytes_since_index_entry = 0
+        # The indexes were built from the log once: what is wrong now is the log.
+        self._rebuilt = False
         # The largest timestamp of all batches, and the last offset of the first batch that has it.
         self.max_timestamp = NOT_LOADED
         self.max_timestamp_offset = base_offset
@@ -120,7 +123,7 @@ class Segment:
             segment._records = directory.open_records(
                 file_name(base_offset, LOG_SUFFIX), create=True, preallocate=preallocate
             )
-            segment.open_indexes()
+            segment._open_indexes(check=False)
         except OSError:
             segment.close_handles()
             for suffix in (TIME_INDEX_SUFFIX, OFFSET_INDEX_SUFFIX, LOG_SUFFIX):
@@ -143,25 +146,66 @@ class Segment:
     def offset_index(self) -> OffsetIndexFile:
         index = self._offset_index
         if index is None:
-            name = file_name(self.base_offset, OFFSET_INDEX_SUFFIX)
-            index = self._offset_index = self._directory.open_offset_index(
-                name, self.base_offset, self.max_index_bytes, writable=self._writable
-            )
+            index = self._open_indexes()[0]
         return index
 
     @property
     def time_index(self) -> TimeIndexFile:
         index = self._time_index
         if index is None:
-            name = file_name(self.base_offset, TIME_INDEX_SUFFIX)
-            index = self._time_index = self._directory.open_time_index(
-                name, self.base_offset, self.max_index_bytes, writable=self._writable
-            )
+            index = self._open_indexes()[1]
         return index
 
-    def open_indexes(self) -> None:
-        """Opens both indexes, which makes the files where they are missing."""
-        _ = self.offset_index, self.time_index
+    def _open_indexes(self, *, check: bool = True) -> tuple[OffsetIndexFile, TimeIndexFile]:
+        """Opens both indexes; with `check` they are built anew where they cannot be right."""
+        offset_index = self._directory.open_offset_index(
+            file_name(self.base_offset, OFFSET_INDEX_SUFFIX),
+            self.base_offset,
+            self.max_index_bytes,
+            writable=self._writable,
+        )
+        time_index = self._directory.open_time_index(
+            file_name(self.base_offset, TIME_INDEX_SUFFIX),
+            self.base_offset,
+            self.max_index_bytes,
+            writable=self._writable,
+        )
+        self._offset_index = offset_index
+        self._time_index = time_index
+        if check:
+            try:
+                offset_index.sanity_check(self.size)
+                time_index.sanity_check()
+            except (CorruptIndexError, FileNotFoundError) as error:
+                return self.rebuild_indexes(error)
+        return offset_index, time_index
+
+    def rebuild_indexes(self, reason: object) -> tuple[OffsetIndexFile, TimeIndexFile]:
+        """Builds both indexes from the batches' headers, up to the first that is damaged."""
+        logger.warning("%s: rebuilding the indexes of segment %d: %s", self._directory.path, self.base_offset, reason)
+        writable = self._writable
+        self._rebuilt = True
+        self._drop_indexes()
+        self._writable = True
+        offset_index, time_index = self._open_indexes(check=False)
+        self.reset_indexes()
+        try:
+            for header in self.records.batch_headers(0, self.size):
+                self.note_batch(header.position, header.size_in_bytes, header.last_offset, header.max_timestamp)
+        except CorruptRecordError as error:
+            logger.error("%s: segment %d is damaged: %s", self._directory.path, self.base_offset, error)
+        if not writable:
+            self.write_last_time_entry()
+        self.flush_indexes()
+        return offset_index, time_index
+
+    def reset_indexes(self) -> None:
+        """Empties both indexes, to be filled by `note_batch`."""
+        self.offset_index.reset()
+        self.time_index.reset()
+        self.bytes_since_index_entry = 0
+        self.max_timestamp = NO_TIMESTAMP
+        self.max_timestamp_offset = self.base_offset
 
     def become_writable(self) -> None:
         """Reopens the indexes for writing: this segment is the last one now, or is read again."""
@@ -294,11 +338,10 @@ class Segment:
                 return self._keep_indexes_before(from_offset)
             except (CorruptIndexError, CorruptRecordError, OSError, ValueError):
                 pass
-        self.offset_index.reset()
-        self.time_index.reset()
+        self._drop_indexes()
+        self._open_indexes(check=False)
+        self.reset_indexes()
         self.txn_index.reset()
-        self.max_timestamp = NO_TIMESTAMP
-        self.max_timestamp_offset = self.base_offset
         return 0
 
     def _keep_indexes_before(self, offset: int) -> int:
@@ -308,12 +351,8 @@ class Segment:
         self.time_index.truncate_to(offset)
         self.txn_index.truncate_to(offset)
         last_offset, position = self.offset_index.lookup(LONG_MAX)
-        if position:
-            # The entry must lead to the batch that it was made for.
-            for header in self.records.batch_headers(position, self.size):
-                if header.last_offset != last_offset:
-                    raise CorruptIndexError(f"entry {last_offset} leads to a batch that ends at {header.last_offset}")
-                break
+        if not self._leads_to(last_offset, position):
+            raise CorruptIndexError(f"entry {last_offset} does not lead to its batch at position {position}")
         self.max_timestamp, self.max_timestamp_offset = self.time_index.last_entry
         return position
 
@@ -334,9 +373,35 @@ class Segment:
     # --- reading ---
 
     def translate_offset(self, offset: int, start_position: int = 0) -> tuple[int, int, int, int] | None:
-        """(base offset, last offset, position, size) of the first batch that reaches `offset`, or None."""
+        """(base offset, last offset, position, size) of the first batch that reaches `offset`, or None.
+
+        Raises CorruptRecordError where the bytes are no batch.
+        """
+        try:
+            entry_offset, position = self.offset_index.lookup(offset)
+            found = self.records.search_for_offset(offset, max(position, start_position))
+            if (found is not None and found[0] <= offset) or self._leads_to(entry_offset, position):
+                return found
+            reason: object = f"entry {entry_offset} does not lead to its batch at position {position}"
+        except (CorruptIndexError, CorruptRecordError, ValueError) as error:
+            if self._rebuilt:
+                raise
+            reason = error
+        # Either the index lies or the log is damaged; with a good index the log speaks for itself.
+        self.rebuild_indexes(reason)
         _, position = self.offset_index.lookup(offset)
         return self.records.search_for_offset(offset, max(position, start_position))
+
+    def _leads_to(self, last_offset: int, position: int) -> bool:
+        """Whether an offset index entry points at a batch, and at none behind the one that it was made for.
+
+        Before 3.9.1 an entry had the last offset of a whole append, and the position where that began.
+        """
+        if position == 0:
+            return True
+        for header in self.records.batch_headers(position, self.size):
+            return header.last_offset <= last_offset
+        return False
 
     def slice(self, position: int, size: int) -> FileSlice | bytes:
         return self.records.slice(position, size)
@@ -369,12 +434,12 @@ class Segment:
         return self._rolling_timestamp
 
     def load_max_timestamp(self, *, scan: bool = False) -> int:
-        """`max_timestamp`, read from the time index first, and with `scan` from the batches after its last
-        entry."""
+        """`max_timestamp`, read from the time index, and with `scan` from the batches after its last entry too."""
         if self.max_timestamp != NOT_LOADED:
             return self.max_timestamp
         self.max_timestamp, self.max_timestamp_offset = self.time_index.last_entry
-        if scan:
+        # A segment that was sealed or closed has an entry, unless no batch has a timestamp or the file was lost.
+        if scan or (self.max_timestamp < 0 and self.size):
             _, position = self.offset_index.lookup(self.max_timestamp_offset)
             for header in self.records.batch_headers(position, self.size):
                 if header.max_timestamp > self.max_timestamp:
@@ -391,9 +456,21 @@ class Segment:
 
     def find_offset_by_timestamp(self, timestamp: int, start_offset: int) -> tuple[int, int, int | None] | None:
         """(timestamp, offset, leader epoch) of the first record from `start_offset` on that is not older."""
-        _, entry_offset = self.time_index.lookup(timestamp)
+        entry_timestamp, entry_offset = self.time_index.lookup(timestamp)
+        if entry_timestamp >= 0 and not self._rebuilt and not self._has_timestamp(entry_offset, entry_timestamp):
+            self.rebuild_indexes(f"time index entry {entry_timestamp} is not that of offset {entry_offset}")
+            _, entry_offset = self.time_index.lookup(timestamp)
         _, position = self.offset_index.lookup(max(entry_offset, start_offset))
         return self.records.search_for_timestamp(timestamp, position, start_offset)
+
+    def _has_timestamp(self, offset: int, timestamp: int) -> bool:
+        """Whether the batch that holds `offset` has this max timestamp."""
+        found = self.translate_offset(offset)
+        if found is None:
+            return False
+        for header in self.records.batch_headers(found[2], self.size):
+            return header.base_offset <= offset and header.max_timestamp == timestamp
+        return False
 
     # --- closing ---
 
@@ -415,6 +492,10 @@ class Segment:
     def drop_handles(self) -> None:
         """Lets go of the files without closing them: a slice that is being sent keeps its own hold."""
         self._records = None
+        self._drop_indexes()
+
+    def _drop_indexes(self) -> None:
+        """Lets go of the indexes; what they hold in memory only is forgotten."""
         self._offset_index = None
         self._time_index = None
 
