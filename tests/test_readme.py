@@ -57,3 +57,11 @@ def test_the_python_example_does_what_it_shows(start_kstore: StartKstore, tmp_pa
         check=True,
     )
     assert finished.stdout == shown
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"`make ([a-z-]+)`", README))
+    assert named
+    missing = {target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)}
+    assert missing == set()

@@ -19,6 +19,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import NamedTuple, Protocol
 
+from kstore._native.checksum import crc32c
 from kstore.errors import (
     CorruptRecordError,
     InvalidProducerEpochError,
@@ -511,8 +512,6 @@ def _snapshot_name(offset: int) -> str:
 
 
 def encode_snapshot(entries: list[ProducerEntry]) -> bytes:
-    from crc32c import crc32c
-
     body = bytearray(SNAPSHOT_COUNT.pack(len(entries)))
     for entry in entries:
         body += SNAPSHOT_ENTRY.pack(
@@ -530,8 +529,6 @@ def encode_snapshot(entries: list[ProducerEntry]) -> bytes:
 
 def decode_snapshot(content: bytes) -> list[ProducerEntry]:
     """Raises CorruptSnapshotError."""
-    from crc32c import crc32c
-
     try:
         version, crc = SNAPSHOT_HEAD.unpack_from(content)
         (count,) = SNAPSHOT_COUNT.unpack_from(content, SNAPSHOT_HEAD.size)

@@ -4,7 +4,7 @@ A session remembers what each partition was last asked with and what it was last
 requests, so that a repeated or lost one is noticed. Kafka: FetchSession.scala.
 """
 
-import random
+import os
 from typing import NamedTuple
 
 from kstore.errors import (
@@ -168,9 +168,9 @@ class FetchSessionCache:
         """Id of a new session for these partitions, or 0 if there is no room for it."""
         if not wanted or not self._make_room(len(wanted), now_ms):
             return NO_SESSION
-        session_id = random.randint(1, MAX_INT32)
-        while session_id in self.sessions:
-            session_id = random.randint(1, MAX_INT32)
+        session_id = NO_SESSION
+        while session_id == NO_SESSION or session_id in self.sessions:
+            session_id = int.from_bytes(os.urandom(4), "big") & MAX_INT32
         self.sessions[session_id] = Session(session_id, wanted, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
         return session_id
 
