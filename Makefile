@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test lint sanitize clean
+.PHONY: build run test lint sanitize bench clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -62,6 +62,12 @@ sanitize: $(VENV)/.test
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    PYTHONMALLOC=malloc KSTORE_SANITIZED=$(SANITIZED) \
 	    $(BIN)/python -m pytest -n 2 -p no:cacheprovider -o "pythonpath=$(SANITIZED) ." tests/_native
+
+# Results are kept in .benchmarks, so that `make bench COMPARE=0001` compares with an earlier run.
+bench: $(VENV)/.test
+	$(BIN)/pytest benchmarks -o python_files='bench_*.py' -p no:cacheprovider --benchmark-only --benchmark-autosave \
+	    --benchmark-group-by=group --benchmark-sort=name --benchmark-columns=min,median,iqr,rounds \
+	    $(if $(COMPARE),--benchmark-compare=$(COMPARE))
 
 clean:
 	rm -rf build $(VENV) *.egg-info kstore/_native/*.so
