@@ -34,9 +34,9 @@ KINDS = {
     "array": ARRAY, "struct": STRUCT,
 }
 
-# A tuple, a small int and the header of a bytes: an unknown tagged field that is kept.
+# An unknown tagged field that is kept: two tuples, an int and the header of a bytes, and its place while sorting.
 cdef enum:
-    TAG_COST = 160
+    TAG_COST = 400
 
 cdef tuple no_arguments = ()
 cdef object member_descriptor = type(type("_Slotted", (), {"__slots__": ("a",)}).a)
@@ -267,7 +267,8 @@ cdef class Program:
                 c.field = op.path
                 refuse(c, f"{c.end - c.p} bytes after the value of tag {tag}")
             c.end = outer_end
-        (<Struct>made).unknown_tags = unknown
+        # The sender should have sorted them and sent none twice (KIP-482). Kafka takes others too, the last one wins.
+        (<Struct>made).unknown_tags = None if unknown is None else sorted(dict(unknown).items())
         return 0
 
     # --- writing

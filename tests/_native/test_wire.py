@@ -184,6 +184,14 @@ def test_a_tag_is_not_written_twice() -> None:
         full(note="", unknown_tags=[(0, b"")]).encode(3)
 
 
+def test_tags_out_of_order_or_sent_twice_are_read_as_kafka_reads_them() -> None:
+    data = full().encode(3)[:-1]
+    tags = b"\x05\x09\x01a\x00\x02\x02x\x07\x01b\x09\x01c\x00\x02\x02y"
+    read = Sample.decode(data + tags, 0, len(data + tags), 3)
+    assert (read.note, read.unknown_tags) == ("y", [(7, b"b"), (9, b"c")])
+    assert again(read, 3) == read
+
+
 def test_a_known_tag_must_fill_its_size() -> None:
     data = full().encode(3)[:-1]
     whole, short, long = b"\x01\x01\x05\0\0\0\x05\0", b"\x01\x01\x04\0\0\0\x05\0", b"\x01\x01\x06\0\0\0\x05\0\0"
