@@ -89,11 +89,23 @@ class Partition:
             min_one_message=min_one_message,
         )
 
-    def diverging_epoch(self, fetch_offset: int, last_fetched_epoch: int) -> tuple[int, int] | None:
-        """(epoch, end offset) at which the reader's log parts from ours, or None if it does not (rule 5)."""
-        if last_fetched_epoch < 0 or fetch_offset < self.log.log_start_offset:
+    def diverging_epoch(
+        self, fetch_offset: int, last_fetched_epoch: int, *, current_leader_epoch: int
+    ) -> tuple[int, int] | None:
+        """(epoch, end offset) at which the reader's log parts from ours, or None if it does not (rule 5).
+
+        Raises OffsetOutOfRangeError for an epoch that we know nothing of (Partition.scala, readRecords).
+        """
+        if last_fetched_epoch < 0:
             return None
+        self.leader_for(current_leader_epoch)
         end = self.log.epoch_end_offset(last_fetched_epoch)
+        if end.epoch < 0 or end.end_offset < 0:
+            raise OffsetOutOfRangeError(f"{self.topic_partition} has no end for leader epoch {last_fetched_epoch}")
+        if fetch_offset < self.log.log_start_offset:
+            raise OffsetOutOfRangeError(
+                f"offset {fetch_offset} of {self.topic_partition} is before its start, {self.log.log_start_offset}"
+            )
         if end.epoch < last_fetched_epoch or end.end_offset < fetch_offset:
             return end.epoch, end.end_offset
         return None

@@ -134,10 +134,24 @@ def test_a_reader_from_another_history_is_shown_where_it_parted(partition: Parti
     append(partition, b"a", b"b")
     lead(partition, epoch=5)
     append(partition, b"c")
-    assert partition.diverging_epoch(2, 3) is None
-    assert partition.diverging_epoch(3, 3) == (3, 2)
-    assert partition.diverging_epoch(2, 4) == (3, 2)
-    assert partition.diverging_epoch(2, -1) is None
+    assert diverging(partition, 2, 3) is None
+    assert diverging(partition, 3, 3) == (3, 2)
+    assert diverging(partition, 2, 4) == (3, 2)
+    assert diverging(partition, 9, 4) == (3, 2)
+    assert diverging(partition, 2, -1) is None
+
+
+def test_a_reader_from_an_unknown_epoch_is_out_of_range(partition: Partition) -> None:
+    lead(partition, epoch=3)
+    append(partition, b"a", b"b")
+    with pytest.raises(OffsetOutOfRangeError):
+        diverging(partition, 2, 7)
+    # Before the first epoch that is known everything parted.
+    assert diverging(partition, 2, 2) == (2, 0)
+
+
+def diverging(partition: Partition, offset: int, epoch: int) -> tuple[int, int] | None:
+    return partition.diverging_epoch(offset, epoch, current_leader_epoch=-1)
 
 
 def test_reading_beyond_the_ends_is_out_of_range(partition: Partition) -> None:

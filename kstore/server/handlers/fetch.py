@@ -74,51 +74,73 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, versi
     """
     reading = Reading()
     remaining = min(payload.max_bytes, context.config.fetch_max_bytes)
-    isolation_level = payload.isolation_level
-    partitions = context.replicas.partitions
     for key, want in wanted.items():
         try:
-            topic = want.topic
-            if topic is None:
-                topic = want.topic = context.topics.name_of(want.topic_id)
-                if topic is None:
-                    raise UnknownTopicIdError("there is no topic with this id")
-            partition = partitions.get((topic, want.partition))
-            if partition is None:
-                raise context.replicas.missing(topic, want.partition)
-            log = partition.log
-            if want.topic_id is not None and want.topic_id != log.topic_id:
-                # A session goes on while its topic is deleted and made anew under the same name.
-                raise InconsistentTopicIdError(f"{topic} has another id than the request says")
-            # The bounds are taken before the read, so that what is told never runs ahead of what was read
-            # (rule 19).
-            high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
-            data = partition.read(
-                want.fetch_offset,
+            result = read_one(
+                context,
+                want,
                 max_bytes=min(remaining, want.max_bytes),
-                isolation_level=isolation_level,
+                isolation_level=payload.isolation_level,
                 min_one_message=reading.size == 0,
-                current_leader_epoch=want.current_leader_epoch,
+                version=version,
             )
-            records: Any = data.records
-            if version < ZSTD_FROM and records and holds_zstd(records):
-                raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
-            diverging = partition.diverging_epoch(want.fetch_offset, want.last_fetched_epoch)
-            if diverging is not None:
-                records = b""
-                reading.answer_now = True
+            records = result[7]
             size = len(records) if type(records) is bytes else records.size
             reading.size += size
             remaining = max(0, remaining - size)
-            result: Result = (
-                want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
-                data.aborted_transactions, -1, records, diverging, None, None,
-            )  # fmt: skip
+            if result[8] is not None:
+                reading.answer_now = True
         except KafkaError as error:
             reading.answer_now = True
             result = (want.partition, error.code, -1, -1, -1, None, -1, b"", None, None, None)
         reading.results.append((key, want, result))
     return reading
+
+
+def read_one(
+    context: Context, want: Wanted, *, max_bytes: int, isolation_level: int, min_one_message: bool, version: int
+) -> Result:
+    """What one partition gives. Raises the KafkaError that it is answered with."""
+    topic = want.topic
+    if topic is None:
+        topic = want.topic = context.topics.name_of(want.topic_id)
+        if topic is None:
+            raise UnknownTopicIdError("there is no topic with this id")
+    partition = context.replicas.partitions.get((topic, want.partition))
+    if partition is None:
+        raise context.replicas.missing(topic, want.partition)
+    log = partition.log
+    if want.topic_id is not None and want.topic_id != log.topic_id:
+        # A session goes on while its topic is deleted and made anew under the same name.
+        raise InconsistentTopicIdError(f"{topic} has another id than the request says")
+    # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19).
+    high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
+    if want.last_fetched_epoch >= 0:
+        diverging = partition.diverging_epoch(
+            want.fetch_offset, want.last_fetched_epoch, current_leader_epoch=want.current_leader_epoch
+        )
+        if diverging is not None:
+            return (
+                want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
+                None, -1, b"", diverging, None, None,
+            )  # fmt: skip
+    data = partition.read(
+        want.fetch_offset,
+        max_bytes=max_bytes,
+        isolation_level=isolation_level,
+        min_one_message=min_one_message,
+        current_leader_epoch=want.current_leader_epoch,
+    )
+    records = data.records
+    if version < ZSTD_FROM and records and holds_zstd(records):
+        raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
+    aborted = None
+    if data.aborted_transactions is not None:
+        aborted = [(each.producer_id, each.first_offset) for each in data.aborted_transactions]
+    return (
+        want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
+        aborted, -1, records, None, None, None,
+    )  # fmt: skip
 
 
 def holds_zstd(records: Any) -> bool:
