@@ -82,6 +82,7 @@ class App:
         context.metadata = open_metadata(self.config, self.logs, now_ms=now_ms)
         context.cluster_id, context.node_id = self.logs.cluster_id or "", self.logs.node_id
         image = context.metadata.image
+        self.config = self.config.with_node_id(context.node_id)
         context.config = self._effective(image)
         self.logs.load_all(now_ms, lambda topic: log_config(context.config, image.topic_config(topic)))
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)

@@ -85,6 +85,10 @@ class ServerConfig:
     ) -> None:
         self.properties = properties
         self.static = {entry.key: entry.value.strip() for entry in properties}
+        for name, other in (("node.id", "broker.id"), ("broker.id", "node.id")):
+            # Either says both (KafkaConfig.populateSynonyms).
+            if name in self.static:
+                self.static.setdefault(other, self.static[name])
         self.defaults = dict(defaults or {})
         self.cluster = dict(cluster or {})
         self.broker = dict(broker or {})
@@ -122,6 +126,13 @@ class ServerConfig:
     def with_dynamic(self, cluster: Mapping[str, str], broker: Mapping[str, str]) -> "ServerConfig":
         """This configuration under the dynamic values of the cluster and of this broker."""
         return ServerConfig(self.properties, defaults=self.defaults, cluster=cluster, broker=broker)
+
+    def with_node_id(self, node_id: int) -> "ServerConfig":
+        """This configuration of the node that its directories belong to, where nobody else said its number."""
+        if self.node_id >= 0:
+            return self
+        found = Property("node.id", str(node_id), "meta.properties")
+        return ServerConfig([*self.properties, found], defaults=self.defaults, cluster=self.cluster, broker=self.broker)
 
     def default_of(self, key: ConfigKey) -> str | None:
         if key.name == "queued.max.request.bytes" and int(self.static.get("socket.request.max.bytes", 0)):
