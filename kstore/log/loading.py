@@ -30,7 +30,7 @@ from kstore.log.leader_epoch import LeaderEpochCache
 from kstore.log.log_dir import LogDir
 from kstore.log.producer_state import ProducerState
 from kstore.log.recovery import Recovery, SegmentOverflowError
-from kstore.log.replay import rebuild_producer_state
+from kstore.log.replay import rebuild_producer_state, take_snapshot
 from kstore.log.segment import Segment, create_segment, roll_jitter
 from kstore.log.segments import Segments
 from kstore.log.split import split_segment
@@ -149,9 +149,9 @@ def _load_once(
         # from.
         state.map_end_offset = log_end_offset
         state.snapshot_offset = log_start_offset
-        state.take_snapshot()
     else:
         rebuild_producer_state(state, segments, log_start_offset, log_end_offset, now_ms=now_ms)
+    take_snapshot(state, log_dir)
     return LoadedLog(
         segments,
         epochs,

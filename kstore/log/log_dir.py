@@ -15,7 +15,8 @@ from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Refusals that leave the disk as good as it was: no room, or the process has run out of something.
+PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class DeletedFiles(NamedTuple):
@@ -51,9 +52,13 @@ class LogDir:
         return KafkaStorageError(f"Error while {doing} in dir {self.path}: {error}")
 
     def io_error(self, doing: str, error: OSError) -> KafkaStorageError:
-        """The error to raise for an operation that was undone; a full disk alone leaves us online."""
-        if error.errno in DISK_FULL:
-            return KafkaStorageError(f"No space left while {doing} in dir {self.path}")
+        """The error to raise for an operation that was undone; one that may go well later leaves us online.
+
+        Never for an fsync: what it was to write may be gone, whatever it says.
+        """
+        if error.errno in PASSING:
+            logger.warning("%s: %s", doing, error)
+            return KafkaStorageError(f"{error.strerror} while {doing} in dir {self.path}")
         return self.fail(doing, error)
 
     def check(self) -> None:

@@ -114,7 +114,7 @@ class LogReader(LogState):
                 fetch_offset, max_bytes, min_one_message, bound_segment, bound_position, committed
             )
         except OSError as error:
-            raise self.log_dir.fail(f"reading from {self.topic_partition}", error) from error
+            raise self.log_dir.io_error(f"reading from {self.topic_partition}", error) from error
 
     def _read_segments(
         self,
@@ -202,7 +202,7 @@ class LogReader(LogState):
                     return None if found is None else TimestampAndOffset(found[0], found[1], _epoch(found[2]))
             return None
         except OSError as error:
-            raise self.log_dir.fail(f"searching a timestamp in {self.topic_partition}", error) from error
+            raise self.log_dir.io_error(f"searching a timestamp in {self.topic_partition}", error) from error
 
     def _offset_of_max_timestamp(self) -> TimestampAndOffset | None:
         latest = max(self.segments, key=lambda segment: segment.load_max_timestamp())

@@ -204,10 +204,16 @@ class LogState:
         try:
             self.leader_epoch_cache.truncate_from_start(offset)
         except OSError as error:
-            raise self.log_dir.io_error(f"cutting the leader epochs of {self.topic_partition}", error) from error
+            self._epochs_not_written(error)
         self.producer_state.on_log_start_offset(offset)
         self._update_first_unstable_offset()
         return True
+
+    def _epochs_not_written(self, error: OSError) -> None:
+        """The cache is cut in memory; stale entries of the file are cut again when it is loaded (rule 9)."""
+        self.log_dir.io_error(f"cutting the leader epochs of {self.topic_partition}", error)
+        self.leader_epoch_cache.dirty = True
+        self._unsynced = True
 
     def assign_epoch_start_offset(self, leader_epoch: int, offset: int) -> None:
         """A leader notes its epoch when it is elected, before any append (rule 4); durable before the first

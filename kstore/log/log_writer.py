@@ -14,7 +14,7 @@ from kstore.log.append import CLIENT, REPLICATION, LogAppendInfo, single_batch, 
 from kstore.log.directory import PARTITION_METADATA, SEGMENT_SUFFIXES, file_name
 from kstore.log.log_reader import LogReader
 from kstore.log.producer_state import BatchMetadata
-from kstore.log.replay import apply_batch
+from kstore.log.replay import apply_batch, take_snapshot
 from kstore.log.segment import Segment, create_segment
 from kstore.model import NO_PARTITION_LEADER_EPOCH, NO_TIMESTAMP
 
@@ -177,13 +177,16 @@ class LogWriter(LogReader):
             self.leader_epoch_cache.assign(leader_epoch, offset)
         try:
             self.leader_epoch_cache.flush()
-            if self._unsynced:
+        except OSError as error:
+            raise self._append_error(error) from error
+        if self._unsynced:
+            try:
                 self.directory.sync_file(PARTITION_METADATA)
                 self.directory.sync()
                 self.directory.sync_parent()
-                self._unsynced = False
-        except OSError as error:
-            raise self._append_error(error) from error
+            except OSError as error:
+                raise self.log_dir.fail(f"syncing the directory of {self.topic_partition}", error) from error
+            self._unsynced = False
 
     def _make_room(self, size: int, first_offset: int, last_offset: int, max_timestamp: int, now_ms: int) -> Segment:
         """The segment that the next `size` bytes go to."""
@@ -271,24 +274,20 @@ class LogWriter(LogReader):
                         self.topic_partition,
                         file_name(new_offset, suffix),
                     )
-            active.seal()
             segment = create_segment(self.directory, new_offset, self.config, now_ms)
         except OSError as error:
             raise self.log_dir.io_error(f"rolling a segment of {self.topic_partition}", error) from error
+        try:
+            active.seal()
+        except OSError as error:
+            # Index entries that found no room stay in memory until the flush, which must write them.
+            self.log_dir.io_error(f"sealing a segment of {self.topic_partition}", error)
         self.segments.add(segment)
         self._active = segment
         # A snapshot at the new base offset lets recovery begin there.
         self.producer_state.map_end_offset = new_offset
-        self._take_snapshot()
+        take_snapshot(self.producer_state, self.log_dir)
         if self.high_watermark == self.log_end_offset:
             self._set_high_watermark(self.high_watermark)
         self.log_dir.rolled.append(self.topic_partition)
         return segment
-
-    def _take_snapshot(self) -> None:
-        try:
-            self.producer_state.take_snapshot()
-        except OSError as error:
-            # Without it a recovery begins at an older one.
-            logger.warning("%s: producer snapshot not written: %s", self.topic_partition, error)
-            self.log_dir.io_error(f"writing a producer snapshot of {self.topic_partition}", error)

@@ -6,7 +6,7 @@ makes a new name). It can also be a disk that is full or broken.
 
 import errno
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from kstore._native.batch import RecordBatch, iter_batches
@@ -33,51 +33,46 @@ class MemoryFile:
 
 
 class MemoryDirectory:
-    """`room` is how many bytes all files may hold; None is no limit. `fail_syncs` and `fail_writes` make every sync or
-    write raise that errno; `fail_reads` every read."""
+    """`room` is how many bytes all files may hold; None is no limit. `fault` is asked before every operation, with its
+    kind ("read", "write", "sync", "rename", "delete") and the file's name; an errno that it returns is raised. `syncs`
+    lists what was synced: names, "." for the directory and ".." for its own name."""
 
     def __init__(self, path: str = "/memory/topic-0") -> None:
         self.path = path
         self.files: dict[str, MemoryFile] = {}
         self._durable_names: dict[str, MemoryFile] = {}
         self.room: int | None = None
-        self.fail_writes: int | None = None
-        self.fail_syncs: int | None = None
-        self.fail_reads: int | None = None
+        self.fault: Callable[[str, str], int | None] | None = None
         self.syncs: list[str] = []
 
     def crash(self) -> None:
-        """Forgets what was not synced."""
+        """Forgets what was not synced; the disk that comes back is whole."""
         self.files = dict(self._durable_names)
         for file in self.files.values():
             file.data = bytearray(file.durable)
-        self.room = self.fail_writes = self.fail_syncs = self.fail_reads = None
+        self.room = self.fault = None
 
-    # --- what the faults say ---
-
-    def _check_write(self, more: int) -> None:
-        if self.fail_writes is not None:
-            raise OSError(self.fail_writes, "injected", self.path)
-        if self.room is not None and sum(len(f.data) for f in self.files.values()) + more > self.room:
-            raise OSError(errno.ENOSPC, "no space left", self.path)
-
-    def _check_read(self) -> None:
-        if self.fail_reads is not None:
-            raise OSError(self.fail_reads, "injected", self.path)
+    def ask(self, kind: str, name: str) -> None:
+        """Raises what the fault wants to be raised."""
+        code = None if self.fault is None else self.fault(kind, name)
+        if code is not None:
+            raise OSError(code, f"{kind} failed", f"{self.path}/{name}")
 
     def sync_data(self, file: MemoryFile, name: str) -> None:
-        if self.fail_syncs is not None:
-            raise OSError(self.fail_syncs, "injected", self.path)
+        self.ask("sync", name)
         self.syncs.append(name)
         file.sync()
 
-    def write_at(self, file: MemoryFile, position: int, content: bytes) -> None:
+    def write_at(self, file: MemoryFile, name: str, position: int, content: bytes) -> None:
         """All of it or nothing."""
-        self._check_write(position + len(content) - len(file.data))
+        self.ask("write", name)
+        more = position + len(content) - len(file.data)
+        if self.room is not None and more > 0 and sum(len(f.data) for f in self.files.values()) + more > self.room:
+            raise OSError(errno.ENOSPC, "no space left", f"{self.path}/{name}")
         file.data[position:] = content
 
-    def read_all(self, file: MemoryFile) -> bytes:
-        self._check_read()
+    def read_all(self, file: MemoryFile, name: str) -> bytes:
+        self.ask("read", name)
         return bytes(file.data)
 
     # --- the directory ---
@@ -90,7 +85,7 @@ class MemoryDirectory:
         return True
 
     def names(self) -> list[str]:
-        self._check_read()
+        self.ask("read", ".")
         return sorted(self.files)
 
     def _file(self, name: str) -> MemoryFile:
@@ -107,24 +102,28 @@ class MemoryDirectory:
 
     def read_file(self, name: str) -> bytes | None:
         file = self.files.get(name)
-        return None if file is None else self.read_all(file)
+        return None if file is None else self.read_all(file, name)
 
     def replace_file(self, name: str, content: bytes, *, sync: bool = True) -> None:
-        self._check_write(len(content))
         file = MemoryFile()
-        file.data = bytearray(content)
+        self.write_at(file, name, 0, content)
         if sync:
             self.sync_data(file, name)
+        self.ask("rename", name)
         self.files[name] = file
         if sync:
             self.sync()
 
     def write_file(self, name: str, content: bytes) -> None:
-        self._check_write(len(content))
-        self.files.setdefault(name, MemoryFile()).data = bytearray(content)
+        file = self.files.setdefault(name, MemoryFile())
+        try:
+            self.write_at(file, name, 0, content)
+        except OSError:
+            del self.files[name]
+            raise
 
     def append_file(self, name: str, content: bytes, position: int) -> None:
-        self.write_at(self.files.setdefault(name, MemoryFile()), position, content)
+        self.write_at(self.files.setdefault(name, MemoryFile()), name, position, content)
 
     def truncate_file(self, name: str, size: int) -> None:
         del self._file(name).data[size:]
@@ -135,9 +134,11 @@ class MemoryDirectory:
             self.sync_data(file, name)
 
     def delete(self, name: str) -> bool:
+        self.ask("delete", name)
         return self.files.pop(name, None) is not None
 
     def rename(self, name: str, new_name: str) -> bool:
+        self.ask("rename", name)
         file = self.files.pop(name, None)
         if file is None:
             return False
@@ -145,17 +146,17 @@ class MemoryDirectory:
         return True
 
     def sync(self) -> None:
-        if self.fail_syncs is not None:
-            raise OSError(self.fail_syncs, "injected", self.path)
+        self.ask("sync", ".")
         self.syncs.append(".")
         self._durable_names = dict(self.files)
 
     def sync_parent(self) -> None:
+        self.ask("sync", "..")
         self.syncs.append("..")
 
     def open_records(self, name: str, *, create: bool = False, preallocate: int = 0) -> "MemoryRecords":
         if create and name not in self.files:
-            self._check_write(0)
+            self.ask("write", name)
             self.files[name] = MemoryFile()
         return MemoryRecords(self, name, self._file(name))
 
@@ -221,14 +222,14 @@ class MemoryRecords:
     def append(self, buffer: "Buffer", position: int = 0, size: int = -1) -> int:
         end = None if size < 0 else position + size
         start = len(self._file.data)
-        self._directory.write_at(self._file, start, bytes(memoryview(buffer)[position:end]))
+        self._directory.write_at(self._file, self._name, start, bytes(memoryview(buffer)[position:end]))
         return start
 
     def slice(self, position: int, size: int) -> bytes:
-        return self._directory.read_all(self._file)[position : position + size]
+        return self._directory.read_all(self._file, self._name)[position : position + size]
 
     def batch_headers(self, start_position: int = 0, end_position: int = -1) -> Iterator[MemoryHeader]:
-        data = self._directory.read_all(self._file)
+        data = self._directory.read_all(self._file, self._name)
         limit = len(data) if end_position < 0 else end_position
         for batch in iter_batches(data, start_position, limit, allow_partial_tail=True):
             yield MemoryHeader(
@@ -264,10 +265,12 @@ class MemoryRecords:
         return None
 
     def read_batch(self, position: int) -> RecordBatch | None:
-        return next(iter_batches(self._directory.read_all(self._file), position, allow_partial_tail=True), None)
+        return next(
+            iter_batches(self._directory.read_all(self._file, self._name), position, allow_partial_tail=True), None
+        )
 
     def scan(self, start_position: int = 0, *, check_crc: bool = True) -> MemoryScan:
-        return MemoryScan(self._directory.read_all(self._file), start_position, check_crc)
+        return MemoryScan(self._directory.read_all(self._file, self._name), start_position, check_crc)
 
     def truncate_to(self, size: int) -> int:
         removed = len(self._file.data) - size
@@ -301,8 +304,9 @@ class MemoryIndex:
         self._name = name
         self.base_offset = base_offset
         self.max_bytes = max_bytes
-        if writable:
-            directory.files.setdefault(name, MemoryFile())
+        if writable and name not in directory.files:
+            directory.ask("write", name)
+            directory.files[name] = MemoryFile()
         content = directory.read_file(name) or b""
         width = 16
         self._entries = [
@@ -336,7 +340,7 @@ class MemoryIndex:
         )
         file = self._directory.files.get(self._name)
         if file is not None and file.data != content:
-            self._directory.write_at(file, 0, content)
+            self._directory.write_at(file, self._name, 0, content)
         if file is not None and sync:
             self._directory.sync_data(file, self._name)
 

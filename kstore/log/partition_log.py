@@ -15,7 +15,7 @@ from kstore.log.loading import load
 from kstore.log.log_dir import DeletedFiles, LogDir
 from kstore.log.log_reader import HIGH_WATERMARK, LOG_END, TXN_COMMITTED, FetchData, TimestampAndOffset
 from kstore.log.log_writer import LogWriter, UnexpectedAppendOffsetError
-from kstore.log.replay import rebuild_producer_state
+from kstore.log.replay import rebuild_producer_state, take_snapshot
 from kstore.log.retention import SegmentFacts, deletable_segments
 from kstore.log.segment import Segment, create_segment
 from kstore.model import TopicPartition
@@ -93,12 +93,9 @@ class PartitionLog(LogWriter):
                 now_ms=now_ms,
             )
         except OSError as error:
-            raise self.log_dir.fail(f"looking for old segments of {self.topic_partition}", error) from error
+            raise self.log_dir.io_error(f"looking for old segments of {self.topic_partition}", error) from error
         if not verdict.segments:
             return 0
-        if verdict.segments == len(segments):
-            self.roll(now_ms=now_ms)
-        gone = segments[: verdict.segments]
         logger.info(
             "%s: deleting %d segments up to offset %d (log start %d, size %d, time %d)",
             self.topic_partition,
@@ -108,8 +105,15 @@ class PartitionLog(LogWriter):
             verdict.by_size,
             verdict.by_time,
         )
-        self.maybe_increment_log_start_offset(ends[verdict.segments - 1])
-        self._remove_segments(gone, now_ms)
+        sealed = min(verdict.segments, len(segments) - 1)
+        if sealed:
+            self.maybe_increment_log_start_offset(ends[sealed - 1])
+            self._remove_segments(segments[:sealed], now_ms)
+        if sealed < verdict.segments:
+            # Last, for beginning a new segment takes room that a full disk may have only now.
+            self.roll(now_ms=now_ms)
+            self.maybe_increment_log_start_offset(ends[sealed])
+            self._remove_segments(segments[sealed:], now_ms)
         return verdict.segments
 
     def _remove_segments(self, segments: list[Segment], now_ms: int) -> None:
@@ -186,6 +190,7 @@ class PartitionLog(LogWriter):
             rebuild_producer_state(self.producer_state, self.segments, log_start_offset, end_offset, now_ms=now_ms)
         except OSError as error:
             raise self.log_dir.fail(f"rebuilding the producer state of {self.topic_partition}", error) from error
+        take_snapshot(self.producer_state, self.log_dir)
         self._hw_segment = None
         self._lso_segment = None
         self.first_unstable_offset = -1
@@ -197,7 +202,7 @@ class PartitionLog(LogWriter):
         try:
             self.leader_epoch_cache.truncate_from_end(end_offset)
         except OSError as error:
-            raise self.log_dir.io_error(f"cutting the leader epochs of {self.topic_partition}", error) from error
+            self._epochs_not_written(error)
 
     def remove_expired_producers(self, now_ms: int) -> int:
         return self.producer_state.remove_expired(now_ms)

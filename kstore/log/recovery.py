@@ -14,7 +14,7 @@ from kstore.log.files import Directory
 from kstore.log.leader_epoch import LeaderEpochCache
 from kstore.log.log_dir import DeletedFiles, LogDir
 from kstore.log.producer_state import ProducerState
-from kstore.log.replay import apply_batch, replay
+from kstore.log.replay import apply_batch, replay, take_snapshot
 from kstore.log.segment import Segment
 from kstore.log.segments import Segments
 from kstore.model import TopicPartition
@@ -55,6 +55,7 @@ class Recovery:
         self.state = state
         self.epochs = epochs
         self.now_ms = now_ms
+        self._has_gaps = False
 
     def rebuild_indexes(self, segment: Segment, log_start_offset: int) -> None:
         """For a segment whose indexes are missing or damaged; its batches are believed up to the first bad
@@ -69,8 +70,7 @@ class Recovery:
         segment.become_sealed()
 
     def recover(self, log_start_offset: int, recovery_point: int) -> None:
-        """Reads everything from the recovery point on; the log ends before the first batch that is not
-        whole."""
+        """Reads everything from the recovery point on; the log ends before the first batch that is not whole."""
         unflushed = self.segments.starting_from(recovery_point)
         first_offset = max(recovery_point, unflushed[0].base_offset)
         self.state.delete_snapshots_after(first_offset)
@@ -90,20 +90,30 @@ class Recovery:
             segment.become_writable()
             if segment.base_offset > first_offset:
                 self.state.map_end_offset = segment.base_offset
-                self.state.take_snapshot()
-            removed = self._read_segment(segment, max(first_offset, segment.base_offset))
+                take_snapshot(self.state, self.log_dir)
+            removed, end_offset = self._read_segment(segment, max(first_offset, segment.base_offset))
             segment.write_last_time_entry()
             segment.flush_indexes()
             if segment is not unflushed[-1]:
                 segment.become_sealed()
-            if removed:
+            if removed or self._is_hole(end_offset, unflushed[index + 1 : index + 2]):
                 self.remove(unflushed[index + 1 :])
                 break
         self.epochs.flush()
 
-    def _read_segment(self, segment: Segment, from_offset: int, *, cut: bool = True) -> int:
-        """Reads the batches from `from_offset` on, all of them checked; returns how many bytes are no whole
-        batches."""
+    def _is_hole(self, end_offset: int, following: list[Segment]) -> bool:
+        """Whether records are missing before the next segment: a power loss may keep its name and not their bytes.
+
+        Only compaction leaves holes on purpose, and then within segments too.
+        """
+        if not following or following[0].base_offset <= end_offset or self.config.compact or self._has_gaps:
+            return False
+        logger.warning("%s: offsets %d to %d are lost", self.topic_partition, end_offset, following[0].base_offset - 1)
+        return True
+
+    def _read_segment(self, segment: Segment, from_offset: int, *, cut: bool = True) -> tuple[int, int]:
+        """Reads the batches from `from_offset` on, all of them checked; returns how many bytes are no whole batches, and
+        the offset where those end."""
         position = segment.prepare_recovery(from_offset)
         state = self.state
         epochs = self.epochs
@@ -120,6 +130,8 @@ class Recovery:
                     f" expected {next_offset} or more"
                 )
                 break
+            if batch.base_offset > next_offset and (position == 0 or next_offset > segment.base_offset):
+                self._has_gaps = True
             segment.note_batch(position, batch.size_in_bytes, last_offset, batch.max_timestamp)
             position += batch.size_in_bytes
             next_offset = last_offset + 1
@@ -144,7 +156,7 @@ class Recovery:
             )
             if cut:
                 segment.cut(position)
-        return removed
+        return removed, next_offset
 
     def remove(self, segments: list[Segment]) -> None:
         """Takes segments that follow damage out of the log; their files go later."""

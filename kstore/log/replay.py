@@ -6,6 +6,7 @@ Headers are enough, but for transaction markers. Nothing is refused here: the le
 
 from kstore._native.batch import ABORT_MARKER, COMMIT_MARKER, RecordBatch
 from kstore.log.files import Header
+from kstore.log.log_dir import LogDir
 from kstore.log.producer_state import MAX_SEQUENCE, CompletedTxn, ProducerState
 from kstore.log.segment import Segment
 from kstore.log.segments import Segments
@@ -94,4 +95,11 @@ def rebuild_producer_state(
     if end_offset > state.map_end_offset and not was_empty:
         replay(state, segments, end_offset)
     state.map_end_offset = end_offset
-    state.take_snapshot()
+
+
+def take_snapshot(state: ProducerState, log_dir: LogDir) -> None:
+    """Writes a snapshot if the disk lets us: without it a recovery begins at an older one."""
+    try:
+        state.take_snapshot()
+    except OSError as error:
+        log_dir.io_error(f"writing a producer snapshot of {state.topic_partition}", error)

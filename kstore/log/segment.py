@@ -341,7 +341,10 @@ class Segment:
         self._drop_indexes()
         self._open_indexes(check=False)
         self.reset_indexes()
-        self.txn_index.reset()
+        if from_offset > self.base_offset:
+            self.txn_index.truncate_to(from_offset)
+        else:
+            self.txn_index.reset()
         return 0
 
     def _keep_indexes_before(self, offset: int) -> int:

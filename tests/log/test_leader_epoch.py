@@ -136,11 +136,11 @@ def test_flush_that_fails_stays_to_be_done() -> None:
     directory = MemoryDirectory()
     epochs = LeaderEpochCache(directory)
     epochs.assign(2, 6)
-    directory.fail_writes = errno.ENOSPC
-    with pytest.raises(OSError, match="injected"):
+    directory.fault = lambda kind, name: errno.ENOSPC if kind == "write" else None
+    with pytest.raises(OSError, match="failed"):
         epochs.flush()
     assert epochs.dirty
-    directory.fail_writes = None
+    directory.fault = None
     epochs.flush()
     assert directory.read_file(LEADER_EPOCH_CHECKPOINT) == b"0\n1\n2 6\n"
 

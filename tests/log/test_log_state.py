@@ -132,10 +132,10 @@ def test_names_and_topic_id_are_durable_before_the_first_append() -> None:
 def test_failed_sync_before_the_first_append_takes_the_directory_offline() -> None:
     directory = MemoryDirectory()
     log = MemoryLog.create(TP, now_ms=NOW, topic_id=ID, directory=directory)
-    directory.fail_syncs = errno.EIO
+    directory.fault = lambda kind, name: errno.EIO if kind == "sync" else None
     with pytest.raises(KafkaStorageError):
         append(log, batch())
     assert log.log_dir.failure is not None
-    directory.fail_syncs = None
+    directory.fault = None
     with pytest.raises(KafkaStorageError):
         append(log, batch())

@@ -180,6 +180,26 @@ def test_recovery_point_beyond_the_log_is_brought_back(tmp_path: Path) -> None:
     assert append(log, batch()).first_offset == 15
 
 
+def test_hole_that_a_power_loss_left_ends_the_log(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    crash(write(directory, 18))
+    path = directory / "00000000000000000005.log"
+    path.write_bytes(path.read_bytes()[: 3 * SIZE])  # the next segment's name was durable before these bytes were
+    log = recover(directory, small(), recovery_point=5)
+    assert (log.log_end_offset, [s.base_offset for s in log.segments]) == (8, [0, 5])
+    crash(log)
+
+
+def test_hole_that_compaction_left_is_kept(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    crash(write(directory, 18))
+    path = directory / "00000000000000000005.log"
+    path.write_bytes(path.read_bytes()[: 3 * SIZE])
+    log = recover(directory, small(cleanup_policy=("compact",)), recovery_point=5)
+    assert log.log_end_offset == 18
+    assert offsets_of(batches_of(log)) == [*range(8), *range(10, 18)]
+
+
 def test_log_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
     crash(write(tmp_path / "topic-0", 3))
     assert recover(tmp_path / "topic-0").recovered_from_crash

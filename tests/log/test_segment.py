@@ -154,8 +154,8 @@ def test_relative_offset_must_fit() -> None:
 
 def test_segment_that_cannot_be_made_leaves_no_file() -> None:
     directory = MemoryDirectory()
-    directory.fail_writes = errno.ENOSPC
-    with pytest.raises(OSError, match="injected"):
+    directory.fault = lambda kind, name: errno.ENOSPC if kind == "write" else None
+    with pytest.raises(OSError, match="failed"):
         segment(directory=directory)
     assert directory.names() == []
 

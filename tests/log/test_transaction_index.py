@@ -105,10 +105,10 @@ def test_sanity_check_finds_what_cannot_be() -> None:
 def test_entry_that_found_no_room_is_served_and_written_later() -> None:
     directory = MemoryDirectory()
     made = index(TXNS[0], directory=directory)
-    directory.fail_writes = errno.ENOSPC
-    with pytest.raises(OSError, match="injected"):
+    directory.fault = lambda kind, name: errno.ENOSPC if kind == "write" else None
+    with pytest.raises(OSError, match="failed"):
         made.append(TXNS[1])
     assert made.entries() == TXNS[:2]
-    directory.fail_writes = None
+    directory.fault = None
     made.append(TXNS[2])
     assert TransactionIndex(directory, NAME, 0, exists=True).entries() == TXNS[:3]
