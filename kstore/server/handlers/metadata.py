@@ -101,7 +101,7 @@ def find(context: Context, wanted: Any, asked: Any) -> Any:
             error_code = error.code
     return MetadataResponse.MetadataResponseTopic(
         error_code=error_code,
-        name=wanted.name if wanted.name is not None else "",
+        name=wanted.name,
         topic_id=wanted.topic_id if by_id else ZERO_UUID,
         partitions=[],
         topic_authorized_operations=OPERATIONS_NOT_ASKED,
