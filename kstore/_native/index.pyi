@@ -15,9 +15,7 @@ import os
 from typing import final
 
 class Index:
-    def __init__(
-        self, path: str | os.PathLike[str], base_offset: int, max_bytes: int, writable: bool = True
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], base_offset: int, max_bytes: int, writable: bool = True) -> None:
         """With `writable` a missing file is made."""
 
     @property

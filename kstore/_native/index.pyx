@@ -109,11 +109,15 @@ cdef class Index:
         return 0
 
     cdef int load_tail(self, size_t entries) except -1:
+        cdef uint8_t block[BLOCK_BYTES]
         cdef size_t first = 0
         if entries > BLOCK:
             first = (entries - 1) // BLOCK * BLOCK
+        # Not straight into the tail, which another thread could free while the GIL is away.
+        self.read_entries(first, entries - first, block)
         self.reserve(entries - first)
-        self.read_entries(first, entries - first, self._tail)
+        if entries > 0:
+            memcpy(self._tail, block, (entries - first) * self._entry_size)
         self._tail_first = first
         self._tail_count = entries - first
         return 0
@@ -163,11 +167,15 @@ cdef class Index:
         """Reads the first key of every block before the tail that has no fence yet."""
         cdef uint8_t entry[12]
         cdef int64_t key
+        cdef size_t n
         while self._fence_count * BLOCK < self._tail_first:
-            self.read_entries(self._fence_count * BLOCK, 1, entry)
+            n = self._fence_count
+            self.read_entries(n * BLOCK, 1, entry)
+            if n != self._fence_count:
+                continue  # another thread has been here while the GIL was away
             key = ks_index_value(entry, 0, self.key_field())
-            if self._fence_count > 0 and key <= self._fences[self._fence_count - 1]:
-                raise CorruptIndexError(f"{self.path} does not rise at entry {self._fence_count * BLOCK}")
+            if n > 0 and key <= self._fences[n - 1]:
+                raise CorruptIndexError(f"{self.path} does not rise at entry {n * BLOCK}")
             self.add_fence(key)
         return 0
 

@@ -477,6 +477,8 @@ cdef class SegmentScan:
         while True:
             result.count = 0
             if self._chunk is not None and self._scanned < self._loaded:
+                if len(self._chunk) < self._loaded:
+                    raise BufferError("the buffer of a scan has been changed by somebody else")
                 p = <const uint8_t *> PyByteArray_AS_STRING(self._chunk)
                 ks_scan(p + self._scanned, p + self._loaded, self._extents, EXTENTS, &result)
                 for i in range(result.count):

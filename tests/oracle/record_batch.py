@@ -345,9 +345,7 @@ def write_record(
         + sized(key)
         + sized(value)
         + varint(len(headers))
-        + b"".join(
-            sized(key.encode() if isinstance(key, str) else key) + sized(value) for key, value in headers
-        )
+        + b"".join(sized(key.encode() if isinstance(key, str) else key) + sized(value) for key, value in headers)
     )
     return varint(len(body)) + body
 
