@@ -85,9 +85,7 @@ class Log:
 def waiting_fetch(purgatory, log, needed):
     answered = []
     partitions = dict(log.sizes)
-    purgatory.watch(
-        FetchWaiting(partitions, answered.append, needed=needed, available=log.available), timeout_ms=500
-    )
+    purgatory.watch(FetchWaiting(partitions, answered.append, needed=needed, available=log.available), timeout_ms=500)
     return answered
 
 
