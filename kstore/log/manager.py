@@ -476,6 +476,17 @@ class LogManager:
         self._deleted_directories.append((now_ms + log.config.file_delete_delay_ms, log.log_dir, log.directory))
         return True
 
+    def set_aside(self, topic_partition: TopicPartition) -> None:
+        """Takes a partition away that nobody knows any more; its files stay under a `-stray` name.
+
+        Raises KafkaStorageError.
+        """
+        log = self.logs[topic_partition]
+        log.rename_for_delete(STRAY_DIR_SUFFIX)
+        del self.logs[topic_partition]
+        for segment in log.segments:
+            segment.drop_handles()
+
     def logs_in(self, log_dir: LogDir) -> list[PartitionLog]:
         return [log for log in self.logs.values() if log.log_dir is log_dir]
 

@@ -8,7 +8,7 @@ what was asked (UnifiedLog.scala, LocalLog.scala).
 import logging
 
 from kstore.log.config import LogConfig
-from kstore.log.directory import DELETED_SUFFIX, DiskDirectory, delete_dir_name
+from kstore.log.directory import DELETE_DIR_SUFFIX, DELETED_SUFFIX, DiskDirectory, delete_dir_name
 from kstore.log.files import Directory
 from kstore.log.flush import FlushJob
 from kstore.log.loading import load
@@ -276,11 +276,12 @@ class PartitionLog(LogWriter):
         for segment in self.segments:
             segment.close_handles()
 
-    def rename_for_delete(self) -> None:
-        """Gives the directory its `-delete` name: the partition is gone, whatever happens to the files."""
+    def rename_for_delete(self, suffix: str = DELETE_DIR_SUFFIX) -> None:
+        """Gives the directory its `-delete` name, or another: the partition is gone, whatever happens to the
+        files."""
         self.log_dir.check()
         try:
-            self.directory.rename_self(delete_dir_name(self.topic_partition))
+            self.directory.rename_self(delete_dir_name(self.topic_partition, suffix))
         except OSError as error:
             raise self.log_dir.fail(f"renaming the directory of {self.topic_partition}", error) from error
 

@@ -30,7 +30,7 @@ from kstore.server.dispatch import Dispatcher
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
 from kstore.server.listener import Listeners
-from kstore.server.metadata_dir import open_metadata
+from kstore.server.metadata_dir import open_metadata, set_strays_aside
 from kstore.server.producer_ids import ProducerIds
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 from kstore.server.tasks import Tasks
@@ -85,6 +85,7 @@ class App:
         self.config = self.config.with_node_id(context.node_id)
         context.config = self._effective(image)
         self.logs.load_all(now_ms, lambda topic: log_config(context.config, image.topic_config(topic)))
+        set_strays_aside(self.logs, image)
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
         context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later))
         context.flusher = Flusher(self.clock)

@@ -5,19 +5,24 @@ cluster and node it belongs to; new ones are given to this node, with the number
 directory of Kafka's ZooKeeper mode is refused: its topics are written in ZooKeeper, not here.
 """
 
+import logging
 import os
 
 from kstore.cluster.bootstrap import Controller
-from kstore.cluster.metadata_log import MetadataLog
+from kstore.cluster.image import ClusterImage
+from kstore.cluster.metadata_log import METADATA_PARTITION, MetadataLog
 from kstore.errors import ConfigError
 from kstore.log.checkpoint_file import fsync_directory
 from kstore.log.dir_lock import DirLock
+from kstore.log.directory import parse_partition_dir_name
 from kstore.log.log_dir import LogDir
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import MetaProperties, read_meta_properties, write_meta_properties
 from kstore.model import random_uuid, uuid_to_text
 from kstore.server.config import ServerConfig
 from kstore.server.endpoints import parse_endpoints
+
+logger = logging.getLogger(__name__)
 
 FIRST_NODE_ID = 1
 
@@ -41,6 +46,7 @@ def open_metadata(config: ServerConfig, logs: LogManager, *, now_ms: int) -> Met
         log_dir, lock = LogDir(path), DirLock(path)
         found = read_meta_properties(path)
         refuse_zookeeper_mode(path, found)
+    refuse_lost_metadata(path, logs)
     cluster_id = logs.cluster_id or (found and found.cluster_id) or uuid_to_text(random_uuid())
     node_id = logs.node_id if logs.node_id >= 0 else found.node_id if found else FIRST_NODE_ID
     if lock is not None:
@@ -56,6 +62,36 @@ def open_metadata(config: ServerConfig, logs: LogManager, *, now_ms: int) -> Met
         lock=lock,
         snapshot_bytes=config.metadata_log_max_record_bytes_between_snapshots,
     )
+
+
+def refuse_lost_metadata(path: str, logs: LogManager) -> None:
+    """Partitions without the log that tells of their topics: whatever happened, nothing may be begun anew.
+
+    Raises ConfigError.
+    """
+    directory = os.path.join(path, str(METADATA_PARTITION))
+    if os.path.isdir(directory) and any(name.endswith((".log", ".checkpoint")) for name in os.listdir(directory)):
+        return
+    for log_dir in logs.live_dirs:
+        found = [entry.name for entry in os.scandir(log_dir.path) if entry.is_dir()]
+        partitions = [name for name in found if parse_partition_dir_name(name) is not None]
+        if partitions:
+            raise ConfigError(
+                f"{log_dir.path} holds {min(partitions)}, but {path} has no"
+                f" {METADATA_PARTITION} that tells of their topics; is metadata.log.dir or log.dirs another one?"
+            )
+
+
+def set_strays_aside(logs: LogManager, image: ClusterImage) -> None:
+    """Renames the directories of partitions that the metadata log does not know: a crash came between a topic's
+    end and theirs, and a new topic may have the name (LogManager.isStrayKraftReplica). Nothing is deleted."""
+    for topic_partition, log in list(logs.logs.items()):
+        topic = image.topics.get(topic_partition.topic)
+        is_known = topic is not None and topic_partition.partition in topic.partitions
+        if is_known and topic is not None and log.topic_id in (None, topic.id):
+            continue
+        logs.set_aside(topic_partition)
+        logger.warning("%s belongs to no topic, its files are now in %s", topic_partition, log.directory.path)
 
 
 def refuse_zookeeper_mode(path: str, found: MetaProperties | None) -> None:

@@ -1,17 +1,20 @@
 """A broker's directories are its own, and the metadata log lies in the one that the configuration names."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from kstore.cluster.image import ClusterImage
+from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
 from kstore.errors import ConfigError
+from kstore.log.directory import format_partition_metadata
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import MetaProperties, read_meta_properties, write_meta_properties
+from kstore.model import TopicPartition, uuid_to_text
 from kstore.protocol.messages.control_records import VotersRecord, decode_control_record
 from kstore.server.config import ServerConfig
-from kstore.server.metadata_dir import controller_of, open_metadata
+from kstore.server.metadata_dir import controller_of, open_metadata, set_strays_aside
 from tests.golden.golden import golden
 
 NOW = 1_700_000_000_000
@@ -93,6 +96,42 @@ def test_a_directory_of_zookeeper_mode_is_refused_and_not_changed(tmp_path: Path
         start(config(root))
     assert (root / "meta.properties").read_bytes() == before
     assert not (root / "__cluster_metadata-0").exists()
+
+
+def test_partitions_without_their_metadata_log_stop_the_start_and_nothing_is_changed(tmp_path: Path) -> None:
+    data, metadata = tmp_path / "data", tmp_path / "metadata"
+    start(config(data))
+    make_partition(data, "letters-0", bytes(range(16)))
+    for other in (config(data, metadata_log_dir=metadata), config(tmp_path / "empty", data)):
+        with pytest.raises(ConfigError, match=r"data holds __cluster_metadata-0, but .* has no"):
+            start(other)
+    shutil.rmtree(data / "__cluster_metadata-0")
+    (data / "__cluster_metadata-0").mkdir()
+    with pytest.raises(ConfigError, match="letters-0"):
+        start(config(data))
+    assert not list((data / "__cluster_metadata-0").iterdir())
+
+
+def make_partition(root: Path, name: str, topic_id: bytes) -> None:
+    directory = root / name
+    directory.mkdir()
+    (directory / f"{0:020}.log").touch()
+    (directory / "partition.metadata").write_bytes(format_partition_metadata(uuid_to_text(topic_id)))
+
+
+def test_what_no_topic_owns_is_set_aside_under_another_name(tmp_path: Path) -> None:
+    mine, old = bytes(range(16)), bytes(range(16, 32))
+    for name, topic_id in (("known-0", mine), ("known-1", mine), ("reborn-0", old), ("gone-0", old)):
+        make_partition(tmp_path, name, topic_id)
+    partition = PartitionImage((1,), (1,), 1, leader_epoch=0, partition_epoch=0)
+    topics = {name: TopicImage(name, mine, {0: partition}) for name in ("known", "reborn")}
+    logs = LogManager([str(tmp_path)])
+    logs.load_all(NOW)
+    set_strays_aside(logs, ClusterImage(topics=topics))
+    assert set(logs.logs) == {TopicPartition("known", 0)}
+    kept = sorted(re.sub(r"\.[0-9a-f]{32}", "", entry.name) for entry in tmp_path.iterdir() if entry.is_dir())
+    assert kept == ["gone-0-stray", "known-0", "known-1-stray", "reborn-0-stray"]
+    logs.close_handles()
 
 
 def test_the_voter_stands_where_the_file_has_its_controller(tmp_path: Path) -> None:
