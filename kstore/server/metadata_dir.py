@@ -73,7 +73,7 @@ def refuse_lost_metadata(path: str, logs: LogManager) -> None:
     if os.path.isdir(directory) and any(name.endswith((".log", ".checkpoint")) for name in os.listdir(directory)):
         return
     for log_dir in logs.live_dirs:
-        found = [entry.name for entry in os.scandir(log_dir.path) if entry.is_dir()]
+        found = [entry.name for entry in os.scandir(log_dir.path) if entry.is_dir() and entry.path != directory]
         partitions = [name for name in found if parse_partition_dir_name(name) is not None]
         if partitions:
             raise ConfigError(
