@@ -10,17 +10,27 @@ segment are not synced: a start after a crash looks at them again from the recov
 UnifiedLog.flush).
 """
 
+import errno
+from threading import Lock
+
 from kstore.log.files import Directory, RecordsFile
+from kstore.log.log_dir import LogDir
 
 
 class FlushJob:
-    """`error` tells afterwards what the disk said; such a job is never tried again."""
+    """`error` tells afterwards what the disk said; such a job is never tried again.
 
-    __slots__ = ("directory", "error", "names", "offset", "records", "sync_directory", "truncations")
+    The kernel tells of a lost page once: a second fsync of the same file says all is well. So jobs of one log run one
+    after the other, and none when the directory has failed.
+    """
+
+    __slots__ = ("directory", "error", "lock", "log_dir", "names", "offset", "records", "sync_directory", "truncations")
 
     def __init__(
         self,
         directory: Directory,
+        log_dir: LogDir,
+        lock: Lock,
         offset: int,
         records: list[RecordsFile],
         names: list[str],
@@ -29,6 +39,8 @@ class FlushJob:
         truncations: int,
     ) -> None:
         self.directory = directory
+        self.log_dir = log_dir
+        self.lock = lock
         self.offset = offset
         self.records = records
         self.names = names
@@ -37,12 +49,17 @@ class FlushJob:
         self.error: OSError | None = None
 
     def run(self) -> None:
-        try:
-            for records in self.records:
-                records.flush()
-            for name in self.names:
-                self.directory.sync_file(name)
-            if self.sync_directory:
-                self.directory.sync()
-        except OSError as error:
-            self.error = error
+        with self.lock:
+            if self.log_dir.failure is not None:
+                self.error = OSError(errno.EIO, self.log_dir.failure)
+                return
+            try:
+                for records in self.records:
+                    records.flush()
+                for name in self.names:
+                    self.directory.sync_file(name)
+                if self.sync_directory:
+                    self.directory.sync()
+            except OSError as error:
+                self.error = error
+                self.log_dir.fail(f"flushing {self.directory.path}", error)

@@ -6,6 +6,8 @@ The high watermark and the last stable offset are kept with the segment and the 
 fetch at the tail needs no search (UnifiedLog.scala).
 """
 
+from threading import Lock
+
 from kstore.errors import InconsistentTopicIdError, OffsetOutOfRangeError
 from kstore.log.append import AppendRules
 from kstore.log.config import LogConfig
@@ -21,6 +23,7 @@ from kstore.model import TopicPartition, uuid_to_text
 class LogState:
     __slots__ = (
         "_active",
+        "_flush_lock",
         "_flush_messages",
         "_has_aborted",
         "_hw_position",
@@ -80,6 +83,7 @@ class LogState:
         self._lso_position = 0
         self._has_aborted = any(segment.txn_index.exists for segment in loaded.segments)
         self._truncations = 0
+        self._flush_lock = Lock()
         # Names and contents that must be durable before the first append.
         self._unsynced = loaded.is_new
         self.topic_id = loaded.topic_id

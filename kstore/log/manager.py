@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown"
 METADATA_TOPIC = "__cluster_metadata"
+CHECKPOINTS = (RECOVERY_POINT_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT)
 IGNORED_DIRECTORIES = ("remote-log-index-cache", "lost+found")
 
 
@@ -277,11 +278,13 @@ class LogManager:
 
     def _read_checkpoint(self, log_dir: LogDir, name: str) -> dict[TopicPartition, int]:
         try:
-            return read_offsets(os.path.join(log_dir.path, name))
+            offsets = read_offsets(os.path.join(log_dir.path, name))
         except CorruptCheckpointError as error:
             # Without it more is read on recovery, and less is known of deleted records; nothing is lost.
             logger.warning("%s is not used: %s", os.path.join(log_dir.path, name), error)
             return {}
+        self._checkpointed[log_dir.path, name] = offsets
+        return offsets
 
     def _loader(
         self,
@@ -448,6 +451,7 @@ class LogManager:
         config: LogConfig,
         now_ms: int,
     ) -> PartitionLog:
+        self._forget_namesake(log_dir, topic_partition)
         directory = DiskDirectory(os.path.join(log_dir.path, partition_dir_name(topic_partition)))
         directory.create()
         return PartitionLog.open(
@@ -509,11 +513,11 @@ class LogManager:
         work += self._flushes(now_ms)
         if self._flush_round_open and not self._to_flush and not self.flushing and not work:
             self._flush_round_open = False
-            work += self._checkpoints(RECOVERY_POINT_CHECKPOINT, lambda log: log.recovery_point)
+            work += self._checkpoints(RECOVERY_POINT_CHECKPOINT)
         if self._is_due("start_offsets", now_ms):
-            work += self._checkpoints(LOG_START_OFFSET_CHECKPOINT, _moved_start_offset)
+            work += self._checkpoints(LOG_START_OFFSET_CHECKPOINT)
         if self._is_due("high_watermarks", now_ms):
-            work += self._checkpoints(HIGH_WATERMARK_CHECKPOINT, lambda log: log.high_watermark)
+            work += self._checkpoints(HIGH_WATERMARK_CHECKPOINT)
         work += self._deletions(now_ms)
         return work
 
@@ -555,19 +559,41 @@ class LogManager:
                 work.append(FlushWork(self.flushing, log, job))
         return work
 
-    def _checkpoints(self, name: str, offset_of: Callable[[PartitionLog], int | None]) -> list[Work]:
-        """Replacements of one checkpoint file in the directories where it changed."""
+    def _checkpoints(self, name: str) -> list[Work]:
+        """Replacements of one checkpoint file in the directories where it would say something else."""
         work: list[Work] = []
         for log_dir in self.live_dirs:
-            offsets = {}
-            for log in self.logs_in(log_dir):
-                offset = offset_of(log)
-                if offset is not None:
-                    offsets[log.topic_partition] = offset
+            offsets = self._offsets_in(log_dir, name)
             if self._checkpointed.get((log_dir.path, name)) != offsets:
-                self._checkpointed[log_dir.path, name] = offsets
-                work.append(CheckpointWork(log_dir, name, offsets))
+                work.append(CheckpointWork(self._checkpointed, log_dir, name, offsets))
         return work
+
+    def _offsets_in(self, log_dir: LogDir, name: str) -> dict[TopicPartition, int]:
+        logs = self.logs_in(log_dir)
+        if name == RECOVERY_POINT_CHECKPOINT:
+            return {log.topic_partition: log.recovery_point for log in logs}
+        if name == HIGH_WATERMARK_CHECKPOINT:
+            return {log.topic_partition: log.high_watermark for log in logs}
+        # Only where it is not simply the first segment's.
+        return {
+            log.topic_partition: log.log_start_offset
+            for log in logs
+            if log.log_start_offset > log.segments.first.base_offset
+        }
+
+    def _forget_namesake(self, log_dir: LogDir, topic_partition: TopicPartition) -> None:
+        """What checkpoints say of a deleted partition must not be taken for one of the same name. Raises OSError."""
+        for name in CHECKPOINTS:
+            if topic_partition in self._checkpointed.get((log_dir.path, name), ()):
+                self._write_checkpoint(log_dir, name)
+
+    def _write_checkpoint(self, log_dir: LogDir, name: str) -> None:
+        """Replaces a checkpoint file in this thread. Raises OSError."""
+        work = CheckpointWork(self._checkpointed, log_dir, name, self._offsets_in(log_dir, name))
+        work.run()
+        if work.error is not None:
+            raise work.error
+        work.complete(0)
 
     def _deletions(self, now_ms: int) -> list[Work]:
         work: list[Work] = []
@@ -624,21 +650,8 @@ class LogManager:
         self._unlock()
 
     def _close_dir(self, log_dir: LogDir) -> None:
-        for name, offset_of in (
-            (RECOVERY_POINT_CHECKPOINT, lambda log: log.recovery_point),
-            (LOG_START_OFFSET_CHECKPOINT, _moved_start_offset),
-            (HIGH_WATERMARK_CHECKPOINT, lambda log: log.high_watermark),
-        ):
-            for work in self._checkpoints(name, offset_of):
-                if isinstance(work, CheckpointWork) and work.log_dir is log_dir:
-                    work.run()
-                    if work.error is not None:
-                        raise work.error
+        for name in CHECKPOINTS:
+            self._write_checkpoint(log_dir, name)
         if all(log.recovery_point == log.log_end_offset for log in self.logs_in(log_dir)):
             content = f'{{"version":0,"brokerEpoch":{self.broker_epoch}}}'.encode()
             replace_file(os.path.join(log_dir.path, CLEAN_SHUTDOWN_FILE), content)
-
-
-def _moved_start_offset(log: PartitionLog) -> int | None:
-    """The start offset where it is not simply that of the first segment."""
-    return log.log_start_offset if log.log_start_offset > log.segments.first.base_offset else None

@@ -232,6 +232,8 @@ class PartitionLog(LogWriter):
             raise self.log_dir.io_error(f"flushing {self.topic_partition}", error) from error
         return FlushJob(
             self.directory,
+            self.log_dir,
+            self._flush_lock,
             offset,
             [segment.records for segment in segments],
             names,

@@ -112,8 +112,8 @@ class Recovery:
         return True
 
     def _read_segment(self, segment: Segment, from_offset: int, *, cut: bool = True) -> tuple[int, int]:
-        """Reads the batches from `from_offset` on, all of them checked; returns how many bytes are no whole batches, and
-        the offset where those end."""
+        """Reads the batches from `from_offset` on, all of them checked; returns how many bytes are no whole batches,
+        and the offset where those end."""
         position = segment.prepare_recovery(from_offset)
         state = self.state
         epochs = self.epochs

@@ -6,7 +6,6 @@ out.
 
 import logging
 import os
-from collections.abc import Mapping
 from typing import Protocol
 
 from kstore.errors import KafkaStorageError
@@ -93,11 +92,18 @@ class RemoveDirectoryWork:
 
 
 class CheckpointWork:
-    """Replaces one checkpoint file of one directory."""
+    """Replaces one checkpoint file of one directory; `written` remembers what the files say."""
 
-    __slots__ = ("error", "log_dir", "name", "offsets")
+    __slots__ = ("error", "log_dir", "name", "offsets", "written")
 
-    def __init__(self, log_dir: LogDir, name: str, offsets: Mapping[TopicPartition, int]) -> None:
+    def __init__(
+        self,
+        written: dict[tuple[str, str], dict[TopicPartition, int]],
+        log_dir: LogDir,
+        name: str,
+        offsets: dict[TopicPartition, int],
+    ) -> None:
+        self.written = written
         self.log_dir = log_dir
         self.name = name
         self.offsets = offsets
@@ -112,3 +118,5 @@ class CheckpointWork:
     def complete(self, now_ms: int) -> None:
         if self.error is not None:
             self.log_dir.io_error(f"writing {self.name}", self.error)
+        else:
+            self.written[self.log_dir.path, self.name] = self.offsets
