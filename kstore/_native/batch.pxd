@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from kstore._native.libkstore cimport ks_records_walk
+from kstore._native.libkstore cimport ks_record, ks_records_walk
 
 cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size) except? 0
 
@@ -40,8 +40,8 @@ cdef class RecordBatch:
 
 cdef class RecordIterator:
     cdef RecordBatch _batch
-    cdef object _bytes  # the decompressed records, None when they lie in the batch
-    cdef Py_buffer _view
+    cdef bytes _bytes  # the decompressed records that are being read, None when they lie in the batch
+    cdef object _pieces  # the decompressed records that follow, None when there are none
     cdef const uint8_t *_p
     cdef const uint8_t *_limit
     cdef int32_t _index
@@ -50,6 +50,12 @@ cdef class RecordIterator:
     cdef int64_t _base_timestamp
     cdef int64_t _log_append_time
     cdef bint _has_log_append_time
+
+    cdef object fail(self, str why)
+    cdef int next_piece(self) except -1
+    cdef int go_on_with(self, bytes piece) except -1
+    cdef int complete_record(self) except -1
+    cdef tuple headers_of(self, const ks_record *record)
 
 cdef class BatchIterator:
     cdef object _buffer

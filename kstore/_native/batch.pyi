@@ -161,8 +161,8 @@ class RecordBatch:
         """
 
     def records(self, max_bytes: int = ...) -> Iterator[Record]:
-        """The records as objects. Raises as check_records, at the bad record; offset deltas are not judged. A
-        header key that is not UTF-8 is an InvalidRecordError here."""
+        """The records as objects, decompressed piece by piece. Raises as check_records, at the bad record, but does
+        not judge offset deltas; a header key that is not UTF-8 is an InvalidRecordError here."""
 
     def control_record(self) -> tuple[int, int] | None:
         """(type, coordinator epoch) of a control batch's first record; the epoch is -1 but for transaction

@@ -7,7 +7,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 
@@ -41,7 +41,9 @@ from kstore._native.libkstore cimport (
     KS_LOG_OVERHEAD,
     KS_RECORD_OFFSET,
     KS_RECORD_TRAILING_BYTES,
+    KS_SMALLEST_RECORD,
     KS_TRANSACTIONAL,
+    KS_VARINT32_MAX,
     ks_add64,
     ks_batch_last_offset,
     ks_batch_size,
@@ -50,6 +52,7 @@ from kstore._native.libkstore cimport (
     ks_load16,
     ks_load32,
     ks_load64,
+    ks_read_varint32,
     ks_record,
     ks_record_read,
     ks_record_read_header,
@@ -347,16 +350,10 @@ cdef class RecordBatch:
         if ks_load16(self.data + KS_BATCH_ATTRIBUTES) & KS_CODEC_MASK == 0:
             iterator._p = self.data + KS_BATCH_HEADER_SIZE
             iterator._limit = self.data + self.size_in_bytes
-        elif iterator._count > 0 or self.size_in_bytes > KS_BATCH_HEADER_SIZE:
-            from kstore._native.compression import decompress
+        else:
+            from kstore._native.compression import decompress_pieces
 
-            try:
-                records = decompress(self.compression, self.packed(), max_bytes)
-            except CorruptRecordError as error:
-                raise placed(error, self._place(), self.base_offset)
-            PyObject_GetBuffer(records, &iterator._view, PyBUF_SIMPLE)
-            iterator._p = <const uint8_t *> iterator._view.buf
-            iterator._limit = iterator._p + iterator._view.len
+            iterator._pieces = decompress_pieces(self.compression, self.packed(), max_bytes)
         return iterator
 
     def control_record(self):
@@ -485,27 +482,27 @@ cdef object bad_record(RecordBatch batch, int32_t index, str why):
 @cython.final
 @cython.freelist(16)
 cdef class RecordIterator:
-    def __dealloc__(self):
-        PyBuffer_Release(&self._view)
-
     def __iter__(self):
         return self
 
     def __length_hint__(self):
-        return self._count - self._index
+        # Of what is there, not of what the header claims: list() would believe it.
+        return min(self._count - self._index, (self._limit - self._p) // KS_SMALLEST_RECORD)
 
     def __next__(self):
         cdef ks_record raw
         cdef Record record
         if self._index >= self._count:
-            if self._p != self._limit:
-                raise bad_record(self._batch, self._index, "more bytes than records")
-            raise StopIteration
+            while self._p == self._limit:
+                if self._pieces is None:
+                    raise StopIteration
+                self.next_piece()
+            raise self.fail("more bytes than records")
+        if self._pieces is not None:
+            self.complete_record()
         self._p = ks_record_read(self._p, self._limit, &raw)
         if self._p == NULL:
-            self._p = self._limit
-            self._count = self._index
-            raise bad_record(self._batch, self._index, "malformed, or missing")
+            raise self.fail("malformed, or missing")
         record = Record.__new__(Record)
         record.offset = ks_add64(self._base_offset, raw.offset_delta)
         if self._has_log_append_time:
@@ -514,29 +511,78 @@ cdef class RecordIterator:
             record.timestamp = ks_add64(self._base_timestamp, raw.timestamp_delta)
         record.key = bytes_or_none(raw.key, raw.key_size)
         record.value = bytes_or_none(raw.value, raw.value_size)
-        record.headers = () if raw.header_count == 0 else headers_of(&raw, self._batch, self._index)
+        record.headers = () if raw.header_count == 0 else self.headers_of(&raw)
         self._index += 1
         return record
+
+    cdef object fail(self, str why):
+        """The refusal of the record that is next; after it the iterator is over."""
+        error = bad_record(self._batch, self._index, why)
+        self._p = self._limit
+        self._count = self._index
+        self._pieces = None
+        return error
+
+    cdef int next_piece(self) except -1:
+        """Goes on with the next piece of decompressed records, if there is one."""
+        try:
+            piece = next(self._pieces, None)
+        except CorruptRecordError as error:
+            raise placed(error, self._batch._place(), self._batch.base_offset)
+        if piece is None:
+            self._pieces = None
+        else:
+            self.go_on_with(piece)
+        return 0
+
+    cdef int go_on_with(self, bytes piece) except -1:
+        self._bytes = piece
+        self._p = <const uint8_t *> PyBytes_AS_STRING(piece)
+        self._limit = self._p + PyBytes_GET_SIZE(piece)
+        return 0
+
+    cdef int complete_record(self) except -1:
+        """Joins pieces until the next record lies whole in one, as far as there are pieces."""
+        cdef const uint8_t *body
+        cdef Py_ssize_t have, need
+        cdef int32_t size
+        while self._pieces is not None:
+            have = need = self._limit - self._p
+            body = ks_read_varint32(self._p, self._limit, &size)
+            if body != NULL and size > self._limit - body:
+                need = body - self._p + size
+            elif body == NULL and have < KS_VARINT32_MAX:
+                need = have + 1
+            if need <= have:
+                return 0
+            parts = [PyBytes_FromStringAndSize(<char *> self._p, have)]
+            while have < need and self._pieces is not None:
+                self._p = self._limit
+                self.next_piece()
+                if self._pieces is not None:
+                    parts.append(self._bytes)
+                    have += self._limit - self._p
+            self.go_on_with(b"".join(parts))
+        return 0
+
+    cdef tuple headers_of(self, const ks_record *record):
+        cdef const uint8_t *p = record.headers
+        cdef ks_header header
+        headers = []
+        for _ in range(record.header_count):
+            p = ks_record_read_header(p, record.end, &header)
+            if p == NULL:  # the buffer changed under us
+                raise self.fail("malformed")
+            try:
+                key = PyUnicode_DecodeUTF8(<char *> header.key, header.key_size, NULL)
+            except UnicodeDecodeError as error:
+                raise self.fail("a header key that is no text") from error
+            headers.append((key, bytes_or_none(header.value, header.value_size)))
+        return tuple(headers)
 
 
 cdef inline object bytes_or_none(const uint8_t *data, int32_t size):
     return None if size < 0 else PyBytes_FromStringAndSize(<char *> data, size)
-
-
-cdef object headers_of(const ks_record *record, RecordBatch batch, int32_t index):
-    cdef const uint8_t *p = record.headers
-    cdef ks_header header
-    headers = []
-    for _ in range(record.header_count):
-        p = ks_record_read_header(p, record.end, &header)
-        if p == NULL:  # the buffer changed under us
-            raise bad_record(batch, index, "malformed")
-        try:
-            key = PyUnicode_DecodeUTF8(<char *> header.key, header.key_size, NULL)
-        except UnicodeDecodeError as error:
-            raise bad_record(batch, index, "a header key that is no text") from error
-        headers.append((key, bytes_or_none(header.value, header.value_size)))
-    return tuple(headers)
 
 
 @cython.final

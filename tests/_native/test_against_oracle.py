@@ -1,5 +1,6 @@
 """Every answer of the native batch code equals that of the slow oracle, for good, damaged and cut input."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ from tests._native.batches import (
 )
 from tests.oracle import record_batch as oracle
 
-MANY = settings(max_examples=400, deadline=None)
-WITH_FILES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# KSTORE_EXAMPLES=20000 for a long search.
+EXAMPLES = int(os.environ.get("KSTORE_EXAMPLES", "400"))
+MANY = settings(max_examples=EXAMPLES, deadline=None)
+WITH_FILES = settings(
+    max_examples=EXAMPLES // 3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 NO_LIMIT = 1 << 30
 
 FIELDS = (
@@ -115,6 +120,21 @@ def test_compressed_records_are_checked_alike_in_pieces_of_any_size(
     with patch.object(compression, "PIECE_SIZE", piece_size):
         found = answer_with_index(lambda: values(native.check_records(NO_LIMIT, consecutive), SUMMARY))
     assert found == answer_with_index(lambda: values(oracle.check_records(packed, batch.payload, consecutive), SUMMARY))
+
+
+@given(damaged_batches(), st.integers(1, 40))
+@MANY
+def test_compressed_records_are_read_alike_in_pieces_of_any_size(data: bytes, piece_size: int) -> None:
+    batch = answer(lambda: oracle.read_batch(data))
+    if not isinstance(batch, oracle.OracleBatch) or batch.codec != 0:
+        return
+    packed = replace(
+        batch, attributes=batch.attributes | compression.GZIP, payload=compression.compress(1, batch.payload)
+    )
+    native = RecordBatch(packed.to_bytes())
+    with patch.object(compression, "PIECE_SIZE", piece_size):
+        found = collected(native.records)
+    assert found == collected(lambda: oracle.records(packed, batch.payload))
 
 
 @given(damaged_batches())

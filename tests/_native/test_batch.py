@@ -22,6 +22,7 @@ from kstore._native.batch import (
     iter_batches,
 )
 from kstore._native.builder import BatchBuilder, control_batch, empty_batch
+from kstore._native.compression import PIECE_SIZE, compress
 from kstore.errors import (
     CorruptRecordError,
     InvalidRecordError,
@@ -173,7 +174,7 @@ def test_codecs_that_do_not_exist_are_refused(codec: int) -> None:
     with pytest.raises(UnsupportedCompressionTypeError):
         batch.check_records(NO_LIMIT)
     with pytest.raises(UnsupportedCompressionTypeError):
-        batch.records()
+        next(batch.records())
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
@@ -232,6 +233,38 @@ def test_an_iterator_that_has_failed_is_over() -> None:
     with pytest.raises(InvalidRecordError):
         next(records)
     assert list(records) == []
+
+
+def test_a_count_that_lies_costs_no_memory() -> None:
+    batch = RecordBatch(OracleBatch(count=2**31 - 1, payload=write_record(0, 0, None, None) * 3).to_bytes())
+    assert batch.records().__length_hint__() == 3
+    with pytest.raises(InvalidRecordError):
+        list(batch.records())
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+@pytest.mark.parametrize("sizes", [[3_000_000, 5, 900_000], [100] * 20_000, [0, 70_000] * 20])
+def test_records_larger_than_a_piece_are_put_together(codec: int, sizes: list[int]) -> None:
+    builder = BatchBuilder(compression=codec)
+    for i, size in enumerate(sizes):
+        builder.append(i, None, bytes([i % 251]) * size, [("h", b"x" * (size // 2))])
+    found = RecordBatch(builder.build()).records()
+    for i, record in enumerate(found):
+        assert record.value == bytes([i % 251]) * sizes[i]
+        assert record.headers == (("h", b"x" * (sizes[i] // 2)),)
+    assert i + 1 == len(sizes)
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_compressed_bytes_behind_the_last_record_are_refused(codec: int) -> None:
+    payload = compress(codec, write_record(0, 0, None, bytes(PIECE_SIZE)) + b"x")
+    batch = RecordBatch(OracleBatch(attributes=codec, count=1, payload=payload).to_bytes())
+    with pytest.raises(InvalidRecordError, match="more bytes"):
+        batch.check_records(NO_LIMIT)
+    records = batch.records()
+    next(records)
+    with pytest.raises(InvalidRecordError, match="more bytes"):
+        next(records)
 
 
 def test_log_append_time_is_every_records_timestamp() -> None:
