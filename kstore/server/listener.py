@@ -1,19 +1,20 @@
 """Listening sockets and the connections accepted on them, within their limits.
 
-A client beyond `max.connections` or `max.connections.per.ip` is closed at once, as Kafka does with those
-beyond the latter (SocketServer.scala, ConnectionQuotas). Once a second idle memory is given back, and
-connections that are idle for `connections.max.idle.ms`, or hold up others with half a frame, are closed.
+A client beyond the limits is closed at once, as Kafka does with those beyond `max.connections.per.ip`
+(SocketServer.scala). Once a second idle memory is given back, and connections that are idle for
+`connections.max.idle.ms`, or hold up others with half a frame, are closed.
 """
 
 import asyncio
+import errno
 import logging
 import socket
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from kstore._native.connection import Connection, MemoryBudget
 from kstore.server.config import ServerConfig
+from kstore.server.connection_limits import ConnectionLimits
 from kstore.server.endpoints import Endpoint
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,14 @@ log = logging.getLogger(__name__)
 SWEEP_MS = 1000
 # How long half a frame may hold the last of the request memory without a further byte.
 STALL_MS = 10_000
+
+# When descriptors or memory have run out, the next look at those who wait to be let in.
+ACCEPT_PAUSE_S = 0.1
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# Those who are let in at once, before others have their turn.
+ACCEPTED_A_TURN = 64
+# Clients that misbehave fill no disk with what is said of them.
+WARNINGS_A_SWEEP = 20
 
 
 class Listeners:
@@ -40,7 +49,8 @@ class Listeners:
         self._loop = loop
         self._dispatch = dispatch
         self._turn_ended = turn_ended
-        self._per_ip: Counter[str] = Counter()
+        self._limits = ConnectionLimits()
+        self._warnings = 0
         self._sockets: list[socket.socket] = []
 
     def bind(self) -> None:
@@ -50,11 +60,21 @@ class Listeners:
             listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             self._sockets.append(listening)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._size_buffers(listening)
             try:
                 listening.bind((endpoint.host, endpoint.port))
             except OSError as error:
                 raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from error
             self.endpoints.append(endpoint._replace(port=listening.getsockname()[1]))
+
+    def _size_buffers(self, listening: socket.socket) -> None:
+        """Accepted sockets take over what is asked for; the system's own sizing is better than Kafka's default."""
+        for key, option, size in (
+            ("socket.send.buffer.bytes", socket.SO_SNDBUF, self.config.socket_send_buffer_bytes),
+            ("socket.receive.buffer.bytes", socket.SO_RCVBUF, self.config.socket_receive_buffer_bytes),
+        ):
+            if self.config.is_set(key) and size > 0:
+                listening.setsockopt(socket.SOL_SOCKET, option, size)
 
     def accept_all(self) -> None:
         for listening, endpoint in zip(self._sockets, self.endpoints, strict=True):
@@ -74,6 +94,9 @@ class Listeners:
 
     def sweep(self) -> None:
         """To be called every SWEEP_MS."""
+        if self._warnings > WARNINGS_A_SWEEP:
+            log.warning("closed %d more connections", self._warnings - WARNINGS_A_SWEEP)
+        self._warnings = 0
         for connection in list(self.connections):
             active = connection.progressed
             stalled = connection.release_idle()
@@ -85,25 +108,35 @@ class Listeners:
                 connection.close()
 
     def _accept(self, listening: socket.socket, endpoint: Endpoint) -> None:
-        while True:
+        for _ in range(ACCEPTED_A_TURN):
             try:
                 client, address = listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                # Out of descriptors: those who wait are accepted when others have gone.
-                log.warning("cannot accept on %s: %s", endpoint, error)
-                return
+                if error.errno in EXHAUSTED:
+                    # The listener stays readable, so that looking again at once would keep the loop busy.
+                    self._warn("cannot accept on %s: %s", endpoint, error)
+                    self._loop.remove_reader(listening)
+                    self._loop.call_later(ACCEPT_PAUSE_S, self._resume, listening, endpoint)
+                    return
+                # This client has gone before it was let in.
+                continue
             self._open(client, address[0], address[1], endpoint)
 
+    def _resume(self, listening: socket.socket, endpoint: Endpoint) -> None:
+        if listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening, endpoint)
+
+    def _warn(self, message: str, *values: object) -> None:
+        self._warnings += 1
+        if self._warnings <= WARNINGS_A_SWEEP:
+            log.warning(message, *values)
+
     def _open(self, client: socket.socket, ip: str, port: int, endpoint: Endpoint) -> None:
-        refused = None
-        if len(self.connections) >= self.config.max_connections:
-            refused = f"max.connections is {self.config.max_connections}"
-        elif self._per_ip[ip] >= self.config.max_connections_per_ip:
-            refused = f"max.connections.per.ip is {self.config.max_connections_per_ip}"
+        refused = self._limits.refusal(ip, endpoint.listener, self.config)
         if refused is not None:
-            log.warning("closed a new connection from %s:%d: %s", ip, port, refused)
+            self._warn("closed a new connection from %s:%d: %s", ip, port, refused)
             client.close()
             return
         client.setblocking(False)
@@ -119,16 +152,14 @@ class Listeners:
             budget=self._budget,
             max_frame=self.config.socket_request_max_bytes,
         )
-        self._per_ip[ip] += 1
+        self._limits.opened(ip, endpoint.listener)
         self.connections.add(connection)
         connection.open()
 
     def _closed(self, connection: Connection, reason: str | None) -> None:
         ip, port = connection.peer
         if reason is not None:
-            log.warning("closed the connection from %s:%d: %s", ip, port, reason)
+            self._warn("closed the connection from %s:%d: %s", ip, port, reason)
         self.connections.discard(connection)
         self._idle_ms.pop(connection, None)
-        self._per_ip[ip] -= 1
-        if self._per_ip[ip] == 0:
-            del self._per_ip[ip]
+        self._limits.closed(ip, connection.listener_name)
