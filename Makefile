@@ -47,7 +47,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint kstore
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint kstore
 	$(BIN)/clang-format --dry-run --Werror src/*.c src/*.h
 
 # The same modules once more, with AddressSanitizer and UBSan, beside the ordinary ones. Any finding aborts the run.
