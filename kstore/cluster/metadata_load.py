@@ -53,16 +53,24 @@ def load(log: PartitionLog, replay: Replay, *, now_ms: int) -> int:
 def refuse_damage(directory: str) -> None:
     """A torn end is what a crash leaves and goes; bad bytes with good batches behind them are damage.
 
-    Raises CorruptRecordError naming file and position, so that no recovery cuts off what was agreed on.
+    So is an offset that does not follow the one before, or an epoch below it: both lie outside the CRC. Raises
+    CorruptRecordError naming file and position, so that no recovery cuts off what was agreed on.
     """
     names = sorted(name for name in os.listdir(directory) if name.endswith(".log") and name[:-4].isdecimal())
+    offset, epoch = int(names[0][:-4]) if names else 0, 0
     for name in names:
         path = os.path.join(directory, name)
         records = FileRecords(path, writable=False)
         try:
             scan = records.scan()
-            for _ in scan:
-                pass
+            for batch in scan:
+                if batch.base_offset != offset or batch.partition_leader_epoch < epoch:
+                    raise CorruptRecordError(
+                        f"{path} is damaged: the batch that ends at position {scan.valid_bytes} has offset"
+                        f" {batch.base_offset} and epoch {batch.partition_leader_epoch}, not {offset} and {epoch}"
+                        " or above"
+                    )
+                offset, epoch = batch.next_offset, batch.partition_leader_epoch
             if scan.error is None:
                 continue
             position = scan.valid_bytes
