@@ -11,6 +11,7 @@ test holds them equal to the real ones.
 # Why a key has no effect here, said once at start for each that is set. "refused" stops the start instead.
 REASONS = {
     "cleaner": "kstore does not compact logs yet",
+    "cores": "partitions are recovered on all cores, and each task waits its own interval first",
     "groups": "kstore has no consumer groups yet",
     "later": "kstore does not do this yet",
     "loop": "one event loop does the work of these threads and queues",
@@ -59,7 +60,6 @@ log.flush.scheduler.interval.ms long 9223372036854775807 ro
 log.flush.start.offset.checkpoint.interval.ms int 60000 ro 0..
 log.index.interval.bytes int 4096 cluster 0..
 log.index.size.max.bytes int 10485760 cluster 4..
-log.initial.task.delay.ms long 30000 ro,i 0..
 log.message.timestamp.after.max.ms long 9223372036854775807 cluster 0..
 log.message.timestamp.before.max.ms long 9223372036854775807 cluster 0..
 log.message.timestamp.difference.max.ms long 9223372036854775807 cluster,3 0..
@@ -87,7 +87,6 @@ metadata.log.max.record.bytes.between.snapshots long 20971520 ro 1..
 min.insync.replicas int 1 cluster 1..
 node.id int -1 ro
 num.partitions int 1 ro 1..
-num.recovery.threads.per.data.dir int 1 cluster 1..
 process.roles list '' ro broker|controller
 producer.id.expiration.check.interval.ms int 600000 ro,i 1..
 producer.id.expiration.ms int 86400000 cluster 1..
@@ -187,6 +186,10 @@ log.cleaner.max.compaction.lag.ms long 9223372036854775807 cluster 1..
 log.cleaner.min.cleanable.ratio double 0.5 cluster 0..1
 log.cleaner.min.compaction.lag.ms long 0 cluster 0..
 log.cleaner.threads int 1 cluster 0..
+""",
+    "cores": """
+log.initial.task.delay.ms long 30000 ro,i 0..
+num.recovery.threads.per.data.dir int 1 cluster 1..
 """,
     "groups": """
 group.consumer.assignment.interval.ms int 1000 cluster,4 0..

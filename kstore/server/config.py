@@ -56,7 +56,6 @@ class ServerConfig:
     log_flush_offset_checkpoint_interval_ms: int
     log_flush_scheduler_interval_ms: int
     log_flush_start_offset_checkpoint_interval_ms: int
-    log_initial_task_delay_ms: int
     log_retention_check_interval_ms: int
     max_connections: int
     max_connections_per_ip: int
@@ -65,7 +64,6 @@ class ServerConfig:
     message_max_bytes: int
     metadata_log_max_record_bytes_between_snapshots: int
     num_partitions: int
-    num_recovery_threads_per_data_dir: int
     producer_id_expiration_check_interval_ms: int
     producer_id_expiration_ms: int
     queued_max_request_bytes: int  # -1: no bound

@@ -28,10 +28,13 @@ REFUSALS = {
 
 def faults_in(properties: Sequence[Property]) -> list[str]:
     """A line for each key that kstore cannot start with, as it stands in file or arguments."""
+    providers = [name for entry in properties if entry.key == "config.providers" for name in entry.value.split(",")]
     has_plugin = any(entry.key in CLASS_KEYS and entry.value.strip() for entry in properties)
     faults = []
     for entry in properties:
         fault = _fault_of(entry.key, entry.value, may_be_plugins=has_plugin)
+        if any(name.strip() and f"${{{name.strip()}:" in entry.value for name in providers):
+            fault = f"{entry.key}: kstore asks no config providers; write the value itself"
         if fault:
             faults.append(f"{entry.origin}: {fault}")
     return faults

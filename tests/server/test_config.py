@@ -182,6 +182,12 @@ def test_a_custom_key_needs_a_plugin_and_must_not_look_like_one_of_kafkas(tmp_pa
     assert "did you mean num.partitions?" in faults(tmp_path, plugin + "num.partition=3")[0]
 
 
+def test_a_value_that_a_provider_should_give_stops_the_start(tmp_path: Path) -> None:
+    text = "config.providers=file\nconfig.providers.file.class=x.Y\nnum.partitions=${file:/secrets:count}\n"
+    message = "num.partitions: kstore asks no config providers; write the value itself"
+    assert faults(tmp_path, text) == [f"server.properties:3: {message}"]
+
+
 def test_keys_of_kafkas_own_plugins_are_known(tmp_path: Path) -> None:
     notes = ServerConfig.from_file(write(tmp_path, "super.users=User:me\nrsm.config.dir=/x\n")).notes
     assert [note.partition(" ")[0] for note in notes] == ["super.users", "rsm.config.dir"]
