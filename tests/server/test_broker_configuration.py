@@ -44,8 +44,6 @@ OTHERS = {
     "max.connections.per.ip.overrides",
     "producer.id.expiration.ms",
 }
-# Taken at the next start: there is nothing to recover before it.
-AT_THE_NEXT_START = {"num.recovery.threads.per.data.dir"}
 
 
 def change(client, name, **values):
@@ -72,7 +70,7 @@ def test_every_key_that_may_change_and_has_an_effect_is_known_here():
         for name in broker_key_names()
         if (key := broker_key(name)) and key.mode != "ro" and key.effect == "honoured"
     }
-    assert changeable == set(TOPIC_DEFAULTS) | OTHERS | AT_THE_NEXT_START | ONLY_AT_START
+    assert changeable == set(TOPIC_DEFAULTS) | OTHERS | ONLY_AT_START
 
 
 @pytest.mark.parametrize("per_broker", [False, True])
