@@ -61,7 +61,8 @@ sanitize: $(VENV)/.test
 	env LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    PYTHONMALLOC=malloc KSTORE_SANITIZED=$(SANITIZED) \
-	    $(BIN)/python -m pytest -n 2 -p no:cacheprovider -o "pythonpath=$(SANITIZED) ." tests/_native
+	    $(BIN)/python -m pytest -n 2 -m "not kafka and not kcat" -p no:cacheprovider \
+	    -o "pythonpath=$(SANITIZED) ." tests/_native
 
 # Results are kept in .benchmarks, so that `make bench COMPARE=0001` compares with an earlier run.
 bench: $(VENV)/.test
