@@ -24,12 +24,23 @@ def claim_leadership(
         for index, partition in topic.partitions.items():
             if not may_lead(partition, broker_id):
                 continue
-            if partition.leader != broker_id or TopicPartition(topic.name, index) in unclean:
-                change = PartitionChangeRecord(topic_id=topic.id, partition_id=index, leader=broker_id)
-                if broker_id not in partition.isr:
-                    change.isr, change.eligible_leader_replicas, change.last_known_elr = [broker_id], [], []
-                records.append(change)
+            is_ours = partition.leader == broker_id and partition.isr == (broker_id,)
+            if not is_ours or TopicPartition(topic.name, index) in unclean:
+                records.append(claim(topic.id, index, partition, broker_id))
     return records
+
+
+def claim(topic_id: bytes, index: int, partition: PartitionImage, broker_id: int) -> PartitionChangeRecord:
+    """Makes `broker_id` leader and the only one in sync: other replicas are not there, and nothing may wait for
+    them. A Kafka that starts here later lets them catch up and in again."""
+    change = PartitionChangeRecord(topic_id=topic_id, partition_id=index, leader=broker_id)
+    if partition.isr != (broker_id,):
+        change.isr = [broker_id]
+    if partition.eligible_leader_replicas:
+        change.eligible_leader_replicas = []
+    if partition.last_known_elr:
+        change.last_known_elr = []
+    return change
 
 
 def may_lead(partition: PartitionImage, broker_id: int) -> bool:
