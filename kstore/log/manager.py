@@ -467,16 +467,18 @@ class LogManager:
     def delete(self, topic_partition: TopicPartition, *, now_ms: int) -> bool:
         """Takes a partition away at once; its files go after `file.delete.delay.ms`. False if there is none.
 
-        Raises KafkaStorageError.
+        Raises KafkaStorageError when the files keep their name; the partition is gone all the same.
         """
         self.offline.pop(topic_partition, None)
         log = self.logs.get(topic_partition)
         if log is None:
             return False
-        log.rename_for_delete()
         del self.logs[topic_partition]
-        for segment in log.segments:
-            segment.drop_handles()
+        try:
+            log.rename_for_delete()
+        finally:
+            for segment in log.segments:
+                segment.drop_handles()
         self._deleted_directories.append((now_ms + log.config.file_delete_delay_ms, log.log_dir, log.directory))
         return True
 

@@ -4,14 +4,17 @@ A partition is in exactly one of three states: held (in `partitions`), offline (
 asked for, it answers KAFKA_STORAGE_ERROR), or unknown.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 
-from kstore.errors import KafkaStorageError, UnknownTopicOrPartitionError
+from kstore.errors import KafkaError, KafkaStorageError, UnknownTopicOrPartitionError
 from kstore.log.config import LogConfig
 from kstore.log.manager import LogManager
 from kstore.model import TopicPartition
 from kstore.replica.effects import NO_EFFECTS, Effect
 from kstore.replica.partition import Partition
+
+logger = logging.getLogger(__name__)
 
 
 class ReplicaManager:
@@ -48,17 +51,27 @@ class ReplicaManager:
         epoch: int,
         replicas: tuple[int, ...],
         isr: frozenset[int],
+        is_new: bool,
         now_ms: int,
     ) -> tuple[Effect, ...]:
-        """Opens or makes the partition's log and leads it from `epoch` on. A failing disk takes it offline
-        instead."""
+        """Opens or makes the partition's log and leads it from `epoch` on. What keeps that from happening takes
+        the partition offline instead, and no other one with it.
+
+        A partition that is not new and is not found may lie in a directory that is offline: it is not begun anew.
+        """
         try:
             log = self.logs.get_or_create(
-                topic_partition, topic_id=topic_id, directory_id=directory_id, config=config, now_ms=now_ms
+                topic_partition,
+                topic_id=topic_id,
+                directory_id=directory_id,
+                config=config,
+                is_new=is_new,
+                now_ms=now_ms,
             )
             partition = self.partitions.get(topic_partition) or Partition(log)
             effects = partition.become_leader(broker_id=self.broker_id, epoch=epoch, replicas=replicas, isr=isr)
-        except (KafkaStorageError, OSError) as error:
+        except (KafkaError, OSError) as error:
+            logger.error("%s is offline: %s", topic_partition, error)
             return self.take_offline([topic_partition], str(error))
         self.partitions[topic_partition] = partition
         self.offline.pop(topic_partition, None)
@@ -74,11 +87,15 @@ class ReplicaManager:
         return effects
 
     def delete(self, topic_partition: TopicPartition, *, now_ms: int) -> tuple[Effect, ...]:
-        """Renames the partition's directory away; its files go after `file.delete.delay.ms`."""
+        """Renames the partition's directory away; its files go after `file.delete.delay.ms`.
+
+        It is gone even if the disk refuses: the next start finds a directory that belongs to no topic.
+        """
         self.offline.pop(topic_partition, None)
         partition = self.partitions.pop(topic_partition, None)
-        if partition is None:
-            return NO_EFFECTS
-        effects = partition.resign()
-        self.logs.delete(topic_partition, now_ms=now_ms)
+        effects = NO_EFFECTS if partition is None else partition.resign()
+        try:
+            self.logs.delete(topic_partition, now_ms=now_ms)
+        except KafkaStorageError as error:
+            logger.error("%s is deleted, its files are not: %s", topic_partition, error)
         return effects

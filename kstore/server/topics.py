@@ -66,7 +66,7 @@ class Topics:
     async def start(self, decide: Decision) -> None:
         """Writes what `decide` gives, and makes the replicas follow the image for the first time."""
         await self._write(decide)
-        await self._apply(ClusterImage(), self.metadata.image)
+        await self._apply(ClusterImage(), self.metadata.image, starting=True)
 
     async def change(self, decide: Decision) -> ClusterImage:
         """Writes what `decide` gives, waits until it is durable, and applies it. Raises what `decide` raises."""
@@ -109,10 +109,10 @@ class Topics:
         next_directory = self._replicas.logs.directory_chooser()
         return Placement([self._broker_id], lambda _broker: next_directory())
 
-    async def _apply(self, before: ClusterImage, after: ClusterImage) -> None:
+    async def _apply(self, before: ClusterImage, after: ClusterImage, *, starting: bool = False) -> None:
         """Makes the replicas follow the image. A large change lets others have their turn in between."""
         began = time.monotonic()
-        for _ in self._steps(before, after):
+        for _ in self._steps(before, after, starting=starting):
             if time.monotonic() - began > LONGEST_TURN_S:
                 self._deliver.turn_ended()
                 await asyncio.sleep(0)
@@ -121,8 +121,11 @@ class Topics:
             self._reconfigure(before, after)
         self._deliver.turn_ended()
 
-    def _steps(self, before: ClusterImage, after: ClusterImage) -> Iterator[None]:
-        """Deletes what is gone, leads what is new or has a new epoch: a partition a step."""
+    def _steps(self, before: ClusterImage, after: ClusterImage, *, starting: bool) -> Iterator[None]:
+        """Deletes what is gone, leads what is new or has a new epoch: a partition a step.
+
+        When the broker starts nothing is new: what is not found may be in a directory that is offline.
+        """
         for name, topic in before.topics.items():
             current = after.topics.get(name)
             if current is None or current.id != topic.id:
@@ -131,7 +134,7 @@ class Topics:
             earlier = before.topics.get(name)
             if earlier is not topic:
                 known = earlier.partitions if earlier is not None and earlier.id == topic.id else {}
-                yield from self._lead(topic, known, after)
+                yield from self._lead(topic, known, after, starting=starting)
 
     def _delete(self, topic: TopicImage) -> Iterator[None]:
         for index in topic.partitions:
@@ -139,7 +142,9 @@ class Topics:
             self._deliver(effects)
             yield
 
-    def _lead(self, topic: TopicImage, known: Mapping[int, PartitionImage], image: ClusterImage) -> Iterator[None]:
+    def _lead(
+        self, topic: TopicImage, known: Mapping[int, PartitionImage], image: ClusterImage, *, starting: bool
+    ) -> Iterator[None]:
         config = log_config(self._config(), image.topic_config(topic.name))
         for index, partition in topic.partitions.items():
             earlier = known.get(index)
@@ -153,6 +158,7 @@ class Topics:
                     epoch=partition.leader_epoch,
                     replicas=partition.replicas,
                     isr=frozenset(partition.isr),
+                    is_new=earlier is None and not starting,
                     now_ms=self._clock.now_ms(),
                 )
                 self._deliver(effects)
