@@ -52,9 +52,7 @@ def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
 
 
 @pytest.fixture(scope="session")
-def kafka_39_zookeeper(
-    zookeeper: ZooKeeper, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[KafkaBroker]:
+def kafka_39_zookeeper(zookeeper: ZooKeeper, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A Kafka 3.9.1 broker in ZooKeeper mode, shared by the session."""
     directory = tmp_path_factory.mktemp("kafka-39-zk") / "data"
     with KafkaBroker("3.9.1", directory, zookeeper=zookeeper) as broker:

@@ -151,17 +151,16 @@ def validate(
     client = origin == CLIENT
     if client and batch.base_offset != 0:
         raise InvalidRecordError(
-            f"The baseOffset of the record batch in the append to {rules.topic_partition} should be 0,"
-            f" but it is {batch.base_offset}"
+            f"{rules.topic_partition}: a client's batch begins at offset 0, this one at {batch.base_offset}"
         )
     if batch.size_in_bytes > rules.max_message_bytes:
         raise MessageTooLargeError(
-            f"The record batch size in the append to {rules.topic_partition} is {batch.size_in_bytes} bytes"
-            f" which exceeds the maximum configured value of {rules.max_message_bytes}."
+            f"{rules.topic_partition} takes batches of up to {rules.max_message_bytes} bytes,"
+            f" this one has {batch.size_in_bytes}"
         )
     if not batch.is_crc_valid():
         raise CorruptRecordError(
-            f"Record is corrupt (stored crc = {batch.crc}) in topic partition {rules.topic_partition}."
+            f"the batch for {rules.topic_partition} is damaged: its CRC says {batch.crc:#010x}, its bytes do not"
         )
     if client:
         _check_header(batch, rules)
@@ -192,21 +191,22 @@ def _check_header(batch: RecordBatch, rules: AppendRules) -> None:
     count = batch.count
     if count <= 0 or batch.last_offset_delta < 0:
         raise InvalidRecordError(
-            f"Invalid reported count for record batch: {count} in topic partition {rules.topic_partition}"
+            f"the batch for {rules.topic_partition} claims {count} records and the last offset delta"
+            f" {batch.last_offset_delta}"
         )
     if batch.last_offset_delta + 1 != count:
         raise InvalidRecordError(
-            f"Inconsistent batch offset range [{batch.base_offset}, {batch.last_offset}] and count of records"
-            f" {count} in topic partition {rules.topic_partition}"
+            f"the batch for {rules.topic_partition} claims {count} records, and offsets for"
+            f" {batch.last_offset_delta + 1}"
         )
     if batch.is_control:
         raise InvalidRecordError(
-            f"Clients are not allowed to write control records in topic partition {rules.topic_partition}"
+            f"the batch for {rules.topic_partition} is a control batch, which only a broker writes"
         )
     if batch.producer_id >= 0 and batch.base_sequence < 0:
         raise InvalidRecordError(
-            f"Invalid sequence number {batch.base_sequence} in record batch with producerId"
-            f" {batch.producer_id} in topic partition {rules.topic_partition}"
+            f"the batch for {rules.topic_partition} has producer id {batch.producer_id}, but the sequence"
+            f" {batch.base_sequence}"
         )
 
 
@@ -221,7 +221,7 @@ def _check_each_record(batch: RecordBatch, rules: AppendRules, now_ms: int) -> N
             errors.append(
                 (
                     index,
-                    f"Compacted topic cannot accept message without key in topic partition {rules.topic_partition}",
+                    f"{rules.topic_partition} is compacted: each record needs a key",
                 )
             )
         elif not rules.log_append_time and record.timestamp != NO_TIMESTAMP:
@@ -230,8 +230,7 @@ def _check_each_record(batch: RecordBatch, rules: AppendRules, now_ms: int) -> N
                 errors.append(
                     (
                         index,
-                        f"Timestamp {record.timestamp} of message with offset {record.offset} is out of"
-                        f" range. The timestamp should be within [{earliest}, {latest}]",
+                        f"record {index} has the timestamp {record.timestamp}, not in [{earliest}, {latest}]",
                     )
                 )
         elif batch.timestamp_type == LOG_APPEND_TIME:
@@ -239,22 +238,24 @@ def _check_each_record(batch: RecordBatch, rules: AppendRules, now_ms: int) -> N
             errors.append(
                 (
                     index,
-                    f"Invalid timestamp type in message with offset {record.offset}. Producer should not set"
-                    " timestamp type to LogAppendTime.",
+                    f"record {index} claims to have its timestamp from a broker (LogAppendTime)",
                 )
             )
     if not errors:
         return
     error: InvalidTimestampError | InvalidRecordError
     if bad_timestamp:
-        error = InvalidTimestampError("One or more records have been rejected due to invalid timestamp")
+        error = InvalidTimestampError(f"records refused, some for their timestamps: {_some(errors)}")
     else:
-        error = InvalidRecordError(
-            f"One or more records have been rejected due to {len(errors)} record errors in total, and only"
-            f" showing the first three errors at most: {errors[:3]}"
-        )
+        error = InvalidRecordError(f"records refused: {_some(errors)}")
     error.record_errors = errors
     raise error
+
+
+def _some(errors: list[tuple[int, str]]) -> str:
+    """The first faults, for a message that people read."""
+    more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
+    return "; ".join(text for _, text in errors[:3]) + more
 
 
 def _rebuild(
@@ -279,8 +280,7 @@ def _rebuild(
     rebuilt = RecordBatch(builder.build())
     if rebuilt.size_in_bytes > rules.max_message_bytes:
         raise MessageTooLargeError(
-            f"Message batch size is {rebuilt.size_in_bytes} bytes in append to partition"
-            f" {rules.topic_partition} which exceeds the maximum configured size of"
-            f" {rules.max_message_bytes}."
+            f"{rules.topic_partition} takes batches of up to {rules.max_message_bytes} bytes, this one has"
+            f" {rebuilt.size_in_bytes} after it was compressed anew"
         )
     return rebuilt

@@ -44,7 +44,7 @@ def parse_entries(text: bytes, path: str) -> list[str]:
         _refuse_version(lines[0], path)
     entries = lines[2:]
     if not lines[1].isdecimal() or int(lines[1]) != len(entries):
-        raise CorruptCheckpointError(f"expected {lines[1]!r} entries in checkpoint file {path}, found {len(entries)}")
+        raise CorruptCheckpointError(f"checkpoint file {path} announces {lines[1]!r} entries and has {len(entries)}")
     return entries
 
 
@@ -60,7 +60,7 @@ def parse_numbers(entry: str, count: int, path: str) -> list[int]:
             raise ValueError
         return [int(word) for word in words]
     except ValueError:
-        raise CorruptCheckpointError(f"malformed line in checkpoint file {path}: {entry!r}") from None
+        raise CorruptCheckpointError(f"checkpoint file {path} has a line that cannot be read: {entry!r}") from None
 
 
 def fsync_directory(directory: str) -> None:

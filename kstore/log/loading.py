@@ -123,7 +123,7 @@ def _load_once(
             log_end_offset, _ = segments.active.read_end()
     if log_end_offset < log_start_offset:
         logger.warning(
-            "%s: log end offset %d is below the log start offset %d, deleting all segments",
+            "%s: the log ends at offset %d, before its start %d: deleting all of it",
             topic_partition,
             log_end_offset,
             log_start_offset,

@@ -49,7 +49,7 @@ class LogDir:
         if self.failure is None:
             self.failure = f"{doing}: {error}"
             logger.error("log directory %s is offline: %s", self.path, self.failure)
-        return KafkaStorageError(f"Error while {doing} in dir {self.path}: {error}")
+        return KafkaStorageError(f"{self.path} failed {doing}: {error}")
 
     def io_error(self, doing: str, error: OSError) -> KafkaStorageError:
         """The error to raise for an operation that was undone; one that may go well later leaves us online.
@@ -58,12 +58,10 @@ class LogDir:
         """
         if error.errno in PASSING:
             logger.warning("%s: %s", doing, error)
-            return KafkaStorageError(f"{error.strerror} while {doing} in dir {self.path}")
+            return KafkaStorageError(f"{self.path} could not go on {doing}: {error.strerror}")
         return self.fail(doing, error)
 
     def check(self) -> None:
         """Raises KafkaStorageError when the directory is offline."""
         if self.failure is not None:
-            raise KafkaStorageError(
-                f"The log dir {self.path} is already offline due to a previous IO exception: {self.failure}"
-            )
+            raise KafkaStorageError(f"{self.path} has been offline since its disk failed: {self.failure}")

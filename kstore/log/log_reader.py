@@ -80,8 +80,8 @@ class LogReader(LogState):
             self.log_dir.check()
         if not self.log_start_offset <= fetch_offset <= self.log_end_offset:
             raise OffsetOutOfRangeError(
-                f"Received request for offset {fetch_offset} for partition {self.topic_partition}, but we"
-                f" only have log segments in the range {self.log_start_offset} to {self.log_end_offset}."
+                f"{self.topic_partition}: offset {fetch_offset} is not in"
+                f" [{self.log_start_offset}, {self.log_end_offset}]"
             )
         committed = upper_bound == TXN_COMMITTED
         try:

@@ -107,8 +107,8 @@ class LogState:
             return
         if self.topic_id is not None:
             raise InconsistentTopicIdError(
-                f"Tried to assign topic ID {uuid_to_text(topic_id)} to log for topic partition"
-                f" {self.topic_partition}, but log already contained topic ID {uuid_to_text(self.topic_id)}"
+                f"the log of {self.topic_partition} belongs to the topic with id {uuid_to_text(self.topic_id)},"
+                f" not to {uuid_to_text(topic_id)}"
             )
         self.topic_id = topic_id
         content = format_partition_metadata(uuid_to_text(topic_id))
@@ -150,7 +150,7 @@ class LogState:
     def maybe_increment_high_watermark(self, offset: int) -> bool:
         """The leader's way: only forward, never beyond the log end (rule 13). True if it moved."""
         if offset > self.log_end_offset:
-            raise AssertionError(f"high watermark {offset} beyond the log end offset {self.log_end_offset}")
+            raise AssertionError(f"high watermark {offset} above the log's end, {self.log_end_offset}")
         if offset <= self.high_watermark:
             return False
         self._set_high_watermark(offset)
@@ -198,8 +198,8 @@ class LogState:
         self.log_dir.check()
         if offset > self.high_watermark:
             raise OffsetOutOfRangeError(
-                f"Cannot increment the log start offset to {offset} of partition {self.topic_partition}"
-                f" since it is larger than the high watermark {self.high_watermark}"
+                f"{self.topic_partition} cannot begin at offset {offset}, above its high watermark"
+                f" {self.high_watermark}"
             )
         if offset <= self.log_start_offset:
             return False

@@ -126,9 +126,8 @@ class LogWriter(LogReader):
             batch.ensure_valid()
             if batch.base_offset < next_offset:
                 raise UnexpectedAppendOffsetError(
-                    f"Unexpected offset in append to {self.topic_partition}. First offset {batch.base_offset}"
-                    f" is less than the next offset {next_offset}. Log start offset ="
-                    f" {self.log_start_offset}",
+                    f"{self.topic_partition}: a batch from offset {batch.base_offset} on came where {next_offset} or"
+                    f" more was due (the log begins at {self.log_start_offset})",
                     batch.base_offset,
                     batch.last_offset,
                 )
@@ -192,8 +191,7 @@ class LogWriter(LogReader):
         """The segment that the next `size` bytes go to."""
         if size > self._segment_bytes:
             raise RecordListTooLargeError(
-                f"Message batch size is {size} bytes in append to partition {self.topic_partition},"
-                f" which exceeds the maximum configured segment size of {self._segment_bytes}."
+                f"{size} bytes do not fit a segment of {self.topic_partition}, which holds {self._segment_bytes}"
             )
         segment = self._active
         if segment.should_roll(

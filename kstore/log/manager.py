@@ -397,17 +397,17 @@ class LogManager:
         if not is_new and len(live) < len(self.dirs):
             gone = ", ".join(d.path for d in self.dirs if d.failure is not None)
             raise KafkaStorageError(
-                f"Can not create log for {topic_partition} because log directories {gone} are offline"
+                f"{topic_partition} may lie in {gone}, which cannot be used now: it is not begun anew"
             )
         for log_dir in self._candidates(live, directory_id):
             try:
                 log = self._create(log_dir, topic_partition, topic_id, config or self.default_config, now_ms)
             except OSError as error:
-                log_dir.io_error(f"creating log for {topic_partition}", error)
+                log_dir.io_error(f"making the log of {topic_partition}", error)
                 continue
             self.logs[topic_partition] = log
             return log
-        raise KafkaStorageError(f"No log directories available for {topic_partition}")
+        raise KafkaStorageError(f"there is no log directory that {topic_partition} can go to")
 
     def _candidates(self, dirs: list[LogDir], directory_id: bytes | None) -> list[LogDir]:
         """Where a new partition may go: the wanted directory first, then those with the fewest partitions."""

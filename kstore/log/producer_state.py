@@ -218,24 +218,23 @@ class ProducerState:
             return
         if epoch < entry.epoch:
             raise InvalidProducerEpochError(
-                f"Epoch of producer {producer_id} at offset {offset} in {self.topic_partition} is {epoch},"
-                f" which is smaller than the last seen epoch {entry.epoch}"
+                f"{self.topic_partition}, offset {offset}: producer {producer_id} has epoch {epoch}, but epoch"
+                f" {entry.epoch} was here before"
             )
         if check_sequence:
             self._check_sequence(entry, epoch, first_sequence, offset)
         if entry.current_txn_first_offset >= 0 and not transactional:
             raise InvalidTxnStateError(
-                f"Expected transactional write from producer {producer_id} at offset {offset}"
-                f" in partition {self.topic_partition}"
+                f"{self.topic_partition}, offset {offset}: producer {producer_id} has an open transaction, and this"
+                " batch is not part of it"
             )
 
     def _check_sequence(self, entry: ProducerEntry, epoch: int, first_sequence: int, offset: int) -> None:
         if epoch != entry.epoch:
             if first_sequence != 0 and entry.epoch != NO_PRODUCER_EPOCH:
                 raise OutOfOrderSequenceError(
-                    f"Invalid sequence number for new epoch of producer {entry.producer_id} at offset"
-                    f" {offset} in partition {self.topic_partition}: {epoch} (request epoch),"
-                    f" {first_sequence} (seq. number), {entry.epoch} (current producer epoch)"
+                    f"{self.topic_partition}, offset {offset}: producer {entry.producer_id} begins epoch {epoch}"
+                    f" (after {entry.epoch}) with sequence {first_sequence}, not 0"
                 )
             return
         last_sequence = entry.batches[-1].last_sequence if entry.batches else NO_SEQUENCE
@@ -244,9 +243,8 @@ class ProducerState:
         if entry.epoch == NO_PRODUCER_EPOCH:
             return
         raise OutOfOrderSequenceError(
-            f"Out of order sequence number for producer {entry.producer_id} at offset {offset} in partition"
-            f" {self.topic_partition}: {first_sequence} (incoming seq. number), {last_sequence} (current end"
-            f" sequence number)"
+            f"{self.topic_partition}, offset {offset}: producer {entry.producer_id} sent sequence"
+            f" {first_sequence} behind {last_sequence}"
         )
 
     def check_marker(self, producer_id: int, epoch: int, coordinator_epoch: int, offset: int) -> None:
@@ -256,13 +254,13 @@ class ProducerState:
             return
         if epoch < entry.epoch:
             raise InvalidProducerEpochError(
-                f"Epoch of producer {producer_id} at offset {offset} in {self.topic_partition} is {epoch},"
-                f" which is smaller than the last seen epoch {entry.epoch}"
+                f"{self.topic_partition}, offset {offset}: producer {producer_id} has epoch {epoch}, but epoch"
+                f" {entry.epoch} was here before"
             )
         if coordinator_epoch < entry.coordinator_epoch:
             raise TransactionCoordinatorFencedError(
-                f"Invalid coordinator epoch for producerId {producer_id} at offset {offset} in partition"
-                f" {self.topic_partition}: {coordinator_epoch} (zombie), {entry.coordinator_epoch} (current)"
+                f"{self.topic_partition}, offset {offset}: the marker of producer {producer_id} comes from"
+                f" coordinator epoch {coordinator_epoch}, but epoch {entry.coordinator_epoch} was here before"
             )
 
     def append_data(

@@ -52,9 +52,7 @@ class Leader:
         log = self.log
         end = log.log_end_offset
         if self.remote_end_offsets:
-            end = high_watermark(
-                [end, *(self.remote_end_offsets[replica] for replica in self.isr - {self.broker_id})]
-            )
+            end = high_watermark([end, *(self.remote_end_offsets[replica] for replica in self.isr - {self.broker_id})])
         if end <= log.high_watermark:
             return NO_EFFECTS
         log.maybe_increment_high_watermark(end)

@@ -133,9 +133,7 @@ class Partition:
         if found is not None and (timestamp == EARLIEST_TIMESTAMP or found.offset < last_fetchable):
             return found.timestamp, found.offset, found.leader_epoch
         if not settled:
-            raise OffsetNotAvailableError(
-                f"{self.topic_partition}: the new leader's high watermark is not known yet"
-            )
+            raise OffsetNotAvailableError(f"{self.topic_partition}: the new leader's high watermark is not known yet")
         return None
 
     def epoch_end_offset(self, epoch: int, *, current_leader_epoch: int) -> tuple[int, int]:

@@ -113,17 +113,13 @@ class App:
     def _reconfigure(self, image: ClusterImage) -> None:
         """Takes a change of the broker's own configuration; topics.py takes it on to the running logs."""
         config = self.context.config = self.listeners.config = self._effective(image)
-        self.logs.reconfigure(
-            log_config(config, {}), producer_id_expiration_ms=config.producer_id_expiration_ms
-        )
+        self.logs.reconfigure(log_config(config, {}), producer_id_expiration_ms=config.producer_id_expiration_ms)
 
     async def _lead(self) -> None:
         """Claims what this broker can lead, with new epochs where a tail may be lost."""
         context = self.context
         unclean = {key for key, partition_log in self.logs.logs.items() if partition_log.recovered_from_crash}
-        await context.topics.start(
-            lambda image: claim_leadership(image, broker_id=context.node_id, unclean=unclean)
-        )
+        await context.topics.start(lambda image: claim_leadership(image, broker_id=context.node_id, unclean=unclean))
 
     def _advertised(self) -> dict[str, Any]:
         """What clients are told: the advertised endpoints, with the ports that were really bound for port 0."""

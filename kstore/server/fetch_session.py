@@ -38,9 +38,7 @@ class Wanted:
         "topic_id",
     )
 
-    def __init__(
-        self, topic: str | None, topic_id: bytes | None, request: tuple[int, int, int, int, int, int]
-    ) -> None:
+    def __init__(self, topic: str | None, topic_id: bytes | None, request: tuple[int, int, int, int, int, int]) -> None:
         self.topic = topic
         self.topic_id = topic_id
         self.told_high_watermark = -1
@@ -59,9 +57,7 @@ class Wanted:
             self.max_bytes,
         ) = request
 
-    def has_news(
-        self, *, error_code: int, high_watermark: int, log_start_offset: int, told_anyway: bool
-    ) -> bool:
+    def has_news(self, *, error_code: int, high_watermark: int, log_start_offset: int, told_anyway: bool) -> bool:
         """True if this partition belongs into the answer; notes what it is told then."""
         news = (
             told_anyway
@@ -182,9 +178,7 @@ class FetchSessionCache:
             return False
         victim = min(self.sessions.values(), key=lambda session: session.used_ms)
         if now_ms - victim.used_ms <= EVICTION_MS:
-            settled = [
-                session for session in self.sessions.values() if now_ms - session.created_ms > EVICTION_MS
-            ]
+            settled = [session for session in self.sessions.values() if now_ms - session.created_ms > EVICTION_MS]
             if not settled:
                 return False
             victim = min(settled, key=lambda session: len(session.partitions))

@@ -13,16 +13,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="kstore-server",
         description="A broker that speaks Apache Kafka's protocol over its own log files.",
     )
-    parser.add_argument(
-        "properties", nargs="?", metavar="server.properties", help="Kafka's configuration file"
-    )
-    parser.add_argument(
-        "--override", action="append", default=[], metavar="KEY=VALUE", help="a key of that file"
-    )
+    parser.add_argument("properties", nargs="?", metavar="server.properties", help="Kafka's configuration file")
+    parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE", help="a key of that file")
     parser.add_argument("--data-dir", metavar="DIR", help="without a file: where the logs are kept")
-    parser.add_argument(
-        "--port", type=int, default=9092, help="without a file: the port on 127.0.0.1 (0: any)"
-    )
+    parser.add_argument("--port", type=int, default=9092, help="without a file: the port on 127.0.0.1 (0: any)")
     options = parser.parse_args(arguments)
     if (options.properties is None) == (options.data_dir is None):
         parser.error("give either a server.properties or --data-dir")

@@ -47,9 +47,7 @@ def wait_until(condition: Callable[[], bool], *, timeout: float, what: str, inte
         time.sleep(interval)
 
 
-def java_command(
-    version: str, *, heap: str, log_level: str = "WARN", flags: Sequence[str] = QUICK_JVM
-) -> list[str]:
+def java_command(version: str, *, heap: str, log_level: str = "WARN", flags: Sequence[str] = QUICK_JVM) -> list[str]:
     jars = home.jar_directory(version)
     return [
         "java",

@@ -123,9 +123,7 @@ class KafkaBroker(ServerProcess):
         found = read_properties(self.log_directory / "meta.properties")
         if self.node_id is None:
             self.node_id = int(found.get("node.id", found.get("broker.id", "1")))
-        self.properties_file.write_text(
-            "".join(f"{key}={value}\n" for key, value in self.properties().items())
-        )
+        self.properties_file.write_text("".join(f"{key}={value}\n" for key, value in self.properties().items()))
         if not found and self.zookeeper is None:
             self._format()
         command = java_command(self.version, heap=self.heap, log_level=self.log_level, flags=self.jvm_flags)

@@ -72,9 +72,7 @@ class ServerProcess:
         assert not self.is_running, f"{self.name} runs already"
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
-            )
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def wait_for_answer(self, probe: Probe, timeout: float) -> None:
         deadline = time.monotonic() + timeout

@@ -44,9 +44,7 @@ def test_dump_of_both_versions_finds_kafkas_files_sound(
     assert "lastOffset: 1999" in tools_43.assert_partition_is_sound(directory)
 
 
-def test_dump_complains_about_a_damaged_log(
-    kafka_39: KafkaBroker, tools_39: KafkaTools, tmp_path: Path
-) -> None:
+def test_dump_complains_about_a_damaged_log(kafka_39: KafkaBroker, tools_39: KafkaTools, tmp_path: Path) -> None:
     tools_39.console_producer(kafka_39.bootstrap, "damaged", "one\ntwo\nthree\n")
     data = bytearray((kafka_39.partition_directory("damaged") / f"{0:020}.log").read_bytes())
     data[-2] ^= 1

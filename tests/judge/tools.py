@@ -25,9 +25,7 @@ class KafkaTools:
     def run(self, main_class: str, *arguments: object, **options: object) -> str:
         return self.server.run(main_class, *arguments, **options).out  # type: ignore[arg-type]
 
-    def dump_log(
-        self, *files: Path, deep: bool = True, arguments: Sequence[str] = (), timeout: float = 120
-    ) -> str:
+    def dump_log(self, *files: Path, deep: bool = True, arguments: Sequence[str] = (), timeout: float = 120) -> str:
         """kafka-dump-log.sh; what it prints. `files` are any of a partition: logs, indexes, snapshots."""
         options = ["--deep-iteration", "--print-data-log"] if deep else []
         names = ",".join(map(str, files))
@@ -45,13 +43,9 @@ class KafkaTools:
         if indexes:
             # Checked both ways: against the log (no flag), then the index's own order (--index-sanity-check).
             printed += self.dump_log(*indexes, deep=False, timeout=timeout)
-            printed += self.dump_log(
-                *indexes, deep=False, arguments=["--index-sanity-check"], timeout=timeout
-            )
+            printed += self.dump_log(*indexes, deep=False, arguments=["--index-sanity-check"], timeout=timeout)
         complaint = DUMP_COMPLAINTS.search(printed)
-        assert complaint is None, (
-            f"DumpLogSegments of {directory}: {complaint and complaint[0]}\n{printed[-6000:]}"
-        )
+        assert complaint is None, f"DumpLogSegments of {directory}: {complaint and complaint[0]}\n{printed[-6000:]}"
         return printed
 
     def topics(self, bootstrap: str, *arguments: object, **options: object) -> str:
@@ -70,14 +64,8 @@ class KafkaTools:
     def get_offsets(self, bootstrap: str, *arguments: object, **options: object) -> str:
         return self._admin("org.apache.kafka.tools.GetOffsetShell", bootstrap, arguments, options)
 
-    def console_producer(
-        self, bootstrap: str, topic: str, lines: str, *arguments: object, timeout: float = 60
-    ) -> str:
-        main = (
-            "kafka.tools.ConsoleProducer"
-            if self.version == "3.9.1"
-            else "org.apache.kafka.tools.ConsoleProducer"
-        )
+    def console_producer(self, bootstrap: str, topic: str, lines: str, *arguments: object, timeout: float = 60) -> str:
+        main = "kafka.tools.ConsoleProducer" if self.version == "3.9.1" else "org.apache.kafka.tools.ConsoleProducer"
         words = ("--bootstrap-server", bootstrap, "--topic", topic, *arguments)
         return self.run(main, *words, stdin=lines, timeout=timeout)
 
@@ -85,22 +73,16 @@ class KafkaTools:
         main = "org.apache.kafka.tools.consumer.ConsoleConsumer"
         return self.run(main, "--bootstrap-server", bootstrap, "--topic", topic, *arguments, timeout=timeout)
 
-    def producer_performance(
-        self, bootstrap: str, topic: str, *arguments: object, timeout: float = 120
-    ) -> str:
+    def producer_performance(self, bootstrap: str, topic: str, *arguments: object, timeout: float = 120) -> str:
         main = "org.apache.kafka.tools.ProducerPerformance"
         properties = ("--producer-props", f"bootstrap.servers={bootstrap}")
         return self.run(main, "--topic", topic, *arguments, *properties, timeout=timeout)
 
-    def consumer_performance(
-        self, bootstrap: str, topic: str, *arguments: object, timeout: float = 120
-    ) -> str:
+    def consumer_performance(self, bootstrap: str, topic: str, *arguments: object, timeout: float = 120) -> str:
         main = "org.apache.kafka.tools.ConsumerPerformance"
         return self.run(main, "--bootstrap-server", bootstrap, "--topic", topic, *arguments, timeout=timeout)
 
-    def verifiable_producer(
-        self, bootstrap: str, topic: str, *arguments: object, timeout: float = 120
-    ) -> str:
+    def verifiable_producer(self, bootstrap: str, topic: str, *arguments: object, timeout: float = 120) -> str:
         main = "org.apache.kafka.tools.VerifiableProducer"
         return self.run(main, "--bootstrap-server", bootstrap, "--topic", topic, *arguments, timeout=timeout)
 

@@ -30,9 +30,7 @@ class WireClient:
 
     def ask_message(self, request: Any, version: int, *, response_version: int | None = None) -> Any:
         self.send(request, version)
-        return self.receive(
-            response_class(type(request)), version if response_version is None else response_version
-        )
+        return self.receive(response_class(type(request)), version if response_version is None else response_version)
 
     def send(self, request: Any, version: int) -> None:
         self._correlation_id += 1

@@ -116,7 +116,7 @@ def test_offsets_and_epoch_are_stamped_and_the_rest_of_the_bytes_kept(codec: int
 
 
 def test_base_offset_of_a_client_must_be_zero() -> None:
-    with pytest.raises(InvalidRecordError, match="should be 0"):
+    with pytest.raises(InvalidRecordError, match="begins at offset 0, this one at 1"):
         accept(batch(base_offset=1))
     assert accept(batch(base_offset=1), origin=COORDINATOR).base_offset == 1234
 

@@ -17,9 +17,7 @@ CONTROLLERS = 2
 
 
 def handle(context: Context, request: Request) -> object:
-    asked = DescribeClusterRequest.decode(
-        request.buffer, request.position, request.limit, request.api_version
-    )
+    asked = DescribeClusterRequest.decode(request.buffer, request.position, request.limit, request.api_version)
     if asked.endpoint_type == CONTROLLERS:
         refusal = "the request was sent to a broker, and asks for controllers"
         answer = DescribeClusterResponse(error_code=MismatchedEndpointTypeError.code, error_message=refusal)

@@ -25,9 +25,7 @@ BATCHED_FROM = 4
 
 
 def handle(context: Context, request: Request) -> object:
-    asked = FindCoordinatorRequest.decode(
-        request.buffer, request.position, request.limit, request.api_version
-    )
+    asked = FindCoordinatorRequest.decode(request.buffer, request.position, request.limit, request.api_version)
     refusal = refusal_for(asked.key_type)
     if request.api_version < BATCHED_FROM:
         answer = FindCoordinatorResponse(

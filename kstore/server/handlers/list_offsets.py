@@ -37,9 +37,7 @@ def handle(context: Context, request: Request) -> object:
     version = request.api_version
     asked = ListOffsetsRequest.decode(request.buffer, request.position, request.limit, version)
     # A partition named twice is an error for each mention (ListOffsetsRequest.duplicatePartitions).
-    mentions = Counter(
-        (topic.name, part.partition_index) for topic in asked.topics for part in topic.partitions
-    )
+    mentions = Counter((topic.name, part.partition_index) for topic in asked.topics for part in topic.partitions)
     topics = []
     for topic in asked.topics:
         partitions = []
@@ -47,9 +45,7 @@ def handle(context: Context, request: Request) -> object:
             answer = ListOffsetsResponse.ListOffsetsPartitionResponse(partition_index=part.partition_index)
             try:
                 if mentions[(topic.name, part.partition_index)] > 1:
-                    raise InvalidRequestError(
-                        f"{topic.name}-{part.partition_index} is asked for more than once"
-                    )
+                    raise InvalidRequestError(f"{topic.name}-{part.partition_index} is asked for more than once")
                 answer.timestamp, answer.offset, epoch = lookup(
                     context, topic.name, part, isolation_level=asked.isolation_level, version=version
                 )
@@ -64,15 +60,11 @@ def handle(context: Context, request: Request) -> object:
     return respond(request, ListOffsetsResponse(topics=topics))
 
 
-def lookup(
-    context: Context, topic: str, part: object, *, isolation_level: int, version: int
-) -> tuple[int, int, int]:
+def lookup(context: Context, topic: str, part: object, *, isolation_level: int, version: int) -> tuple[int, int, int]:
     """(timestamp, offset, leader epoch); all -1 if no record is that late, or nothing is tiered."""
     timestamp: int = part.timestamp  # type: ignore[attr-defined]
     if timestamp < 0 and version < SPECIAL_FROM.get(timestamp, 2**15):
-        raise UnsupportedVersionError(
-            f"timestamp {timestamp} has no meaning in version {version} of ListOffsets"
-        )
+        raise UnsupportedVersionError(f"timestamp {timestamp} has no meaning in version {version} of ListOffsets")
     partition = context.replicas.get(topic, part.partition_index)  # type: ignore[attr-defined]
     if timestamp == LATEST_TIERED_TIMESTAMP:
         partition.leader_for(part.current_leader_epoch)  # type: ignore[attr-defined]

@@ -46,19 +46,13 @@ def handle(context: Context, request: Request) -> object:
 
 def refuse_early_ids(asked: Any, version: int) -> None:
     """Versions 10 and 11 have a topic id in the request that a broker must not be asked by (KIP-516)."""
-    if version < 12 and any(
-        topic.topic_id != ZERO_UUID or topic.name is None for topic in asked.topics or ()
-    ):
+    if version < 12 and any(topic.topic_id != ZERO_UUID or topic.name is None for topic in asked.topics or ()):
         raise InvalidRequestError(f"version {version} of Metadata cannot ask by topic id")
 
 
 def missing_topics(context: Context, asked: Any) -> list[str]:
     """Names that are asked for, are not there, and may be created because somebody asks."""
-    if (
-        not asked.topics
-        or not asked.allow_auto_topic_creation
-        or not context.config.auto_create_topics_enable
-    ):
+    if not asked.topics or not asked.allow_auto_topic_creation or not context.config.auto_create_topics_enable:
         return []
     topics = context.topics.image.topics
     return [topic.name for topic in asked.topics if topic.name is not None and topic.name not in topics]

@@ -16,9 +16,7 @@ from kstore.server.respond import respond
 
 
 def handle(context: Context, request: Request) -> object:
-    asked = OffsetForLeaderEpochRequest.decode(
-        request.buffer, request.position, request.limit, request.api_version
-    )
+    asked = OffsetForLeaderEpochRequest.decode(request.buffer, request.position, request.limit, request.api_version)
     topics = []
     for topic in asked.topics:
         partitions = []
@@ -33,7 +31,5 @@ def handle(context: Context, request: Request) -> object:
             except KafkaError as error:
                 answer.error_code = error.code
             partitions.append(answer)
-        topics.append(
-            OffsetForLeaderEpochResponse.OffsetForLeaderTopicResult(topic=topic.topic, partitions=partitions)
-        )
+        topics.append(OffsetForLeaderEpochResponse.OffsetForLeaderTopicResult(topic=topic.topic, partitions=partitions))
     return respond(request, OffsetForLeaderEpochResponse(topics=topics))

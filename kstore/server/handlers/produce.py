@@ -60,9 +60,7 @@ def handle(context: Context, request: Request) -> object:
                     raise context.replicas.missing(topic, index)
                 if size > ATTRIBUTES and buffer[position + ATTRIBUTES] & suspicious:
                     check_attributes(buffer[position + ATTRIBUTES], request.api_version)
-                info, effects = partition.append_as_leader(
-                    buffer, position, size, required_acks=acks, now_ms=now_ms
-                )
+                info, effects = partition.append_as_leader(buffer, position, size, required_acks=acks, now_ms=now_ms)
                 if effects:
                     deliver(effects)
                 results.append(
@@ -153,9 +151,7 @@ def refusal_of(payload: ProducePayload) -> KafkaError:
 
 
 def refuse_all(request: Request, payload: ProducePayload, error: KafkaError) -> object:
-    topics = [
-        (topic, [refused(index, error) for index, _, _ in indexes]) for topic, indexes in payload.topics
-    ]
+    topics = [(topic, [refused(index, error) for index, _, _ in indexes]) for topic, indexes in payload.topics]
     if payload.acks == 0:
         request.connection.close(str(error))
         return None
