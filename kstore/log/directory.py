@@ -160,12 +160,14 @@ class DiskDirectory:
         return TimeIndex(os.path.join(self.path, name), base_offset, max_bytes, writable)
 
     def rename_self(self, new_name: str) -> None:
-        """Gives the directory another name beside its old one, durably."""
-        parent = self.parent
-        new_path = os.path.join(parent, new_name)
+        """Gives the directory another name beside its old one.
+
+        Not durably: whose partition is gone has that in the metadata, and an old name that comes back after
+        a power failure is set aside at the next start.
+        """
+        new_path = os.path.join(self.parent, new_name)
         os.rename(self.path, new_path)
         self.path = new_path
-        fsync_directory(parent)
 
     def delete_self(self) -> None:
         """Removes the directory and all that is left inside."""
