@@ -224,6 +224,10 @@ class InvalidRecordError(KafkaError):
     record_errors: Sequence[tuple[int, str]] = ()  # index in the batch and message of each bad record (KIP-467)
 
 
+class InvalidProduceError(InvalidRecordError):
+    """Records of a produce request that are not one batch of format 2: refused before their partition is asked."""
+
+
 class ThrottlingQuotaExceededError(RetriableError):
     code = 89
 

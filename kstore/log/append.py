@@ -12,6 +12,7 @@ from kstore._native.batch import LOG_OVERHEAD, RecordBatch
 from kstore._native.builder import BatchBuilder
 from kstore.errors import (
     CorruptRecordError,
+    InvalidProduceError,
     InvalidRecordError,
     InvalidTimestampError,
     MessageTooLargeError,
@@ -109,18 +110,18 @@ class AppendRules:
 def single_batch(buffer: "Buffer", position: int, size: int) -> RecordBatch:
     """The one batch of a produce request; a torn second one is left out, a whole one refused.
 
-    Raises InvalidRecordError where no whole batch of format 2 lies, CorruptRecordError for one that lies.
+    Raises InvalidProduceError where no whole batch of format 2 lies, CorruptRecordError for one that lies.
     """
     if size <= 0:
-        raise InvalidRecordError("there is no record batch for this partition")
+        raise InvalidProduceError("there is no record batch for this partition")
     limit = position + size
     try:
         batch = RecordBatch(buffer, position, limit)
     except UnsupportedForMessageFormatError as error:
-        raise InvalidRecordError(f"only message format 2 is taken: {error}") from error
+        raise InvalidProduceError(f"only message format 2 is taken: {error}") from error
     except CorruptRecordError as error:
         if _is_cut(buffer, position, size):
-            raise InvalidRecordError(f"there is no whole record batch in {size} bytes") from error
+            raise InvalidProduceError(f"there is no whole record batch in {size} bytes") from error
         raise
     end = position + batch.size_in_bytes
     if end != limit:
@@ -128,7 +129,7 @@ def single_batch(buffer: "Buffer", position: int, size: int) -> RecordBatch:
             RecordBatch(buffer, end, limit)
         except CorruptRecordError:
             return batch
-        raise InvalidRecordError("a produce request may hold only one record batch for each partition")
+        raise InvalidProduceError("a produce request may hold only one record batch for each partition")
     return batch
 
 

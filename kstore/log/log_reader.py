@@ -208,7 +208,8 @@ class LogReader(LogState):
         latest = max(self.segments, key=lambda segment: segment.load_max_timestamp())
         if latest.max_timestamp < 0:
             return None
-        found = latest.find_offset_by_timestamp(latest.max_timestamp, self.log_start_offset)
+        # Kafka looks no further than this segment, whether or not the record was deleted (DeleteRecords).
+        found = latest.find_offset_by_timestamp(latest.max_timestamp, latest.base_offset)
         return None if found is None else TimestampAndOffset(found[0], found[1], _epoch(found[2]))
 
 

@@ -15,6 +15,7 @@ from kstore.errors import (
     InvalidRequestError,
     KafkaError,
     UnknownTopicIdError,
+    UnknownTopicOrPartitionError,
     UnsupportedCompressionTypeError,
 )
 from kstore.model import TopicPartition
@@ -24,6 +25,8 @@ from kstore.server.purgatory import FetchWaiting
 
 ZSTD_FROM = 10
 TOPIC_IDS_FROM = 13
+# Where Kafka did not even read, its answer lists no aborted transactions; where reading failed, the list is null.
+NOT_READ = (UnknownTopicIdError, UnknownTopicOrPartitionError, UnsupportedCompressionTypeError)
 
 # (partition, error code, high watermark, last stable offset, log start offset, aborted, preferred replica,
 # records, diverging epoch, current leader, snapshot id)
@@ -92,7 +95,8 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, versi
                 reading.answer_now = True
         except KafkaError as error:
             reading.answer_now = True
-            result = (want.partition, error.code, -1, -1, -1, None, -1, b"", None, None, None)
+            aborted: Any = [] if isinstance(error, NOT_READ) else None
+            result = (want.partition, error.code, -1, -1, -1, aborted, -1, b"", None, None, None)
         reading.results.append((key, want, result))
     return reading
 
@@ -131,11 +135,12 @@ def read_one(
         min_one_message=min_one_message,
         current_leader_epoch=want.current_leader_epoch,
     )
-    records = data.records
+    # From version 3 on a first batch that does not fit does not come, rather than come torn.
+    records = b"" if data.first_entry_incomplete else data.records
     if version < ZSTD_FROM and records and holds_zstd(records):
         raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
     aborted = None
-    if data.aborted_transactions is not None:
+    if data.aborted_transactions is not None and not data.first_entry_incomplete:
         aborted = [(each.producer_id, each.first_offset) for each in data.aborted_transactions]
     return (
         want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,

@@ -15,9 +15,9 @@ from kstore.server.respond import respond, respond_later
 def handle(context: Context, request: Request) -> object:
     asked = InitProducerIdRequest.decode(request.buffer, request.position, request.limit, request.api_version)
     if (asked.producer_id == -1) != (asked.producer_epoch == -1):
-        return respond(request, InitProducerIdResponse(error_code=InvalidRequestError.code))
+        return respond(request, refused(InvalidRequestError.code))
     if asked.transactional_id is not None:
-        return respond(request, InitProducerIdResponse(error_code=TransactionalIdAuthorizationError.code))
+        return respond(request, refused(TransactionalIdAuthorizationError.code))
     producer_id = context.producer_ids.take()
     if producer_id is not None:
         return respond(request, InitProducerIdResponse(producer_id=producer_id, producer_epoch=0))
@@ -26,3 +26,7 @@ def handle(context: Context, request: Request) -> object:
         return InitProducerIdResponse(producer_id=await context.producer_ids.next(), producer_epoch=0)
 
     return respond_later(context, request, answer())
+
+
+def refused(error_code: int) -> InitProducerIdResponse:
+    return InitProducerIdResponse(error_code=error_code, producer_id=-1, producer_epoch=-1)

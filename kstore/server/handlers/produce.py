@@ -11,14 +11,21 @@ from kstore._native.batch import ZSTD
 from kstore._native.connection import PENDING, Request
 from kstore._native.hot_messages import ProducePayload, decode_produce, encode_produce_response
 from kstore.errors import (
+    CorruptRecordError,
+    InvalidProduceError,
     InvalidRequiredAcksError,
     KafkaError,
+    KafkaStorageError,
+    MessageTooLargeError,
     NotEnoughReplicasAfterAppendError,
     NotLeaderOrFollowerError,
+    RecordListTooLargeError,
     RequestTimedOutError,
     TransactionalIdAuthorizationError,
+    UnknownTopicOrPartitionError,
     UnsupportedCompressionTypeError,
 )
+from kstore.log.append import single_batch
 from kstore.model import TopicPartition
 from kstore.server.context import Context
 from kstore.server.purgatory import Waiting
@@ -30,6 +37,19 @@ ATTRIBUTES = 22
 TRANSACTIONAL = 0x10
 CODEC = 0x07
 
+# With these Kafka does not say where the log starts (ReplicaManager.appendToLocalLog).
+TELL_NO_START = (
+    CorruptRecordError,
+    InvalidProduceError,
+    KafkaStorageError,
+    MessageTooLargeError,
+    NotLeaderOrFollowerError,
+    RecordListTooLargeError,
+    TransactionalIdAuthorizationError,
+    UnknownTopicOrPartitionError,
+    UnsupportedCompressionTypeError,
+)
+
 # (partition, error code, base offset, log append time, log start offset, record errors, error message, leader
 # hint)
 Result = tuple[int, int, int, int, int, Sequence[tuple[int, str]] | None, str | None, None]
@@ -40,7 +60,7 @@ def handle(context: Context, request: Request) -> object:
     payload = decode_produce(request.buffer, request.position, request.limit, request.api_version)
     acks = payload.acks
     if not -1 <= acks <= 1 or payload.transactional_id is not None:
-        return refuse_all(request, payload, refusal_of(payload))
+        return refuse_all(context, request, payload)
 
     now_ms = context.clock.now_ms()
     partitions = context.replicas.partitions
@@ -54,8 +74,8 @@ def handle(context: Context, request: Request) -> object:
     for topic, indexes in payload.topics:
         results: list[Result] = []
         for index, position, size in indexes:
+            partition = partitions.get((topic, index))
             try:
-                partition = partitions.get((topic, index))
                 if partition is None:
                     raise context.replicas.missing(topic, index)
                 if size > ATTRIBUTES and buffer[position + ATTRIBUTES] & suspicious:
@@ -81,7 +101,10 @@ def handle(context: Context, request: Request) -> object:
                     unflushed[partition.topic_partition] = info.last_offset + 1
             except KafkaError as error:
                 failed = True
-                results.append(refused(index, error))
+                if partition is None or isinstance(error, TELL_NO_START):
+                    results.append(refused(index, error))
+                else:
+                    results.append(refused(index, error, partition.log.log_start_offset))
         topics.append((topic, results))
 
     if unflushed:
@@ -144,22 +167,37 @@ async def flush_then_answer(
         request.complete(encode_produce_response(request.correlation_id, request.api_version, answered, 0))
 
 
-def refusal_of(payload: ProducePayload) -> KafkaError:
-    if payload.transactional_id is not None:
-        return TransactionalIdAuthorizationError("this broker has no transactions yet")
-    return InvalidRequiredAcksError(f"acks is {payload.acks}, not -1, 0 or 1")
-
-
-def refuse_all(request: Request, payload: ProducePayload, error: KafkaError) -> object:
-    topics = [(topic, [refused(index, error) for index, _, _ in indexes]) for topic, indexes in payload.topics]
+def refuse_all(context: Context, request: Request, payload: ProducePayload) -> object:
+    """Nothing is appended; what is wrong with a partition of its own is said before what is wrong with all."""
+    topics = [
+        (topic, [refused(place[0], refusal(context, request, payload, topic, *place)) for place in indexes])
+        for topic, indexes in payload.topics
+    ]
     if payload.acks == 0:
-        request.connection.close(str(error))
+        request.connection.close("a produce with acks=0 was refused")
         return None
     return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
 
 
-def refused(index: int, error: KafkaError) -> Result:
-    return (index, error.code, -1, -1, -1, getattr(error, "record_errors", None), str(error) or None, None)
+def refusal(
+    context: Context, request: Request, payload: ProducePayload, topic: str, index: int, position: int, size: int
+) -> KafkaError:
+    if payload.transactional_id is not None:
+        return TransactionalIdAuthorizationError("this broker has no transactions yet")
+    if (topic, index) not in context.replicas.partitions:
+        return context.replicas.missing(topic, index)
+    try:
+        single_batch(request.buffer, position, size)
+        if size > ATTRIBUTES:
+            check_attributes(request.buffer[position + ATTRIBUTES], request.api_version)
+    except KafkaError as error:
+        return error
+    return InvalidRequiredAcksError(f"acks is {payload.acks}, not -1, 0 or 1")
+
+
+def refused(index: int, error: KafkaError, log_start_offset: int = -1) -> Result:
+    errors = getattr(error, "record_errors", None)
+    return (index, error.code, -1, -1, log_start_offset, errors, str(error) or None, None)
 
 
 def wait_for_commit(
