@@ -13,7 +13,8 @@ StartKstore = Callable[..., KstoreServer]
 @pytest.fixture(scope="session")
 def kstore_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KstoreServer]:
     """A kstore-server shared by the session; tests use topic names of their own and nothing else."""
-    with KstoreServer(tmp_path_factory.mktemp("kstore") / "data") as server:
+    directory = tmp_path_factory.mktemp("kstore") / "data"
+    with KstoreServer(directory, overrides={"node.id": "1"}) as server:
         yield server
 
 

@@ -116,8 +116,8 @@ class KafkaBroker(ServerProcess):
         self.spawn_only()
         self.wait_for_answer(MetadataProbe(self.port), timeout)
 
-    def spawn_only(self) -> None:
-        """Starts the process without waiting for its readiness, for who measures that."""
+    def prepare(self) -> None:
+        """Configuration, and a format of a directory that is fresh: what comes before the first start."""
         self.log_directory.mkdir(parents=True, exist_ok=True)
         self.run_directory.mkdir(parents=True, exist_ok=True)
         found = read_properties(self.log_directory / "meta.properties")
@@ -126,6 +126,10 @@ class KafkaBroker(ServerProcess):
         self.properties_file.write_text("".join(f"{key}={value}\n" for key, value in self.properties().items()))
         if not found and self.zookeeper is None:
             self._format()
+
+    def spawn_only(self) -> None:
+        """Starts the process without waiting for its readiness, for who measures that."""
+        self.prepare()
         command = java_command(self.version, heap=self.heap, log_level=self.log_level, flags=self.jvm_flags)
         self.spawn([*command, "kafka.Kafka", str(self.properties_file)])
 

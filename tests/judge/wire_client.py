@@ -80,7 +80,7 @@ class WireClient:
 
 
 def message(kind: Any, **fields: Any) -> Any:
-    """A message of kafka-python's from plain values: nested structures are dictionaries, what is left out defaults."""
+    """A message of kafka-python's: nested structures are dictionaries, what is left out has its default."""
     for name, value in fields.items():
         field = kind.fields[name]
         if field.is_struct_array() and value is not None:
