@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test lint sanitize bench clean
+.PHONY: build run test lint sanitize bench bench-kafka clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -42,6 +42,11 @@ run: build
 test: $(VENV)/.test
 	@$(PYTHON) tests/setup/prepare.py packages jars
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+# Kafka and kstore side by side: SHORT=1 for a quick look, KAFKA=kafka-4.3.0, ONLY=produce-16k,start (see the README).
+bench-kafka: $(VENV)/.test
+	@$(PYTHON) tests/setup/prepare.py packages jars
+	$(BIN)/python -m benchmarks.side_by_side $(if $(SHORT),--short) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(ONLY),--only $(ONLY))
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -1,0 +1,89 @@
+"""`make bench-kafka`: measures Kafka and kstore side by side and writes benchmarks/results/.
+
+python -m benchmarks.side_by_side [--short] [--kafka kafka-3.9.1] [--only produce-16k,start]
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.side_by_side.brokers import running
+from benchmarks.side_by_side.cells import CELLS, FULL, SHORT, Contest, Figure, Scale, memory, recovery, start_times
+from benchmarks.side_by_side.load import Run, build_program
+from benchmarks.side_by_side.report import write
+from tests.judge import home
+
+OTHERS = {"start": start_times, "memory": memory, "recovery": recovery}
+NEEDED_GB = 20
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def chosen(only: str | None) -> list[str]:
+    names = [*(cell.name for cell in CELLS), *OTHERS]
+    wanted = only.split(",") if only else names
+    unknown = set(wanted) - set(names)
+    if unknown:
+        sys.exit(f"bench-kafka: no such cell: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    return wanted
+
+
+def contest(
+    kafka: str, workplace: Path, scale: Scale, wanted: list[str]
+) -> tuple[list[Figure], dict[str, dict[str, list[Run]]], int]:
+    cells = [cell for cell in CELLS if cell.name in wanted]
+    if not cells:
+        return [], {}, 0
+    with running(kafka, workplace / "kafka") as theirs, running("kstore", workplace / "kstore") as ours:
+        both = Contest(theirs, ours, scale, say)
+        say(f"warming up for {scale.warm_up_seconds:.0f} s")
+        both.warm_up()
+        figures = [both.measure(cell) for cell in cells]
+    return figures, both.runs, both.discarded
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench-kafka")
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--kafka", default="kafka-3.9.1", choices=[f"kafka-{version}" for version in home.VERSIONS])
+    parser.add_argument("--only", help="cells, with commas between them")
+    parser.add_argument("--directory", type=Path, help="where brokers keep their data; build/bench by default")
+    arguments = parser.parse_args()
+    why_not = home.why_kafka_cannot_run()
+    if why_not:
+        sys.exit(f"bench-kafka: {why_not}")
+    wanted = chosen(arguments.only)
+    scale = SHORT if arguments.short else FULL
+    parent = arguments.directory or home.REPOSITORY / "build" / "bench"
+    parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(parent).free < NEEDED_GB * 1e9:
+        sys.exit(f"bench-kafka: less than {NEEDED_GB} GB free in {parent}")
+    build_program()
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        workplace = Path(name)
+        figures, runs, discarded = contest(arguments.kafka, workplace, scale, wanted)
+        for question, measure in OTHERS.items():
+            if question in wanted:
+                figures += measure(arguments.kafka, workplace, scale, say)
+    name = f"{arguments.kafka}{'-short' if arguments.short else ''}{'-some' if arguments.only else ''}"
+    path = write(
+        home.REPOSITORY / "benchmarks" / "results",
+        name,
+        figures,
+        runs,
+        kafka=arguments.kafka,
+        scale=scale,
+        discarded=discarded,
+    )
+    print(path.read_text())
+    say(f"written to {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
