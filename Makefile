@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test lint sanitize bench bench-kafka clean
+.PHONY: build run test kill-test lint sanitize bench bench-kafka clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -47,6 +47,11 @@ test: $(VENV)/.test
 bench-kafka: $(VENV)/.test
 	@$(PYTHON) tests/setup/prepare.py packages jars
 	$(BIN)/python -m benchmarks.side_by_side $(if $(SHORT),--short) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(ONLY),--only $(ONLY))
+# A process that appends is killed with -9 so many times (20 in `make test`).
+ROUNDS ?= 1000
+
+kill-test: $(VENV)/.test
+	KSTORE_KILL_ROUNDS=$(ROUNDS) $(BIN)/pytest -q -o timeout=7200 tests/log/test_kill.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -196,10 +196,12 @@ class LogReader(LogState):
         try:
             if timestamp == MAX_TIMESTAMP:
                 return self._offset_of_max_timestamp()
-            for segment in self.segments:
+            for segment in self.segments.starting_from(self.log_start_offset):
                 if segment.largest_timestamp() >= timestamp:
                     found = segment.find_offset_by_timestamp(timestamp, self.log_start_offset)
-                    return None if found is None else TimestampAndOffset(found[0], found[1], _epoch(found[2]))
+                    if found is not None:
+                        return TimestampAndOffset(found[0], found[1], _epoch(found[2]))
+                    # Records that are not older may all lie below the log start.
             return None
         except OSError as error:
             raise self.log_dir.io_error(f"searching a timestamp in {self.topic_partition}", error) from error
