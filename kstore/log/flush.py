@@ -5,9 +5,9 @@
     on the owner's thread again: the recovery point advances
 
 What lies below the recovery point is never checked again on a start, so it advances only after the fsync, and
-the files of a sealed segment are durable with their indexes and their names. The indexes of the active
-segment are not synced: a start after a crash looks at them again from the recovery point on (LocalLog.flush,
-UnifiedLog.flush).
+the files of a sealed segment are durable with their indexes and their names. The offset and time index of the
+active segment are not synced: a start after a crash looks at them again. Its transaction index is, for only what lies
+behind the recovery point is made anew (LocalLog.flush, UnifiedLog.flush).
 """
 
 import errno
@@ -24,7 +24,18 @@ class FlushJob:
     after the other, and none when the directory has failed.
     """
 
-    __slots__ = ("directory", "error", "lock", "log_dir", "names", "offset", "records", "sync_directory", "truncations")
+    __slots__ = (
+        "directory",
+        "error",
+        "lock",
+        "log_dir",
+        "names",
+        "obsolete_snapshot",
+        "offset",
+        "records",
+        "sync_directory",
+        "truncations",
+    )
 
     def __init__(
         self,
@@ -37,6 +48,7 @@ class FlushJob:
         *,
         sync_directory: bool,
         truncations: int,
+        obsolete_snapshot: int = -1,
     ) -> None:
         self.directory = directory
         self.log_dir = log_dir
@@ -46,6 +58,7 @@ class FlushJob:
         self.names = names
         self.sync_directory = sync_directory
         self.truncations = truncations
+        self.obsolete_snapshot = obsolete_snapshot
         self.error: OSError | None = None
 
     def run(self) -> None:

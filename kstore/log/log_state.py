@@ -31,6 +31,7 @@ class LogState:
         "_lso_position",
         "_lso_segment",
         "_rules",
+        "_sealed",
         "_segment_bytes",
         "_segment_ms",
         "_truncations",
@@ -84,6 +85,7 @@ class LogState:
         self._has_aborted = any(segment.txn_index.exists for segment in loaded.segments)
         self._truncations = 0
         self._flush_lock = Lock()
+        self._sealed: list[Segment] = []  # since the last flush
         # Names and contents that must be durable before the first append.
         self._unsynced = loaded.is_new
         self.topic_id = loaded.topic_id

@@ -177,6 +177,7 @@ class LogWriter(LogReader):
         try:
             self.leader_epoch_cache.flush()
         except OSError as error:
+            self._unsynced = True  # the epoch is known now, but not to the disk: the next append tries again
             raise self._append_error(error) from error
         if self._unsynced:
             try:
@@ -281,6 +282,7 @@ class LogWriter(LogReader):
             # Index entries that found no room stay in memory until the flush, which must write them.
             self.log_dir.io_error(f"sealing a segment of {self.topic_partition}", error)
         self.segments.add(segment)
+        self._sealed.append(active)
         self._active = segment
         # A snapshot at the new base offset lets recovery begin there.
         self.producer_state.map_end_offset = new_offset

@@ -218,18 +218,27 @@ class PartitionLog(LogWriter):
         segments = self.segments.between(self.recovery_point, offset)
         if closing and self._active not in segments:
             segments.append(self._active)
+        # Sealed where the last flush had ended: only its indexes are new.
+        segments = [s for s in self._sealed if self.segments.get(s.base_offset) is s and s not in segments] + segments
+        sync_directory = closing or any(s.base_offset >= self.recovery_point for s in segments)
         names: list[str] = []
+        obsolete_snapshot = -1
         try:
             for segment in segments:
                 segment.flush_indexes()
                 if segment is not self._active or closing:
                     names += segment.file_names()[1:]
+                elif segment.txn_index.exists:
+                    # Its entries below the recovery point would not be made again.
+                    names.append(segment.txn_index.name)
+                    sync_directory = True
             if offset == self.log_end_offset and self.producer_state.map_end_offset == offset:
                 # Recovery can begin here instead of at the segment's start.
-                self._snapshot_at_end()
+                obsolete_snapshot = self._snapshot_at_end()
             names += self.producer_state.take_unsynced()
         except OSError as error:
             raise self.log_dir.io_error(f"flushing {self.topic_partition}", error) from error
+        self._sealed.clear()
         return FlushJob(
             self.directory,
             self.log_dir,
@@ -237,16 +246,19 @@ class PartitionLog(LogWriter):
             offset,
             [segment.records for segment in segments],
             names,
-            sync_directory=closing or any(s.base_offset >= self.recovery_point for s in segments),
+            sync_directory=sync_directory,
             truncations=self._truncations,
+            obsolete_snapshot=obsolete_snapshot,
         )
 
-    def _snapshot_at_end(self) -> None:
-        """A snapshot at the log end; the one of the flush before goes, unless it belongs to a segment."""
+    def _snapshot_at_end(self) -> int:
+        """Writes a snapshot at the log end; returns that of the flush before, which may go when the new one is durable,
+        or -1 where there is none or it belongs to a segment."""
         state = self.producer_state
         before = state.snapshots[-1] if state.snapshots else -1
-        if state.take_snapshot() is not None and before >= 0 and self.segments.get(before) is None:
-            state.delete_snapshot(before)
+        if state.take_snapshot() is None or before in self.segments:
+            return -1
+        return before
 
     def complete_flush(self, job: FlushJob, *, now_ms: int) -> None:
         """Takes the result of a job that has run. A failed fsync takes the directory offline for good."""
@@ -255,6 +267,11 @@ class PartitionLog(LogWriter):
         self.last_flush_ms = now_ms
         if job.truncations == self._truncations and job.offset > self.recovery_point:
             self.recovery_point = min(job.offset, self.log_end_offset)
+        if job.obsolete_snapshot >= 0:
+            try:
+                self.producer_state.delete_snapshot(job.obsolete_snapshot)
+            except OSError as error:
+                self.log_dir.io_error(f"deleting a producer snapshot of {self.topic_partition}", error)
 
     def flush(self, *, now_ms: int) -> None:
         """Makes everything durable, in this thread. Raises KafkaStorageError."""

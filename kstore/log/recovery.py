@@ -76,6 +76,10 @@ class Recovery:
         self.state.delete_snapshots_after(first_offset)
         self.state.load_before(first_offset, log_start_offset, self.now_ms)
         replay(self.state, self.segments, first_offset)
+        before = self.segments.lower(first_offset)
+        if before is not None and unflushed[0].base_offset == first_offset:
+            # It may have been sealed since the last flush: its batches are durable, its indexes need not be.
+            self._seal_again(before, first_offset)
         for index, segment in enumerate(unflushed):
             # Told only where it takes a while: a thousand small partitions are one line of the manager's.
             logger.log(
@@ -100,6 +104,14 @@ class Recovery:
                 self.remove(unflushed[index + 1 :])
                 break
         self.epochs.flush()
+
+    def _seal_again(self, segment: Segment, end_offset: int) -> None:
+        """Completes the indexes of a segment that ends at `end_offset`; its batches are believed."""
+        segment.become_writable()
+        self._read_segment(segment, end_offset, cut=False)
+        segment.write_last_time_entry()
+        segment.flush_indexes()
+        segment.become_sealed()
 
     def _is_hole(self, end_offset: int, following: list[Segment]) -> bool:
         """Whether records are missing before the next segment: a power loss may keep its name and not their bytes.

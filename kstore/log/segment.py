@@ -357,6 +357,9 @@ class Segment:
         if not self._leads_to(last_offset, position):
             raise CorruptIndexError(f"entry {last_offset} does not lead to its batch at position {position}")
         self.max_timestamp, self.max_timestamp_offset = self.time_index.last_entry
+        # A power loss may have kept fewer entries of the time index than of the other.
+        _, start = self.offset_index.lookup(self.max_timestamp_offset)
+        self._note_max_timestamps(start, position)
         return position
 
     def cut(self, position: int) -> None:
@@ -444,11 +447,14 @@ class Segment:
         # A segment that was sealed or closed has an entry, unless no batch has a timestamp or the file was lost.
         if scan or (self.max_timestamp < 0 and self.size):
             _, position = self.offset_index.lookup(self.max_timestamp_offset)
-            for header in self.records.batch_headers(position, self.size):
-                if header.max_timestamp > self.max_timestamp:
-                    self.max_timestamp = header.max_timestamp
-                    self.max_timestamp_offset = header.last_offset
+            self._note_max_timestamps(position, self.size)
         return self.max_timestamp
+
+    def _note_max_timestamps(self, start: int, end: int) -> None:
+        for header in self.records.batch_headers(start, end):
+            if header.max_timestamp > self.max_timestamp:
+                self.max_timestamp = header.max_timestamp
+                self.max_timestamp_offset = header.last_offset
 
     def largest_timestamp(self) -> int:
         """What time-based retention counts from: the file's age where no batch has a timestamp."""
