@@ -10,12 +10,14 @@ A file is written to `<name>.tmp`, fsynced, renamed over the old one, and the di
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from kstore.errors import CorruptRecordError
 from kstore.model import TopicPartition
 
 VERSION = 0
+INT_MAX = 2**31 - 1
+LONG_MAX = 2**63 - 1
 
 RECOVERY_POINT_CHECKPOINT = "recovery-point-offset-checkpoint"
 LOG_START_OFFSET_CHECKPOINT = "log-start-offset-checkpoint"
@@ -52,13 +54,14 @@ def _refuse_version(line: str, path: str) -> list[str]:
     raise CorruptCheckpointError(f"checkpoint file {path} begins with {line!r}, not version {VERSION}")
 
 
-def parse_numbers(entry: str, count: int, path: str) -> list[int]:
-    """The `count` integers of an entry."""
+def parse_numbers(entry: str, limits: Sequence[int], path: str) -> list[int]:
+    """The integers of an entry, each from 0 to its limit."""
     words = entry.split()
     try:
-        if len(words) != count:
+        numbers = [int(word) for word in words]
+        if not all(0 <= number <= limit for number, limit in zip(numbers, limits, strict=True)):
             raise ValueError
-        return [int(word) for word in words]
+        return numbers
     except ValueError:
         raise CorruptCheckpointError(f"checkpoint file {path} has a line that cannot be read: {entry!r}") from None
 
@@ -111,6 +114,6 @@ def read_offsets(path: str) -> dict[TopicPartition, int]:
     offsets = {}
     for entry in parse_entries(content or b"", path):
         topic, _, numbers = entry.partition(" ")
-        partition, offset = parse_numbers(numbers, 2, path)
+        partition, offset = parse_numbers(numbers, (INT_MAX, LONG_MAX), path)
         offsets[TopicPartition(topic, partition)] = offset
     return offsets

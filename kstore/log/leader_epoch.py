@@ -12,7 +12,14 @@ log there (KIP-101, KIP-279; LeaderEpochFileCache.java; replication rules 4-9).
 import logging
 from typing import NamedTuple, Protocol
 
-from kstore.log.checkpoint_file import LEADER_EPOCH_CHECKPOINT, format_entries, parse_entries, parse_numbers
+from kstore.log.checkpoint_file import (
+    INT_MAX,
+    LEADER_EPOCH_CHECKPOINT,
+    LONG_MAX,
+    format_entries,
+    parse_entries,
+    parse_numbers,
+)
 
 UNDEFINED_EPOCH = -1
 UNDEFINED_EPOCH_OFFSET = -1
@@ -63,7 +70,7 @@ class LeaderEpochCache:
         """Reads the file. Raises CorruptCheckpointError, OSError."""
         content = self._store.read_file(LEADER_EPOCH_CHECKPOINT)
         for line in parse_entries(content or b"", LEADER_EPOCH_CHECKPOINT):
-            epoch, start_offset = parse_numbers(line, 2, LEADER_EPOCH_CHECKPOINT)
+            epoch, start_offset = parse_numbers(line, (INT_MAX, LONG_MAX), LEADER_EPOCH_CHECKPOINT)
             self._insert(epoch, start_offset)
 
     def assign(self, epoch: int, start_offset: int) -> bool:

@@ -9,7 +9,7 @@ import logging
 from typing import NamedTuple
 
 from kstore.errors import CorruptIndexError, CorruptRecordError
-from kstore.log.checkpoint_file import CorruptCheckpointError
+from kstore.log.checkpoint_file import LEADER_EPOCH_CHECKPOINT, CorruptCheckpointError
 from kstore.log.config import LogConfig
 from kstore.log.directory import (
     CLEANED_SUFFIX,
@@ -221,7 +221,7 @@ def _load_segments(
             directory.delete(name)
         if not name.endswith(LOG_SUFFIX):
             continue
-        if base_offset < 0:
+        if not 0 <= base_offset <= LONG_MAX:
             raise CorruptRecordError(f"{directory.path} holds {name}, which is not named after an offset")
         segment = Segment(
             directory,
@@ -256,15 +256,32 @@ def _load_leader_epochs(directory: Directory, segments: Segments) -> LeaderEpoch
     epochs = LeaderEpochCache(directory)
     try:
         epochs.load()
+        if not epochs.entries and _first_epoch(segments) >= 0:
+            # A rename may outlive the bytes of the file it named.
+            raise CorruptCheckpointError(f"{LEADER_EPOCH_CHECKPOINT} is empty, the log is not")
     except CorruptCheckpointError as error:
         logger.warning("%s: %s; reading the leader epochs from the log", directory.path, error)
         epochs = LeaderEpochCache(directory)
-        for segment in segments:
-            for header in segment.records.batch_headers(0, segment.size):
-                if header.partition_leader_epoch > epochs.latest_epoch:
-                    epochs.assign(header.partition_leader_epoch, header.base_offset)
+        try:
+            for segment in segments:
+                for header in segment.records.batch_headers(0, segment.size):
+                    if header.partition_leader_epoch > epochs.latest_epoch:
+                        epochs.assign(header.partition_leader_epoch, header.base_offset)
+        except CorruptRecordError as damage:
+            logger.warning("%s: leader epochs are known up to damage: %s", directory.path, damage)
         epochs.flush()
     return epochs
+
+
+def _first_epoch(segments: Segments) -> int:
+    """The leader epoch of the first batch, or -1 where there is none."""
+    for segment in segments:
+        try:
+            for header in segment.records.batch_headers(0, segment.size):
+                return header.partition_leader_epoch
+        except CorruptRecordError:
+            return -1  # recovery or a reader will tell
+    return -1
 
 
 def _load_topic_id(directory: Directory, names: list[str], *, is_empty: bool) -> bytes | None:

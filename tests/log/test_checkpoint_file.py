@@ -53,6 +53,9 @@ def test_missing_and_empty_files_hold_nothing(tmp_path: Path) -> None:
         b"0\n1\nfoo 0\n",
         b"0\n1\nfoo 0 5 6\n",
         b"0\n1\nfoo zero 5\n",
+        b"0\n1\nfoo 0 -5\n",
+        b"0\n1\nfoo 0 9223372036854775808\n",
+        b"0\n1\nfoo 2147483648 5\n",
         b"0\n1\n\xff\xfe 0 5\n",
     ],
 )

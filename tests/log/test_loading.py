@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kstore.errors import CorruptRecordError
 from kstore.log.config import LogConfig
 from kstore.log.directory import CLEANED_SUFFIX, DELETED_SUFFIX, SWAP_SUFFIX
 from kstore.log.partition_log import PartitionLog
@@ -183,3 +184,32 @@ def test_split_that_crashed_is_finished_or_done_again(
     assert offsets_of(batches_of(log)) == offsets
     assert [s.base_offset for s in log.segments] == [3, FAR + 3, 3 * FAR]
     assert not [n for n in os.listdir(directory) if n.endswith((CLEANED_SUFFIX, SWAP_SUFFIX, DELETED_SUFFIX))]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"0\n0\n", b"0\n1\n-1 0\n", b"0\n1\n2147483648 0\n", b"0\n2\n3 0\n4 9223372036854775808\n", None]
+)
+@pytest.mark.parametrize("clean_shutdown", [True, False])
+def test_leader_epochs_whose_file_was_lost_are_read_from_the_batches(
+    tmp_path: Path, content: bytes | None, clean_shutdown: bool
+) -> None:
+    directory = tmp_path / "topic-0"
+    log = load(directory)
+    for epoch in (3, 3, 5):
+        append(log, batch(), leader_epoch=epoch)
+    log.begin_close()
+    log.close()
+    file = directory / "leader-epoch-checkpoint"
+    file.unlink() if content is None else file.write_bytes(content)
+    with open(directory / name(0), "ab") as torn:
+        torn.write(bytes(100))
+    assert load(directory, clean_shutdown=clean_shutdown).leader_epoch_cache.entries == [(3, 0), (5, 2)]
+    assert file.read_bytes() == b"0\n2\n3 0\n5 2\n"
+
+
+def test_file_whose_name_is_no_offset_is_named(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    three_segments(directory)
+    (directory / "99999999999999999999.log").touch()
+    with pytest.raises(CorruptRecordError, match=r"99999999999999999999\.log"):
+        load(directory)
