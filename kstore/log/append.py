@@ -36,6 +36,9 @@ MIN_LENGTH = 14
 MIN_DECOMPRESSED_BYTES = 64 * 1024 * 1024
 DECOMPRESSION_RATIO = 64
 
+# How many bad records of a batch are told: a compressed one of 1 MiB holds a million of them.
+MAX_RECORD_ERRORS = 1000
+
 
 class LogAppendInfo:
     """What an append did. For a duplicate the offsets are those of the batch that is already there.
@@ -212,12 +215,14 @@ def _check_header(batch: RecordBatch, rules: AppendRules) -> None:
 
 
 def _check_each_record(batch: RecordBatch, rules: AppendRules, now_ms: int) -> None:
-    """Raises with the index and the fault of every record that breaks a rule (KIP-467)."""
+    """Raises with the index and the fault of the records that break a rule, the first thousand of them (KIP-467)."""
     errors: list[tuple[int, str]] = []
     bad_timestamp = False
     earliest = now_ms - rules.timestamp_before_max_ms
     latest = now_ms + rules.timestamp_after_max_ms
     for index, record in enumerate(batch.records(rules.max_decompressed_bytes)):
+        if len(errors) == MAX_RECORD_ERRORS:
+            break
         if rules.compact and record.key is None:
             errors.append(
                 (

@@ -9,13 +9,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from kstore._native.batch import RecordBatch, iter_batches
-from kstore.errors import KafkaError, RecordListTooLargeError
+from kstore.errors import CorruptRecordError, KafkaError, RecordListTooLargeError
 from kstore.log.append import CLIENT, REPLICATION, LogAppendInfo, single_batch, validate
+from kstore.log.config import LONG_MAX
 from kstore.log.directory import PARTITION_METADATA, SEGMENT_SUFFIXES, file_name
 from kstore.log.log_reader import LogReader
 from kstore.log.producer_state import BatchMetadata
 from kstore.log.replay import apply_batch, take_snapshot
-from kstore.log.segment import Segment, create_segment
+from kstore.log.segment import MAX_RELATIVE_OFFSET, Segment, create_segment
 from kstore.model import NO_PARTITION_LEADER_EPOCH, NO_TIMESTAMP
 
 if TYPE_CHECKING:
@@ -131,17 +132,26 @@ class LogWriter(LogReader):
                     batch.base_offset,
                     batch.last_offset,
                 )
+            if not batch.base_offset <= batch.last_offset < LONG_MAX:
+                raise CorruptRecordError(
+                    f"{self.topic_partition}: a batch from offset {batch.base_offset} on has the last offset delta"
+                    f" {batch.last_offset_delta}"
+                )
             next_offset = batch.next_offset
             max_timestamp = max(max_timestamp, batch.max_timestamp)
             valid_bytes += batch.size_in_bytes
             batches.append(batch)
         if not batches:
             return LogAppendInfo(-1, -1, NO_TIMESTAMP, self.log_start_offset, 0, NO_TIMESTAMP, 0)
+        first_offset = batches[0].base_offset
+        if next_offset - 1 - first_offset > MAX_RELATIVE_OFFSET:
+            raise RecordListTooLargeError(
+                f"offsets {first_offset} to {next_offset - 1} do not fit one segment of {self.topic_partition}"
+            )
         for batch in batches:
             if batch.partition_leader_epoch >= 0:
                 self.leader_epoch_cache.assign(batch.partition_leader_epoch, batch.base_offset)
         last_epoch = batches[-1].partition_leader_epoch
-        first_offset = batches[0].base_offset
         self._sync_before_append(NO_PARTITION_LEADER_EPOCH, first_offset)
         segment = self._make_room(valid_bytes, first_offset, next_offset - 1, max_timestamp, now_ms)
         try:

@@ -10,7 +10,7 @@ from kstore.errors import (
     InvalidTimestampError,
     MessageTooLargeError,
 )
-from kstore.log.append import CLIENT, COORDINATOR, AppendRules, single_batch, validate
+from kstore.log.append import CLIENT, COORDINATOR, MAX_RECORD_ERRORS, AppendRules, single_batch, validate
 from kstore.log.config import LogConfig
 from tests.log.build import NOW, TP, batch, marker
 
@@ -293,6 +293,13 @@ def test_compacted_topic_names_the_records_without_a_key(codec: int) -> None:
         accept(bytearray(records), cleanup_policy=("compact",))
     assert [index for index, _ in caught.value.record_errors] == [1, 3]
     accept(records)
+
+
+def test_of_very_many_bad_records_the_first_thousand_are_told() -> None:
+    bad = timestamps(*[NOW] * 100_000, compression=ZSTD, key=None)
+    with pytest.raises(InvalidRecordError) as caught:
+        accept(bad, cleanup_policy=("compact",))
+    assert [index for index, _ in caught.value.record_errors] == list(range(MAX_RECORD_ERRORS))
 
 
 def test_bad_keys_and_bad_timestamps_together_are_invalid_timestamp() -> None:

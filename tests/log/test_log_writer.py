@@ -2,6 +2,7 @@
 
 import pytest
 
+from kstore._native.checksum import crc32c
 from kstore.errors import (
     CorruptRecordError,
     InvalidProducerEpochError,
@@ -259,6 +260,36 @@ def test_follower_refuses_offsets_that_do_not_rise(make_log: MakeLog) -> None:
     with pytest.raises(UnexpectedAppendOffsetError):
         follow(log, batch(base_offset=8), batch(base_offset=7))
     assert log.log_end_offset == 6
+
+
+@pytest.mark.parametrize(
+    ("base_offset", "delta", "error"),
+    [
+        (0, -1, CorruptRecordError),
+        (5, -(2**31), CorruptRecordError),
+        (2**63 - 1, 0, CorruptRecordError),
+        (2**63 - 3, 2, CorruptRecordError),
+        (2**63 - 3, 2**31 - 1, CorruptRecordError),
+    ],
+)
+def test_follower_refuses_offsets_that_pass_their_end(
+    make_log: MakeLog, base_offset: int, delta: int, error: type[Exception]
+) -> None:
+    log = make_log()
+    records = batch(base_offset=base_offset, leader_epoch=0)
+    records[23:27] = delta.to_bytes(4, "big", signed=True)
+    records[17:21] = crc32c(records[21:]).to_bytes(4, "big")
+    with pytest.raises(error):
+        log.append_as_follower(records, leader_epoch=0, now_ms=NOW)
+    assert (log.log_end_offset, log.size_in_bytes, log.latest_epoch) == (0, 0, -1)
+
+
+def test_follower_refuses_what_no_segment_can_hold(make_log: MakeLog) -> None:
+    log = make_log()
+    records = batch(base_offset=0) + batch(base_offset=2**31)
+    with pytest.raises(RecordListTooLargeError):
+        log.append_as_follower(records, leader_epoch=0, now_ms=NOW)
+    assert (log.log_end_offset, log.size_in_bytes) == (0, 0)
 
 
 def test_followers_batch_may_be_larger_than_max_message_bytes(make_log: MakeLog) -> None:
