@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from kstore.errors import ConfigError, KafkaError, KafkaStorageError
 from kstore.log.checkpoint_file import (
@@ -93,6 +94,7 @@ class LogManager:
         self._checkpointed: dict[tuple[str, str], dict[TopicPartition, int]] = {}
         self._reported: set[str] = set()
         self._clean: dict[str, bool] = {}
+        self._not_loaded: dict[str, set[TopicPartition]] = {}
         self._intervals = {
             "flush": flush_checkpoint_ms,
             "start_offsets": start_offset_checkpoint_ms,
@@ -314,6 +316,7 @@ class LogManager:
             except KafkaError as error:
                 logger.error("%s is offline: %s", topic_partition, error)
                 self.offline[topic_partition] = str(error)
+                self._not_loaded.setdefault(log_dir.path, set()).add(topic_partition)
                 return
             except OSError as error:
                 log_dir.fail(f"loading {directory.path}", error)
@@ -453,16 +456,23 @@ class LogManager:
     ) -> PartitionLog:
         self._forget_namesake(log_dir, topic_partition)
         directory = DiskDirectory(os.path.join(log_dir.path, partition_dir_name(topic_partition)))
-        directory.create()
-        return PartitionLog.open(
-            directory,
-            topic_partition,
-            config,
-            log_dir=log_dir,
-            now_ms=now_ms,
-            topic_id=topic_id,
-            producer_id_expiration_ms=self.producer_id_expiration_ms,
-        )
+        created = directory.create()
+        try:
+            return PartitionLog.open(
+                directory,
+                topic_partition,
+                config,
+                log_dir=log_dir,
+                now_ms=now_ms,
+                topic_id=topic_id,
+                producer_id_expiration_ms=self.producer_id_expiration_ms,
+            )
+        except (OSError, KafkaStorageError):
+            if created:
+                # The partition goes elsewhere; an empty one here would stand beside it after the next start.
+                with suppress(OSError):
+                    directory.delete_self()
+            raise
 
     def delete(self, topic_partition: TopicPartition, *, now_ms: int) -> bool:
         """Takes a partition away at once; its files go after `file.delete.delay.ms`. False if there is none.
@@ -470,6 +480,8 @@ class LogManager:
         Raises KafkaStorageError when the files keep their name; the partition is gone all the same.
         """
         self.offline.pop(topic_partition, None)
+        for not_loaded in self._not_loaded.values():
+            not_loaded.discard(topic_partition)
         log = self.logs.get(topic_partition)
         if log is None:
             return False
@@ -533,7 +545,7 @@ class LogManager:
         for log in list(self.logs.values()):
             try:
                 log.delete_old_segments(now_ms)
-            except KafkaStorageError as error:
+            except KafkaError as error:  # damage in one log must not keep the others from being tended
                 logger.error("retention of %s: %s", log.topic_partition, error)
 
     def _flushes(self, now_ms: int) -> list[Work]:
@@ -571,17 +583,18 @@ class LogManager:
         return work
 
     def _offsets_in(self, log_dir: LogDir, name: str) -> dict[TopicPartition, int]:
-        logs = self.logs_in(log_dir)
-        if name == RECOVERY_POINT_CHECKPOINT:
-            return {log.topic_partition: log.recovery_point for log in logs}
-        if name == HIGH_WATERMARK_CHECKPOINT:
-            return {log.topic_partition: log.high_watermark for log in logs}
-        # Only where it is not simply the first segment's.
-        return {
-            log.topic_partition: log.log_start_offset
-            for log in logs
-            if log.log_start_offset > log.segments.first.base_offset
-        }
+        # Of a partition that could not be loaded the file says what it said: it may be repaired.
+        not_loaded = self._not_loaded.get(log_dir.path, ())
+        offsets = {tp: n for tp, n in self._checkpointed.get((log_dir.path, name), {}).items() if tp in not_loaded}
+        for log in self.logs_in(log_dir):
+            if name == RECOVERY_POINT_CHECKPOINT:
+                offsets[log.topic_partition] = log.recovery_point
+            elif name == HIGH_WATERMARK_CHECKPOINT:
+                offsets[log.topic_partition] = log.high_watermark
+            elif log.log_start_offset > log.segments.first.base_offset:
+                # Only where it is not simply the first segment's.
+                offsets[log.topic_partition] = log.log_start_offset
+        return offsets
 
     def _forget_namesake(self, log_dir: LogDir, topic_partition: TopicPartition) -> None:
         """What checkpoints say of a deleted partition must not be taken for one of the same name. Raises OSError."""
@@ -628,13 +641,14 @@ class LogManager:
         A directory in which anything failed is left as after a crash.
         """
         closing: list[FlushWork] = []
+        not_closed: set[LogDir] = set()
         for log in self.logs.values():
             if log.log_dir.failure is None:
                 try:
                     job = log.begin_close()
                 except KafkaStorageError as error:
                     logger.error("closing %s: %s", log.topic_partition, error)
-                    self._clean[log.log_dir.path] = False
+                    not_closed.add(log.log_dir)
                     continue
                 if job is not None:
                     closing.append(FlushWork(self.flushing, log, job))
@@ -643,17 +657,23 @@ class LogManager:
             work.complete(now_ms)
         for log_dir in self.live_dirs:
             try:
-                self._close_dir(log_dir)
+                self._close_dir(log_dir, orderly=log_dir not in not_closed)
             except OSError as error:
                 log_dir.fail("closing the log directory", error)
         for log in self.logs.values():
-            log.close()
+            try:
+                log.close()
+            except OSError as error:
+                # What an index holds in memory found no room: the directory is not marked as clean then.
+                logger.error("closing %s: %s", log.topic_partition, error)
         self.logs.clear()
         self._unlock()
 
-    def _close_dir(self, log_dir: LogDir) -> None:
+    def _close_dir(self, log_dir: LogDir, *, orderly: bool) -> None:
         for name in CHECKPOINTS:
             self._write_checkpoint(log_dir, name)
-        if all(log.recovery_point == log.log_end_offset for log in self.logs_in(log_dir)):
+        if self._not_loaded.get(log_dir.path) and not self._clean[log_dir.path]:
+            orderly = False  # they have not been recovered from the stop before this start
+        if orderly and all(log.recovery_point == log.log_end_offset for log in self.logs_in(log_dir)):
             content = f'{{"version":0,"brokerEpoch":{self.broker_epoch}}}'.encode()
             replace_file(os.path.join(log_dir.path, CLEAN_SHUTDOWN_FILE), content)

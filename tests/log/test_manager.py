@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from kstore.errors import ConfigError, InconsistentTopicIdError, KafkaStorageError
 from kstore.log.checkpoint_file import read_offsets, write_offsets
 from kstore.log.config import LogConfig
+from kstore.log.directory import DiskDirectory
+from kstore.log.flush import FlushJob
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import MetaProperties, parse_properties, read_meta_properties
 from kstore.log.partition_log import PartitionLog
@@ -183,6 +186,29 @@ def test_partition_is_made_elsewhere_when_a_directory_fails(tmp_path: Path, mana
     assert manager.take_failed_dirs() == {}
 
 
+def test_partition_that_found_no_room_leaves_nothing_behind(
+    tmp_path: Path, managers: MakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = managers(tmp_path / "a", tmp_path / "b")
+    full = str(tmp_path / "a" / "topic-0" / "00000000000000000000.log")
+    open_records = DiskDirectory.open_records
+
+    def without_room(directory: DiskDirectory, name: str, **arguments: object) -> object:
+        if os.path.join(directory.path, name) == full:
+            raise OSError(errno.ENOSPC, "no room", full)
+        return open_records(directory, name, **arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DiskDirectory, "open_records", without_room)
+    log = create(manager)
+    fill(log, 1)
+    assert log.log_dir.path == str(tmp_path / "b")
+    assert not os.path.exists(tmp_path / "a" / "topic-0")
+    manager.close(NOW)
+    again = managers(tmp_path / "a", tmp_path / "b")
+    assert again.logs[TP].log_end_offset == 1
+    assert not again.offline
+
+
 def test_partition_that_may_be_on_a_failed_directory_is_not_begun_anew(tmp_path: Path, managers: MakeManager) -> None:
     manager = managers(tmp_path / "a", tmp_path / "b")
     manager.dirs[0].fail("testing", OSError(errno.EIO, "broken"))
@@ -287,6 +313,56 @@ def test_stop_that_fails_is_no_orderly_stop(tmp_path: Path, managers: MakeManage
         log.complete_flush(job, now_ms=NOW)
     manager.close(NOW)
     assert not (tmp_path / ".kafka_cleanshutdown").exists()
+
+
+def test_log_that_cannot_be_closed_leaves_its_directory_unclean(
+    tmp_path: Path, managers: MakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = managers(tmp_path / "a", tmp_path / "b")
+    logs = [create(manager, number) for number in range(2)]
+    full = OSError(errno.ENOSPC, "no room")
+
+    def begin_close(log: PartitionLog) -> FlushJob | None:
+        if log is logs[0]:
+            raise log.log_dir.io_error("closing", full)
+        return log.begin_flush(closing=True)
+
+    def close(log: PartitionLog) -> None:
+        if log is logs[0]:
+            raise full
+
+    monkeypatch.setattr(PartitionLog, "begin_close", begin_close)
+    monkeypatch.setattr(PartitionLog, "close", close)
+    manager.close(NOW)
+    marked = {log.log_dir.path: Path(log.log_dir.path, ".kafka_cleanshutdown").exists() for log in logs}
+    assert marked == {logs[0].log_dir.path: False, logs[1].log_dir.path: True}
+    assert manager.logs == {}
+    managers(tmp_path / "a", tmp_path / "b")  # the locks are free
+
+
+def test_partition_that_cannot_be_loaded_keeps_its_checkpoints_and_its_unclean_stop(
+    tmp_path: Path, managers: MakeManager
+) -> None:
+    manager = managers(tmp_path)
+    log = create(manager)
+    fill(log, 4)
+    log.assign_topic_id(bytes(16))
+    log.maybe_increment_log_start_offset(2)
+    create(manager, 1)
+    manager.close(NOW)
+    (tmp_path / ".kafka_cleanshutdown").unlink()
+    metadata = tmp_path / "topic-0" / "partition.metadata"
+    content = metadata.read_bytes()
+    metadata.write_bytes(b"damage")
+    broken = managers(tmp_path)
+    assert list(broken.logs) == [TopicPartition("topic", 1)]
+    fill(broken.logs[TopicPartition("topic", 1)], 1)
+    broken.close(NOW)
+    assert not (tmp_path / ".kafka_cleanshutdown").exists()
+    metadata.write_bytes(content)
+    again = managers(tmp_path)
+    assert again.logs[TP].recovered_from_crash
+    assert (again.logs[TP].log_start_offset, again.logs[TP].recovery_point) == (2, 4)
 
 
 def test_empty_directory_is_not_unclean(tmp_path: Path, managers: MakeManager) -> None:
@@ -478,6 +554,25 @@ def test_retention_runs_and_files_go_in_two_steps(tmp_path: Path, managers: Make
     assert len(list((tmp_path / "topic-0").glob("*.log.deleted"))) == 2
     manager.run_due(NOW + 6000)
     assert not list((tmp_path / "topic-0").glob("*.deleted"))
+
+
+def test_damage_in_one_log_does_not_stop_retention_of_the_others(tmp_path: Path, managers: MakeManager) -> None:
+    manager = managers(tmp_path)
+    for number in range(2):
+        fill(create(manager, number, segment_bytes=2 * SIZE), 5, timestamp=-1)
+    manager.close(NOW)
+    path = tmp_path / "topic-0" / "00000000000000000000.log"
+    content = bytearray(path.read_bytes())
+    content[SIZE + 8 : SIZE + 12] = bytes(4)
+    path.write_bytes(content)
+    os.truncate(path.with_suffix(".timeindex"), 0)
+    again = managers(tmp_path, retention_check_ms=MINUTE)
+    for log in again.logs.values():
+        log.update_config(LogConfig(retention_ms=0))
+    late = time.time_ns() // 1_000_000 + MINUTE
+    again.run_due(NOW)
+    again.run_due(late)
+    assert [log.segments.first.base_offset for log in again.logs.values()] == [0, 5]
 
 
 def test_producers_expire(tmp_path: Path, managers: MakeManager) -> None:
