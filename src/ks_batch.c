@@ -4,7 +4,7 @@ int64_t ks_batch_size(const uint8_t *p, int64_t available) {
     if (available < KS_HEADER_UP_TO_MAGIC)
         return KS_ETRUNCATED;
     int64_t length = ks_load32(p + KS_BATCH_LENGTH);
-    if (length < KS_SMALLEST_LEGACY_SIZE)
+    if (length < KS_SMALLEST_LEGACY_SIZE || length > INT32_MAX - KS_LOG_OVERHEAD)
         return KS_ECORRUPT;
     /* Before the magic: the tail that a crash tore off must not pass for an old message format. */
     if (KS_LOG_OVERHEAD + length > available)

@@ -25,6 +25,7 @@ XERIAL_MAGIC_SIZE = 8
 XERIAL_BLOCK_SIZE = 32 * 1024
 
 PIECE_SIZE = 256 * 1024  # of output
+FIRST_INPUT_SIZE = 1024
 INPUT_SIZE = 64 * 1024  # what is fed at a time: the libraries copy the rest that they did not get to
 
 
@@ -121,11 +122,14 @@ def _decompress_gzip(data: Buffer, budget: _Budget) -> Iterator[bytes]:
     position = 0
     while position < len(view):
         member = zlib.decompressobj(wbits=31)
+        # What a member leaves is copied: a batch of tiny ones must not cost 64 KiB for each.
+        next_size = FIRST_INPUT_SIZE
         while not member.eof:
             rest: Buffer = member.unconsumed_tail
             if not rest:
-                rest = view[position : position + INPUT_SIZE]
+                rest = view[position : position + next_size]
                 position += len(rest)
+                next_size = min(4 * next_size, INPUT_SIZE)
             try:
                 piece = member.decompress(rest, budget.next_piece())
             except zlib.error as error:
@@ -189,7 +193,7 @@ def _declared_size(block: memoryview) -> int:
         size |= (byte & 0x7F) << 7 * i
         if byte < 0x80:
             # The densest element copies 64 bytes and takes three.
-            if size > 64 * len(block):
+            if 3 * size > 64 * len(block):
                 raise _Damaged(f"a block of {len(block)} bytes declares {size}")
             return size
     raise _Damaged("a block without a size")

@@ -192,6 +192,7 @@ cdef class FileRecords:
             if found.last_offset < start_offset:
                 continue
             batch = read_batch(handle, self.path, found.position, found.size)
+            batch.ensure_valid()
             for record in batch.records():
                 if record.timestamp >= timestamp and record.offset >= start_offset:
                     epoch = found.leader_epoch

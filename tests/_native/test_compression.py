@@ -1,5 +1,6 @@
 """The codecs: what goes out comes back, what comes in is bounded, and damage is never taken for data."""
 
+import gzip
 import os
 import zlib
 from contextlib import suppress
@@ -113,6 +114,13 @@ def test_snappy_is_read_raw_and_in_xerials_frames() -> None:
     assert decompress(SNAPPY, framed, NO_LIMIT) == b"a raw block"
     assert decompress(SNAPPY, framed + framed, NO_LIMIT) == b"a raw block" * 2
     assert decompress(SNAPPY, XERIAL_HEADER, NO_LIMIT) == b""
+
+
+def test_many_tiny_gzip_members_follow_each_other() -> None:
+    members = b"".join(gzip.compress(bytes([i % 251]) * (i % 5), mtime=0) for i in range(2000))
+    assert bytes(decompress(GZIP, members, 10_000)) == b"".join(bytes([i % 251]) * (i % 5) for i in range(2000))
+    with pytest.raises(CorruptRecordError):
+        decompress(GZIP, members[:-1], 10_000)
 
 
 def test_snappy_is_written_in_xerials_frames_of_32_kib() -> None:

@@ -41,6 +41,25 @@ def files_limited_to(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def test_a_batch_larger_than_any_file_may_be_is_none(path: Path) -> None:
+    """Its size would not fit 31 bits."""
+    data = make_batch()
+    path.write_bytes(data[:8] + (2**31 - 1).to_bytes(4, "big") + data[12:])
+    os.truncate(path, 2**31 + 4096)  # takes no blocks
+    with pytest.raises(CorruptRecordError):
+        next(FileRecords(path, writable=False).batch_headers())
+
+
+def test_a_damaged_batch_is_not_searched_for_a_timestamp(path: Path) -> None:
+    first, second = make_batch(), make_batch()
+    log = open_new(path, first, second)
+    with open(path, "r+b") as file:
+        file.seek(len(first) - 1)
+        file.write(bytes([first[-1] ^ 1]))
+    with pytest.raises(CorruptRecordError, match="position 0"):
+        log.search_for_timestamp(0)
+
+
 # Appending
 
 
