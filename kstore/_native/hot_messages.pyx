@@ -8,7 +8,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from kstore._native.buffer cimport (
-    INT_COST, LIST_COST, TEXT_COST, Cursor, Writer, bytes_ptr, charge, cursor_init, decode_text, expect_end,
+    INT_COST, LIST_COST, TEXT_COST, Cursor, Writer, bytes_ptr, charge, cursor_init, decode_text,
     load_u64, need, read_count, read_int8, read_int16, read_int32, read_int64, read_size, read_uvarint,
     refuse, refuse_short, skip_tags, store_u32, uuid_bytes, write_count, write_int8, write_int16, write_int32,
     write_int64, write_raw, write_uvarint, writer_bytes, writer_free, writer_init,
@@ -240,7 +240,6 @@ cdef ProducePayload read_produce(bytes_ptr data, Py_ssize_t position, Py_ssize_t
     if compact:
         c.field = b"tagged fields"
         skip_tags(&c)
-    expect_end(&c)
     payload.topics = topic_list
     return payload
 
@@ -448,7 +447,6 @@ cdef FetchPayload read_fetch(bytes_ptr data, Py_ssize_t position, Py_ssize_t lim
         payload.rack_id = read_text(&c, compact)
     if compact:
         read_fetch_tags(&c, payload)
-    expect_end(&c)
     return payload
 
 

@@ -47,9 +47,10 @@ class Program:
     def min_size(self) -> int: ...
 
 def decode(program: Program, buffer: Buffer, position: int, limit: int, trusted: bool = False) -> Any:
-    """The struct in [position, limit) of `buffer`. Raises InvalidRequestError, also for bytes left over.
+    """The struct in [position, limit) of `buffer`. Raises InvalidRequestError.
 
-    `trusted` lifts the bound on memory, for what a broker of ours or our own disk says.
+    `trusted`, for what a broker or our own disk says, lifts the bound on memory and refuses bytes left over; those
+    of a client's request are not looked at, as in Kafka.
     """
 
 def encode(program: Program, message: Struct, header: bytes | None = None) -> bytes:

@@ -63,11 +63,15 @@ def test_every_truncation_is_refused(message: type[Message]) -> None:
 
 
 @every_message
-def test_bytes_after_the_message_are_refused(message: type[Message]) -> None:
+def test_bytes_after_a_request_are_not_looked_at_and_after_an_answer_refused(message: type[Message]) -> None:
+    """Kafka does not look either, and librdkafka 2.16 sends three bytes too many with Metadata version 12."""
     for version in versions(message):
         data = random_message(message, version, rng_for(message, version, "more")).encode(version)
-        with pytest.raises(InvalidRequestError, match=r"\(end\) .* 1 bytes after the last field"):
-            message.decode(data + b"\0", 0, len(data) + 1, version)
+        if message.__name__.endswith("Request"):
+            assert message.decode(data + b"\0", 0, len(data) + 1, version).encode(version) == data
+        else:
+            with pytest.raises(InvalidRequestError, match=r"\(end\) .* 1 bytes after the last field"):
+                message.decode(data + b"\0", 0, len(data) + 1, version)
 
 
 @every_message
