@@ -10,6 +10,8 @@ cdef class Request:
     cdef readonly object buffer
     cdef readonly Py_ssize_t position
     cdef readonly Py_ssize_t limit
+    # Called when the connection closes before the request is answered.
+    cdef public object on_gone
     cdef object answer
     cdef bint answered
 
@@ -36,6 +38,8 @@ cdef class Connection:
     cdef readonly bint closed
     # Bytes have moved since the last `release_idle`.
     cdef readonly bint progressed
+    # Requests taken up so far.
+    cdef readonly long long requests
     cdef object sock
     cdef object loop
     cdef object dispatch

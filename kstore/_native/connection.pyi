@@ -30,17 +30,26 @@ class Request:
 
     @property
     def limit(self) -> int: ...
+
+    on_gone: Callable[[], object] | None
+    """Called when the connection closes before the request is answered: nobody needs to wait any longer."""
+
     def complete(self, answer: Any) -> None:
         """Answers a request whose handler returned PENDING: bytes of a frame, a list of parts, or None."""
 
 class MemoryBudget:
     """What all connections together may hold of unfinished requests, in bytes."""
 
-    def __init__(self, limit: int) -> None: ...
+    def __init__(self, limit: int) -> None:
+        """0 or less is no limit."""
+
     @property
     def limit(self) -> int: ...
     @property
     def used(self) -> int: ...
+    @property
+    def is_contended(self) -> bool:
+        """A connection waits for room."""
     @property
     def privileged(self) -> Connection | None:
         """The connection that may grow although the limit is reached."""
@@ -77,8 +86,16 @@ class Connection:
         """Bytes have moved since the last `release_idle`."""
 
     @property
-    def idle(self) -> bool:
-        """No request is being read, handled or answered."""
+    def requests(self) -> int:
+        """Requests taken up so far."""
+
+    @property
+    def holds_part(self) -> bool:
+        """Bytes have come that are no whole request yet, or one that is not taken up yet."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """The client has done its part: a request waits for an answer that could leave, or for memory."""
 
     def open(self) -> None: ...
     def close(self, reason: str | None = None) -> None: ...

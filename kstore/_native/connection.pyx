@@ -17,6 +17,7 @@ Always true:
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcpy, memmove
 
@@ -73,6 +74,7 @@ cdef class Request:
         """Answers a request whose handler returned PENDING. `answer` is None, bytes, or a list of parts."""
         if self.answered:
             return
+        self.on_gone = None
         self.answer = answer
         self.answered = True
         self.connection.answer_in_order()
@@ -86,13 +88,13 @@ cdef class MemoryBudget:
     """
 
     def __cinit__(self, Py_ssize_t limit):
-        self.limit = limit
+        self.limit = limit if limit > 0 else PY_SSIZE_T_MAX
         self.used = 0
         self.privileged = None
         self.waiting = deque()
 
     cdef bint take(self, Connection connection, Py_ssize_t size):
-        if self.used + size > self.limit and connection is not self.privileged:
+        if size > self.limit - self.used and connection is not self.privileged:
             if self.privileged is not None:
                 self.waiting.append(connection)
                 return False
@@ -105,7 +107,15 @@ cdef class MemoryBudget:
         if self.waiting:
             self.admit()
 
+    @property
+    def is_contended(self):
+        """True while a connection waits for room."""
+        return bool(self.waiting)
+
     cdef void leave(self, Connection connection):
+        if connection.closed and connection.starved:
+            self.waiting.remove(connection)
+            connection.starved = False
         if self.privileged is connection:
             self.privileged = None
             if self.waiting:
@@ -152,6 +162,7 @@ cdef class Connection:
         self.writing = self.reading = self.flushing = self.closed = self.filled = self.starved = False
         self.warming = self.warmed = False
         self.progressed = True
+        self.requests = 0
 
     def open(self):
         """Starts to read."""
@@ -168,7 +179,9 @@ cdef class Connection:
             self.loop.remove_writer(self.fd)
         self.reading = self.writing = False
         self.sock.close()
-        self.pending.clear()
+        pending, self.pending = self.pending, deque()
+        for request in pending:
+            forget(request)
         self.out.clear()
         self.start = self.end = 0
         self.set_capacity(0)
@@ -184,9 +197,14 @@ cdef class Connection:
         return stalled
 
     @property
-    def idle(self):
-        """True when no request is being read, handled or answered."""
-        return self.end == self.start and not self.pending and not self.out
+    def holds_part(self):
+        """True when bytes have come that are no whole request yet, or one that is not taken up yet."""
+        return self.end > self.start
+
+    @property
+    def is_waited_for(self):
+        """True when the client has done its part: a request waits for an answer that could leave, or for memory."""
+        return self.warming or self.starved or (bool(self.pending) and not self.writing)
 
     # Reading
 
@@ -314,6 +332,7 @@ cdef class Connection:
                 return 0
             position = self.start + 4
             self.start = position + length
+            self.requests += 1
             self.handle_frame(position, position + length)
         return 0
 
@@ -326,7 +345,9 @@ cdef class Connection:
             self.fail(str(error))
             return 0
         request.buffer = None
-        if answer is PENDING:
+        if self.closed:
+            forget(request)
+        elif answer is PENDING:
             self.pending.append(request)
         elif self.pending:
             request.answer = answer
@@ -508,6 +529,14 @@ cdef class Connection:
             self.loop.add_reader(self.fd, self.on_readable)
         else:
             self.loop.remove_reader(self.fd)
+
+
+cdef int forget(Request request) except -1:
+    """The connection of `request` is closed: whatever waits to answer it need not."""
+    on_gone, request.on_gone = request.on_gone, None
+    if on_gone is not None and not request.answered:
+        on_gone()
+    return 0
 
 
 cdef inline unsigned int load_u32(const unsigned char *p) noexcept:

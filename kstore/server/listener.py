@@ -1,8 +1,8 @@
 """Listening sockets and the connections accepted on them, within their limits.
 
 A client beyond the limits is closed at once, as Kafka does with those beyond `max.connections.per.ip`
-(SocketServer.scala). Once a second idle memory is given back, and connections that are idle for
-`connections.max.idle.ms`, or hold up others with half a frame, are closed.
+(SocketServer.scala). Once a second idle memory is given back, and connections are closed on which nothing moved
+for `connections.max.idle.ms` though it is the client's turn, or which hold up others with half a frame.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 SWEEP_MS = 1000
 # How long half a frame may hold the last of the request memory without a further byte.
 STALL_MS = 10_000
+# While others wait for request memory: how long a frame may take to come, however its bytes drip.
+LONGEST_FRAME_MS = 30_000
 
 # When descriptors or memory have run out, the next look at those who wait to be let in.
 ACCEPT_PAUSE_S = 0.1
@@ -46,6 +48,8 @@ class Listeners:
         self.endpoints: list[Endpoint] = []
         self._budget = MemoryBudget(config.queued_max_request_bytes)
         self._idle_ms: dict[Connection, int] = {}
+        # (requests taken up, how long the next one has been on its way while others waited for memory)
+        self._frame_ms: dict[Connection, tuple[int, int]] = {}
         self._loop = loop
         self._dispatch = dispatch
         self._turn_ended = turn_ended
@@ -56,16 +60,29 @@ class Listeners:
     def bind(self) -> None:
         """Binds every listener; `endpoints` then has the real ports. Nothing is accepted yet. Raises OSError."""
         for endpoint in self.config.listeners:
-            family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-            listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            self._sockets.append(listening)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._size_buffers(listening)
             try:
-                listening.bind((endpoint.host, endpoint.port))
+                listening = self._bound(endpoint)
             except OSError as error:
                 raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from error
+            self._sockets.append(listening)
             self.endpoints.append(endpoint._replace(port=listening.getsockname()[1]))
+
+    def _bound(self, endpoint: Endpoint) -> socket.socket:
+        """A socket on the endpoint's address; no host is every address, of IPv6 as well where the system has it."""
+        host, family = endpoint.host, socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+        if not host and socket.has_dualstack_ipv6():
+            host, family = "::", socket.AF_INET6
+        listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(endpoint.host)))
+            self._size_buffers(listening)
+            listening.bind((host, endpoint.port))
+        except BaseException:
+            listening.close()
+            raise
+        return listening
 
     def _size_buffers(self, listening: socket.socket) -> None:
         """Accepted sockets take over what is asked for; the system's own sizing is better than Kafka's default."""
@@ -78,7 +95,11 @@ class Listeners:
 
     def accept_all(self) -> None:
         for listening, endpoint in zip(self._sockets, self.endpoints, strict=True):
-            listening.listen(max(self.config.socket_listen_backlog_size, 128))
+            try:
+                listening.listen(max(self.config.socket_listen_backlog_size, 128))
+            except OSError as error:
+                # Somebody else has bound the address too, and was the first to listen.
+                raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from error
             self._loop.add_reader(listening, self._accept, listening, endpoint)
 
     def stop_accepting(self) -> None:
@@ -104,8 +125,19 @@ class Listeners:
             self._idle_ms[connection] = idle_ms
             if stalled and idle_ms >= STALL_MS and self._budget.privileged is connection:
                 connection.close("half a frame held up other clients")
-            elif idle_ms >= self.config.connections_max_idle_ms and connection.idle:
+            elif self._frame_time(connection) >= LONGEST_FRAME_MS:
+                connection.close("a frame that came too slowly held up other clients")
+            elif idle_ms >= self.config.connections_max_idle_ms >= 0 and not connection.is_waited_for:
                 connection.close()
+
+    def _frame_time(self, connection: Connection) -> int:
+        """How long others have waited for memory while this connection's next frame was on its way, in ms."""
+        taken_up, held_ms = self._frame_ms.pop(connection, (-1, 0))
+        if not self._budget.is_contended or not connection.holds_part or connection.is_waited_for:
+            return 0
+        held_ms = held_ms + SWEEP_MS if taken_up == connection.requests else 0
+        self._frame_ms[connection] = (connection.requests, held_ms)
+        return held_ms
 
     def _accept(self, listening: socket.socket, endpoint: Endpoint) -> None:
         for _ in range(ACCEPTED_A_TURN):
@@ -122,7 +154,8 @@ class Listeners:
                     return
                 # This client has gone before it was let in.
                 continue
-            self._open(client, address[0], address[1], endpoint)
+            # An IPv4 client of a socket for both is called as it is everywhere else.
+            self._open(client, address[0].removeprefix("::ffff:"), address[1], endpoint)
 
     def _resume(self, listening: socket.socket, endpoint: Endpoint) -> None:
         if listening in self._sockets:
@@ -162,4 +195,5 @@ class Listeners:
             self._warn("closed the connection from %s:%d: %s", ip, port, reason)
         self.connections.discard(connection)
         self._idle_ms.pop(connection, None)
+        self._frame_ms.pop(connection, None)
         self._limits.closed(ip, connection.listener_name)

@@ -400,3 +400,59 @@ def test_half_a_frame_without_progress_is_reported_as_stalled(connect):
     client.turn(2)
     assert client.connection.release_idle() is False
     assert client.connection.release_idle() is True
+
+
+def test_who_waits_to_answer_a_request_hears_that_its_client_has_gone():
+    waiting, heard = [], []
+
+    def dispatch(request):
+        request.on_gone = lambda: heard.append(request.correlation_id)
+        waiting.append(request)
+        return PENDING
+
+    client = Client(dispatch=dispatch)
+    client.send(frame(1) + frame(2))
+    client.turn(2)
+    waiting[0].complete(answer(1, b""))
+    client.receive()
+    client.close()
+    assert heard == [2], "the first was answered"
+
+
+def test_a_budget_of_nothing_is_no_limit():
+    budget = MemoryBudget(-1)
+    clients = [Client(budget=budget) for _ in range(3)]
+    for client in clients:
+        client.send(frame(1)[:-1])
+        client.turn(2)
+    assert budget.privileged is None
+    assert not budget.is_contended
+    for client in clients:
+        client.close()
+    assert budget.used == 0
+
+
+def test_who_is_closed_while_it_waits_for_memory_waits_no_longer():
+    budget = MemoryBudget(1)
+    first, second = Client(budget=budget), Client(budget=budget)
+    for client in (first, second):
+        client.send(frame(1)[:-1])
+        client.turn(2)
+    assert budget.privileged is first.connection
+    assert budget.is_contended
+    second.close()
+    assert not budget.is_contended
+    first.close()
+
+
+def test_a_client_that_does_not_read_is_not_waited_for_by_us():
+    client = Client(dispatch=lambda request: PENDING if request.correlation_id == 1 else answer(2, bytes(1 << 24)))
+    client.send(frame(1))
+    client.turn(2)
+    assert client.connection.is_waited_for
+    client.close()
+    client = Client(dispatch=lambda request: answer(1, bytes(1 << 24)) if request.correlation_id == 1 else PENDING)
+    client.send(frame(1) + frame(2))
+    client.turn(2)
+    assert not client.connection.is_waited_for
+    client.close()
