@@ -8,7 +8,9 @@ answered only when its records are on the disk, where Kafka would hold up its re
 import asyncio
 
 from kstore.clock import Clock
+from kstore.errors import NotLeaderOrFollowerError
 from kstore.log.partition_log import PartitionLog
+from kstore.replica.partition import Partition
 
 
 class Flusher:
@@ -16,9 +18,15 @@ class Flusher:
         self._clock = clock
         self._running: dict[PartitionLog, asyncio.Future[None]] = {}
 
-    async def flushed(self, log: PartitionLog, end_offset: int) -> None:
-        """Returns when `log` is durable below `end_offset`. Raises KafkaStorageError."""
+    async def flushed(self, partition: Partition, end_offset: int) -> None:
+        """Returns when the partition's log is durable below `end_offset`.
+
+        Raises KafkaStorageError, and NotLeaderOrFollowerError when the partition is deleted or cut back meanwhile.
+        """
+        log = partition.log
         while log.recovery_point < end_offset:
+            if partition.leader is None or log.log_end_offset < end_offset:
+                raise NotLeaderOrFollowerError(f"{partition.topic_partition} was lost before it was flushed")
             running = self._running.get(log)
             if running is None:
                 running = asyncio.ensure_future(self._flush(log))

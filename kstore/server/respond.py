@@ -1,11 +1,14 @@
 """Answer frames for the APIs that are coded by tables."""
 
-from collections.abc import Coroutine
+import logging
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from kstore._native.connection import PENDING, Request
 from kstore.protocol.headers import encode_response_header
 from kstore.server.context import Context
+
+log = logging.getLogger(__name__)
 
 
 def respond(request: Request, response: Any, *, version: int | None = None) -> bytes:
@@ -21,11 +24,33 @@ def respond_later(context: Context, request: Request, response: Coroutine[Any, A
     """Answers with what `response` gives in the end."""
 
     async def answer() -> None:
+        request.complete(respond(request, await response))
+
+    run_for(context, request, answer())
+    return PENDING
+
+
+def run_for(context: Context, request: Request, work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work`, which answers `request` in the end. A failure closes the connection: nobody waits for ever."""
+
+    async def guarded() -> None:
         try:
-            request.complete(respond(request, await response))
+            await work
         except BaseException:
             request.connection.close("the request failed")
             raise
 
-    context.start_task(answer())
-    return PENDING
+    context.start_task(guarded())
+
+
+def completion(request: Request, answer: Callable[[], object]) -> Callable[[bool], None]:
+    """What answers a request that waits in purgatory. It does not raise: others hear of the same news after it."""
+
+    def complete(_timed_out: bool) -> None:
+        try:
+            request.complete(answer())
+        except Exception as error:
+            log.exception("a request that waited could not be answered")
+            request.connection.close(f"internal error: {error}")
+
+    return complete

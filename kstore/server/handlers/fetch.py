@@ -22,6 +22,7 @@ from kstore.model import TopicPartition
 from kstore.server.context import Context
 from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
 from kstore.server.purgatory import FetchWaiting
+from kstore.server.respond import completion
 
 ZSTD_FROM = 10
 TOPIC_IDS_FROM = 13
@@ -182,13 +183,14 @@ def wait_for_bytes(context: Context, request: Request, payload: Any, opened: Ope
             return int(payload.min_bytes)
         return len(records) if type(records) is bytes else int(records.size)
 
-    def complete(_timed_out: bool) -> None:
-        if not request.connection.closed:
-            again = read_all(context, payload, opened.wanted, version=request.api_version)
-            request.complete(respond(context, request, opened, again, context.clock.now_ms()))
+    def answer() -> object:
+        again = read_all(context, payload, opened.wanted, version=request.api_version)
+        return respond(context, request, opened, again, context.clock.now_ms())
 
+    complete = completion(request, answer)
     waiting = FetchWaiting(watched, complete, needed=payload.min_bytes, available=available)
     context.deliver.fetches.watch(waiting, timeout_ms=payload.max_wait_ms)
+    request.on_gone = lambda: context.deliver.fetches.forget(waiting)
 
 
 def respond(context: Context, request: Request, opened: Opened, reading: Reading, now_ms: int) -> object:

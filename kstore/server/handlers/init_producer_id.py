@@ -5,11 +5,20 @@ transactions only) Kafka: KafkaApis.handleInitProducerIdRequest, TransactionCoor
 InitProducerIdRequest.json
 """
 
+import logging
+
 from kstore._native.connection import Request
-from kstore.errors import InvalidRequestError, TransactionalIdAuthorizationError
+from kstore.errors import (
+    CoordinatorLoadInProgressError,
+    InvalidRequestError,
+    KafkaError,
+    TransactionalIdAuthorizationError,
+)
 from kstore.protocol.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 from kstore.server.context import Context
 from kstore.server.respond import respond, respond_later
+
+log = logging.getLogger(__name__)
 
 
 def handle(context: Context, request: Request) -> object:
@@ -23,7 +32,13 @@ def handle(context: Context, request: Request) -> object:
         return respond(request, InitProducerIdResponse(producer_id=producer_id, producer_epoch=0))
 
     async def answer() -> object:
-        return InitProducerIdResponse(producer_id=await context.producer_ids.next(), producer_epoch=0)
+        try:
+            producer_id = await context.producer_ids.next()
+        except KafkaError as error:
+            # What ails the disk is none of the producer's business; this code has it try again.
+            log.error("no block of producer ids could be claimed: %s", error)
+            return InitProducerIdResponse(error_code=CoordinatorLoadInProgressError.code)
+        return InitProducerIdResponse(producer_id=producer_id, producer_epoch=0)
 
     return respond_later(context, request, answer())
 

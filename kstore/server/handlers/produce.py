@@ -6,14 +6,17 @@ Kafka: KafkaApis.handleProduceRequest, ReplicaManager.appendRecords, ProduceRequ
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from kstore._native.batch import ZSTD
 from kstore._native.connection import PENDING, Request
 from kstore._native.hot_messages import ProducePayload, decode_produce, encode_produce_response
+from kstore.cluster.topic_names import INTERNAL_TOPICS
 from kstore.errors import (
     CorruptRecordError,
     InvalidProduceError,
     InvalidRequiredAcksError,
+    InvalidTopicError,
     KafkaError,
     KafkaStorageError,
     MessageTooLargeError,
@@ -27,8 +30,10 @@ from kstore.errors import (
 )
 from kstore.log.append import single_batch
 from kstore.model import TopicPartition
+from kstore.replica.partition import Partition
 from kstore.server.context import Context
 from kstore.server.purgatory import Waiting
+from kstore.server.respond import completion, run_for
 
 ZSTD_FROM = 7
 
@@ -41,6 +46,7 @@ CODEC = 0x07
 TELL_NO_START = (
     CorruptRecordError,
     InvalidProduceError,
+    InvalidTopicError,
     KafkaStorageError,
     MessageTooLargeError,
     NotLeaderOrFollowerError,
@@ -50,10 +56,20 @@ TELL_NO_START = (
     UnsupportedCompressionTypeError,
 )
 
+# Who names itself so may write to internal topics (AdminUtils.ADMIN_CLIENT_ID).
+ADMIN_CLIENT = "__admin_client"
+
 # (partition, error code, base offset, log append time, log start offset, record errors, error message, leader
 # hint)
 Result = tuple[int, int, int, int, int, Sequence[tuple[int, str]] | None, str | None, None]
 Topics = list[tuple[str, list[Result]]]
+
+
+class Appended(NamedTuple):
+    """What a partition has to commit before the answer, and the leader epoch in which it was appended."""
+
+    end_offset: int
+    leader_epoch: int
 
 
 def handle(context: Context, request: Request) -> object:
@@ -68,16 +84,19 @@ def handle(context: Context, request: Request) -> object:
     buffer = request.buffer
     suspicious = TRANSACTIONAL if request.api_version >= ZSTD_FROM else TRANSACTIONAL | ZSTD
     failed = False
-    required: dict[TopicPartition, int] = {}
-    unflushed: dict[TopicPartition, int] = {}
+    required: dict[TopicPartition, Appended] = {}
+    unflushed: dict[Partition, int] = {}
     topics: Topics = []
     for topic, indexes in payload.topics:
         results: list[Result] = []
+        is_closed = topic in INTERNAL_TOPICS and request.client_id != ADMIN_CLIENT
         for index, position, size in indexes:
             partition = partitions.get((topic, index))
             try:
                 if partition is None:
                     raise context.replicas.missing(topic, index)
+                if is_closed:
+                    raise InvalidTopicError(f"{topic!r} is internal, clients do not write to it")
                 if size > ATTRIBUTES and buffer[position + ATTRIBUTES] & suspicious:
                     check_attributes(buffer[position + ATTRIBUTES], request.api_version)
                 info, effects = partition.append_as_leader(buffer, position, size, required_acks=acks, now_ms=now_ms)
@@ -96,9 +115,10 @@ def handle(context: Context, request: Request) -> object:
                     )
                 )
                 if acks == -1 and partition.log.high_watermark <= info.last_offset:
-                    required[partition.topic_partition] = info.last_offset + 1
+                    assert partition.leader is not None
+                    required[partition.topic_partition] = Appended(info.last_offset + 1, partition.leader.epoch)
                 if partition.log.must_flush:
-                    unflushed[partition.topic_partition] = info.last_offset + 1
+                    unflushed[partition] = info.last_offset + 1
             except KafkaError as error:
                 failed = True
                 if partition is None or isinstance(error, TELL_NO_START):
@@ -108,13 +128,14 @@ def handle(context: Context, request: Request) -> object:
         topics.append((topic, results))
 
     if unflushed:
-        context.start_task(flush_then_answer(context, request, payload, topics, required, unflushed))
-        return None if acks == 0 else PENDING
+        run_for(context, request, flush_then_answer(context, request, payload, topics, required, unflushed))
     if acks == 0:
         # A client that expects no answer learns of a failure by losing its connection (KafkaApis.scala).
         if failed:
             request.connection.close("a produce with acks=0 was refused")
         return None
+    if unflushed:
+        return PENDING
     if required:
         wait_for_commit(context, request, topics, required, payload.timeout_ms)
         return PENDING
@@ -134,34 +155,34 @@ async def flush_then_answer(
     request: Request,
     payload: ProducePayload,
     topics: Topics,
-    required: dict[TopicPartition, int],
-    unflushed: dict[TopicPartition, int],
+    required: dict[TopicPartition, Appended],
+    unflushed: dict[Partition, int],
 ) -> None:
     """`flush.messages` asks for what was appended to be on the disk before it is acknowledged."""
     lost: dict[TopicPartition, KafkaError] = {}
-    for key, end_offset in unflushed.items():
-        partition = context.replicas.partitions.get(key)
+    for partition, end_offset in unflushed.items():
         try:
-            if partition is None:
-                raise context.replicas.missing(*key)
-            await context.flusher.flushed(partition.log, end_offset)
+            await context.flusher.flushed(partition, end_offset)
         except KafkaError as error:
-            lost[key] = error
-            required.pop(key, None)
+            lost[partition.topic_partition] = error
+            required.pop(partition.topic_partition, None)
+    if payload.acks == 0:
+        if lost:
+            request.connection.close("a produce with acks=0 was not flushed")
+        return
     answered: Topics = [
         (
             topic,
             [
-                refused(result[0], lost[key]) if (key := TopicPartition(topic, result[0])) in lost else result
+                refused(result[0], lost[key])
+                if (key := TopicPartition(topic, result[0])) in lost and result[1] == 0
+                else result
                 for result in results
             ],
         )
         for topic, results in topics
     ]
-    if payload.acks == 0:
-        if lost:
-            request.connection.close("a produce with acks=0 was not flushed")
-    elif required:
+    if required:
         wait_for_commit(context, request, answered, required, payload.timeout_ms)
     else:
         request.complete(encode_produce_response(request.correlation_id, request.api_version, answered, 0))
@@ -204,31 +225,53 @@ def wait_for_commit(
     context: Context,
     request: Request,
     topics: Topics,
-    required: dict[TopicPartition, int],
+    required: dict[TopicPartition, Appended],
     timeout_ms: int,
 ) -> None:
     """Answers when every partition's high watermark has passed what was appended to it (rules 29, 30)."""
-    appended = dict(required)
-    epochs = {key: context.replicas.partitions[key].leader.epoch for key in required}  # type: ignore[union-attr]
 
     def outcome(topic: str, result: Result) -> Result:
         key = TopicPartition(topic, result[0])
-        end_offset = appended.get(key)
-        if end_offset is None:
+        if result[1] != 0 or key not in required:
             return result
-        partition = context.replicas.partitions.get(key)
-        if partition is None or partition.leader is None or partition.leader.epoch != epochs[key]:
-            return refused(result[0], NotLeaderOrFollowerError(f"{key} has another leader since the append"))
-        if partition.log.high_watermark < end_offset:
-            return refused(result[0], RequestTimedOutError(f"{key} is not committed up to {end_offset}"))
-        if not partition.leader.has_min_isr():
-            return refused(
-                result[0], NotEnoughReplicasAfterAppendError(f"{key} lost in-sync replicas after the append")
-            )
+        try:
+            check_committed(context, key, required[key])
+        except KafkaError as error:
+            return refused(result[0], error)
         return result
 
-    def complete(_timed_out: bool) -> None:
+    def answer() -> object:
         outcomes = [(topic, [outcome(topic, result) for result in results]) for topic, results in topics]
-        request.complete(encode_produce_response(request.correlation_id, request.api_version, outcomes, 0))
+        return encode_produce_response(request.correlation_id, request.api_version, outcomes, 0)
 
-    context.deliver.produces.watch(Waiting(required, complete), timeout_ms=max(timeout_ms, 0))
+    # While a flush went on, some of it may have come already, and gives no more news.
+    waits = {key: appended.end_offset for key, appended in required.items() if is_awaited(context, key, appended)}
+    if not waits:
+        request.complete(answer())
+        return
+    waiting = Waiting(waits, completion(request, answer))
+    context.deliver.produces.watch(waiting, timeout_ms=max(timeout_ms, 0))
+    request.on_gone = lambda: context.deliver.produces.forget(waiting)
+
+
+def is_awaited(context: Context, key: TopicPartition, appended: Appended) -> bool:
+    """Whether time can still bring the commit of `appended`."""
+    try:
+        check_committed(context, key, appended)
+    except RequestTimedOutError:
+        return True
+    except KafkaError:
+        return False
+    return False
+
+
+def check_committed(context: Context, key: TopicPartition, appended: Appended) -> None:
+    """Raises the KafkaError that a producer with acks=all is answered with if it has to be answered now."""
+    partition = context.replicas.get(*key)
+    leader = partition.leader
+    if leader is None or leader.epoch != appended.leader_epoch:
+        raise NotLeaderOrFollowerError(f"{key} has another leader since the append")
+    if partition.log.high_watermark < appended.end_offset:
+        raise RequestTimedOutError(f"{key} is not committed up to {appended.end_offset}")
+    if not leader.has_min_isr():
+        raise NotEnoughReplicasAfterAppendError(f"{key} lost in-sync replicas after the append")

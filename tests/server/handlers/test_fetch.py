@@ -7,6 +7,7 @@ import pytest
 
 from kstore._native.batch import RecordBatch, iter_batches
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
+from kstore.server.handlers import fetch as fetch_handler
 from tests.fix_broker import Client, batch, fetch_request, produce_request, records_in
 from tests.golden.golden import golden
 
@@ -443,3 +444,35 @@ def test_one_connection_produces_while_it_waits(broker):
         client.send(produce_request({("same.connection", 0): batch(b"mine")}), 9)
         assert values_in(partitions_of(client.receive())["same.connection", 0]) == [b"mine"]
         assert client.receive().responses[0].partition_responses[0].error_code == NONE
+
+
+def test_a_fetch_whose_client_has_gone_waits_no_longer(broker, client):
+    client.create_topic("nobody.waits")
+    with broker.connect() as other:
+        other.send(fetch_request({("nobody.waits", 0): 0}, min_bytes=1, max_wait_ms=2**31 - 1), 12)
+        broker.wait_for(lambda app: ("nobody.waits", 0) in app.context.deliver.fetches.watched)
+    broker.wait_for(lambda app: ("nobody.waits", 0) not in app.context.deliver.fetches.watched)
+
+
+def waiters_on_both(app):
+    return len(app.context.deliver.fetches.watched.get(("both.wait", 0), ()))
+
+
+def test_a_fetch_that_cannot_be_answered_does_not_keep_the_news_from_others(broker, client, monkeypatch):
+    client.create_topic("both.wait")
+    with broker.connect() as first, broker.connect() as second:
+        for waiter in (first, second):
+            before = broker.call(waiters_on_both)
+            waiter.send(fetch_request({("both.wait", 0): 0}, min_bytes=1, max_wait_ms=600_000), 12)
+            broker.wait_for(lambda app, before=before: waiters_on_both(app) > before)
+        respond, failures = fetch_handler.respond, [RuntimeError("broken")]
+
+        def fail_once(*arguments):
+            if failures:
+                raise failures.pop()
+            return respond(*arguments)
+
+        monkeypatch.setattr(fetch_handler, "respond", fail_once)
+        assert client.produce("both.wait", batch(b"x")).error_code == 0
+        assert first.is_closed_by_the_broker()
+        assert len(second.receive().responses[0].partitions[0].records) > 0

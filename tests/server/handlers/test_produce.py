@@ -1,18 +1,22 @@
 """Produce against a live broker."""
 
 import struct
+import threading
+from types import SimpleNamespace
 
 import pytest
 
 from kstore._native.batch import RecordBatch
 from kstore._native.checksum import crc32c
 from kstore.clock import ManualClock
+from kstore.log.flush import FlushJob
+from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.init_producer_id import InitProducerIdRequest
 from kstore.protocol.messages.produce import ProduceRequest
 from tests.fix_broker import batch, frame, produce_request, records_in
 
 NONE, CORRUPT, UNKNOWN_TOPIC, TIMED_OUT, TOO_LARGE, TOO_LONG = 0, 2, 3, 7, 10, 18
-NOT_ENOUGH_REPLICAS, INVALID_ACKS, INVALID_TIMESTAMP, NOT_LEADER = 19, 21, 32, 6
+NOT_ENOUGH_REPLICAS, INVALID_ACKS, INVALID_TIMESTAMP, NOT_LEADER, INVALID_TOPIC = 19, 21, 32, 6, 17
 OUT_OF_ORDER, INVALID_EPOCH, NO_TRANSACTION, INVALID_RECORD = 45, 47, 53, 87
 VERSIONS = range(3, 12)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -385,6 +389,75 @@ def test_too_few_replicas_in_sync_are_told_before_anything_is_stored(broker, cli
 def test_more_replicas_than_there_are_cannot_be_asked_for(client):
     client.create_topic("one.is.enough", min_insync_replicas="3")
     assert client.produce("one.is.enough", GOOD, acks=-1).error_code == NONE
+
+
+# Flushes that an answer waits for
+
+
+@pytest.fixture
+def held_flush(monkeypatch):
+    """Holds up the flushes of partitions called `held...` from the time that `begun` says to `release`."""
+    begun, release = threading.Event(), threading.Event()
+    run = FlushJob.run
+
+    def wait_and_run(job):
+        if "/held" in job.directory.path:
+            begun.set()
+            assert release.wait(30)
+        run(job)
+
+    monkeypatch.setattr(FlushJob, "run", wait_and_run)
+    yield SimpleNamespace(begun=begun, release=release)
+    release.set()
+
+
+def test_a_partition_that_is_deleted_while_it_is_flushed_is_told(broker, client, held_flush):
+    client.create_topic("held.deleted", flush_messages="1")
+    client.send(produce_request({("held.deleted", 0): batch(b"x")}, acks=1), 9)
+    assert held_flush.begun.wait(30)
+    # The second waits for a flush of its own.
+    client.send(produce_request({("held.deleted", 0): batch(b"x")}, acks=1), 9)
+    broker.wait_for(lambda app: app.context.replicas.get("held.deleted", 0).log.log_end_offset == 2)
+    with broker.connect() as other:
+        other.ask(DeleteTopicsRequest(topic_names=["held.deleted"]), 5)
+        other.create_topic("held.deleted")
+    held_flush.release.set()
+    codes = [client.receive().responses[0].partition_responses[0].error_code for _ in range(2)]
+    assert codes[1] == NOT_LEADER
+    assert client.values("held.deleted") == []
+
+
+def test_what_is_committed_while_it_is_flushed_is_answered_at_once(broker, client, held_flush):
+    client.create_topic("held.committed", flush_messages="1")
+    with_follower(broker, "held.committed")
+    client.send(produce_request({("held.committed", 0): batch(b"x")}, acks=-1, timeout_ms=600_000), 9)
+    assert held_flush.begun.wait(30)
+    follower_fetches(broker, "held.committed", 1)
+    held_flush.release.set()
+    assert client.receive().responses[0].partition_responses[0].error_code == NONE
+
+
+def test_a_flush_that_breaks_closes_the_connection(client, monkeypatch):
+    client.create_topic("breaks", flush_messages="1")
+    monkeypatch.setattr(FlushJob, "run", lambda job: 1 / 0)
+    client.send(produce_request({("breaks", 0): GOOD}, acks=1), 9)
+    assert client.is_closed_by_the_broker()
+
+
+def test_internal_topics_are_written_to_by_tools_only(broker, client):
+    client.create_topic("__transaction_state")
+    assert client.produce("__transaction_state", GOOD).error_code == INVALID_TOPIC
+    with broker.connect(client_id="__admin_client") as tool:
+        assert tool.produce("__transaction_state", GOOD).base_offset == 0
+
+
+def test_a_produce_whose_client_has_gone_waits_no_longer(broker, client):
+    client.create_topic("gone")
+    with_follower(broker, "gone")
+    with broker.connect() as other:
+        other.send(produce_request({("gone", 0): GOOD}, acks=-1, timeout_ms=600_000), 9)
+        broker.wait_for(lambda app: len(app.context.deliver.produces) == 1)
+    broker.wait_for(lambda app: len(app.context.deliver.produces) == 0)
 
 
 # The stream

@@ -5,6 +5,8 @@ import struct
 
 import pytest
 
+from kstore.cluster.metadata_log import MetadataLog
+from kstore.errors import KafkaStorageError
 from kstore.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from kstore.protocol.messages.describe_cluster import DescribeClusterRequest
 from kstore.protocol.messages.find_coordinator import FindCoordinatorRequest
@@ -13,6 +15,7 @@ from kstore.protocol.messages.offset_for_leader_epoch import OffsetForLeaderEpoc
 from kstore.server.dispatch import APIS
 from tests.fix_broker import batch, frame
 
+LOADING = 14
 NONE, UNKNOWN_TOPIC, NO_COORDINATOR, UNSUPPORTED_VERSION, INVALID_REQUEST = 0, 3, 15, 35, 42
 NO_TRANSACTION, UNKNOWN_EPOCH = 53, 75
 
@@ -132,6 +135,19 @@ def test_no_id_is_given_twice_not_even_after_a_restart(start_broker):
         given += [init(client).producer_id for client in clients for _ in range(700)]
         broker.stop()
     assert len(set(given)) == len(given) == 6300
+
+
+def test_a_producer_may_try_again_when_no_ids_could_be_claimed(start_broker, monkeypatch):
+    client = start_broker().connect()
+    request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
+    with monkeypatch.context() as full:
+        full.setattr(MetadataLog, "append", refuse)
+        assert client.ask(request, 4).error_code == LOADING
+    assert client.ask(request, 4).producer_id == 0
+
+
+def refuse(*_arguments, **_options):
+    raise KafkaStorageError("the disk is full")
 
 
 # OffsetForLeaderEpoch
