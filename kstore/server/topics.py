@@ -13,7 +13,7 @@ from typing import Any
 from kstore.clock import Clock
 from kstore.cluster.image import BROKER_RESOURCE, ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.metadata_log import MetadataLog
-from kstore.cluster.topic_changes import Counts, Placement, TopicCreation
+from kstore.cluster.topic_changes import Counts, Placement, TooManyRecordsError, TopicCreation
 from kstore.errors import KafkaError
 from kstore.log.config import LogConfig
 from kstore.log.topic_keys import TOPIC_KEYS
@@ -90,9 +90,13 @@ class Topics:
         def decide(image: ClusterImage) -> list[Any]:
             creation = self.creation(image)
             for name in dict.fromkeys(names):
-                with contextlib.suppress(KafkaError):
+                try:
                     creation.check_name(name)
                     creation.add(name, Counts(), assignments={}, configs={})
+                except TooManyRecordsError:
+                    break
+                except KafkaError:
+                    continue
             return creation.records
 
         with contextlib.suppress(KafkaError):

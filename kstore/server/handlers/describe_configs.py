@@ -28,7 +28,9 @@ def handle(context: Context, request: Request) -> object:
     version = request.api_version
     asked = DescribeConfigsRequest.decode(request.buffer, request.position, request.limit, version)
     results = []
-    for resource in asked.resources:
+    # A resource is described once, however often a small request asks for it.
+    resources = {(resource.resource_type, resource.resource_name): resource for resource in asked.resources}
+    for resource in resources.values():
         result = DescribeConfigsResponse.DescribeConfigsResult(
             error_message=None,
             resource_type=resource.resource_type,

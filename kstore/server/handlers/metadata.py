@@ -55,7 +55,12 @@ def missing_topics(context: Context, asked: Any) -> list[str]:
     if not asked.topics or not asked.allow_auto_topic_creation or not context.config.auto_create_topics_enable:
         return []
     topics = context.topics.image.topics
-    return [topic.name for topic in asked.topics if topic.name is not None and topic.name not in topics]
+    # An internal topic is made by who knows what it has to look like, not by who asks for it.
+    return [
+        topic.name
+        for topic in asked.topics
+        if topic.name is not None and topic.name not in topics and topic.name not in INTERNAL_TOPICS
+    ]
 
 
 def answer(context: Context, request: Request, asked: Any) -> Any:
@@ -64,7 +69,9 @@ def answer(context: Context, request: Request, asked: Any) -> Any:
     if everything:
         topics = [describe(context, topic, asked) for topic in image.topics.values()]
     else:
-        topics = [find(context, wanted, asked) for wanted in asked.topics]
+        # A topic is described once, however often a small request asks for it.
+        mentions = {(wanted.name, wanted.topic_id): wanted for wanted in asked.topics}
+        topics = [find(context, wanted, asked) for wanted in mentions.values()]
     return MetadataResponse(
         brokers=[
             MetadataResponse.MetadataResponseBroker(node_id=id, host=host, port=port, rack=rack)

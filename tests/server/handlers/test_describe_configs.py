@@ -138,3 +138,12 @@ def test_one_bad_resource_leaves_the_others(client):
     ]
     results = client.ask(DescribeConfigsRequest(resources=resources), 4).results
     assert [(result.error_code, len(result.configs)) for result in results] == [(UNKNOWN_TOPIC, 0), (NONE, 1)]
+
+
+def test_a_resource_that_is_asked_for_often_is_described_once(client):
+    client.create_topic("often")
+    often = DescribeConfigsRequest.DescribeConfigsResource(
+        resource_type=TOPIC, resource_name="often", configuration_keys=None
+    )
+    (result,) = client.ask(DescribeConfigsRequest(resources=[often] * 1000), 4).results
+    assert (result.error_code, result.resource_name) == (NONE, "often")

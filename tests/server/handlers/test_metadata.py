@@ -6,6 +6,8 @@ import pytest
 
 from kstore.model import ZERO_UUID
 from kstore.protocol.messages.metadata import MetadataRequest
+from kstore.protocol.messages.metadata_records import TopicRecord
+from kstore.server.topics import Topics
 from tests.fix_broker import batch
 
 NONE, UNKNOWN_TOPIC, INVALID_TOPIC, UNKNOWN_TOPIC_ID = 0, 3, 17, 100
@@ -182,3 +184,28 @@ def test_a_partition_on_a_failed_disk_has_no_leader(start_broker, tmp_path):
     ]
     codes = sorted(client.produce("half", batch(b"x"), partition=index).error_code for index in range(2))
     assert codes == [NONE, 56]
+
+
+def test_a_topic_that_is_asked_for_often_is_described_once(client):
+    topic_id = client.create_topic("often")
+    assert len(ask(client, *["often"] * 1000, "rarely", "rarely").topics) == 2
+    by_id = [Topic(name=None, topic_id=topic_id)] * 1000
+    assert len(client.ask(MetadataRequest(topics=by_id), 12).topics) == 1
+
+
+def test_internal_topics_are_not_made_because_somebody_asks(client):
+    (topic,) = ask(client, "__transaction_state", create=True).topics
+    assert (topic.error_code, topic.partitions) == (3, [])
+
+
+def test_of_very_many_topics_only_as_many_are_made_as_one_change_may_hold(start_broker, monkeypatch):
+    client = start_broker(overrides={"num.partitions": "4000"}).connect()
+    decided = []
+
+    async def only_decide(topics, decide):
+        decided.append([record.name for record in decide(topics.image) if isinstance(record, TopicRecord)])
+
+    monkeypatch.setattr(Topics, "change", only_decide)
+    names = [f"t{index}" for index in range(50_000)]
+    assert len(ask(client, *names, create=True).topics) == len(names)
+    assert decided == [["t0", "t1"]]
