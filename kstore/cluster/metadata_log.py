@@ -310,6 +310,13 @@ class MetadataLog:
         for snapshot in snapshots[:-2]:
             os.unlink(os.path.join(self.directory, snapshot.name))
 
+    def close_handles(self) -> None:
+        """Gives the log up without closing it, as a crash would: for starts that fail."""
+        for segment in self._log.segments:
+            segment.drop_handles()
+        if self._lock is not None:
+            self._lock.release()
+
     def close(self, *, now_ms: int) -> None:
         """Flushes and closes the files."""
         if self._log.log_dir.failure is None:

@@ -24,6 +24,8 @@ class Tasks:
         self._listeners = listeners
         self._stop = stop
         self._running: list[asyncio.Task[None]] = []
+        self._asleep: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     def start(self) -> None:
         self._running = [
@@ -33,8 +35,9 @@ class Tasks:
         ]
 
     async def stop(self) -> None:
-        """Returns when no task is at work any more."""
-        for task in self._running:
+        """Returns when no task is at work any more; what is in a thread is not left there."""
+        self._stopping = True
+        for task in self._asleep:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
@@ -45,6 +48,8 @@ class Tasks:
         """Flushes, checkpoints, retention and deletions that are due; what failed on the way goes offline."""
         replicas, clock = self._context.replicas, self._context.clock
         for work in replicas.logs.tick(clock.now_ms()):
+            if self._stopping:
+                return  # the logs are flushed when they are closed, and what is to be deleted is found again
             await self._context.loop.run_in_executor(None, work.run)
             work.complete(clock.now_ms())
         for path, topic_partitions in replicas.logs.take_failed_dirs().items():
@@ -63,8 +68,12 @@ class Tasks:
                 metadata.complete_snapshot(snapshot, now_ms=clock.now_ms())
 
     async def _repeat(self, interval_ms: int, task: Callable[[], Awaitable[None]]) -> None:
-        while True:
+        this = asyncio.current_task()
+        assert this is not None
+        while not self._stopping:
+            self._asleep.add(this)
             await asyncio.sleep(interval_ms / 1000)
+            self._asleep.discard(this)
             try:
                 await task()
             except Exception:
