@@ -8,7 +8,7 @@ segment (LogLoader.scala; rule 43).
 import logging
 from typing import NamedTuple
 
-from kstore.errors import CorruptIndexError, CorruptRecordError
+from kstore.errors import CorruptIndexError, CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.checkpoint_file import LEADER_EPOCH_CHECKPOINT, CorruptCheckpointError
 from kstore.log.config import LogConfig
 from kstore.log.directory import (
@@ -110,6 +110,8 @@ def _load_once(
     is_new = not len(segments)
     recovery = Recovery(directory, log_dir, topic_partition, config, segments, state, epochs, now_ms)
     for segment in damaged:
+        if not clean_shutdown and segment.base_offset >= recovery_point:
+            continue  # it is read anyway, and what lies before it need not be whole
         recovery.rebuild_indexes(segment, log_start_offset)
     if not clean_shutdown and not is_new:
         recovery.recover(log_start_offset, recovery_point)
@@ -267,7 +269,7 @@ def _load_leader_epochs(directory: Directory, segments: Segments) -> LeaderEpoch
                 for header in segment.records.batch_headers(0, segment.size):
                     if header.partition_leader_epoch > epochs.latest_epoch:
                         epochs.assign(header.partition_leader_epoch, header.base_offset)
-        except CorruptRecordError as damage:
+        except (CorruptRecordError, UnsupportedForMessageFormatError) as damage:
             logger.warning("%s: leader epochs are known up to damage: %s", directory.path, damage)
         epochs.flush()
     return epochs
@@ -279,7 +281,7 @@ def _first_epoch(segments: Segments) -> int:
         try:
             for header in segment.records.batch_headers(0, segment.size):
                 return header.partition_leader_epoch
-        except CorruptRecordError:
+        except (CorruptRecordError, UnsupportedForMessageFormatError):
             return -1  # recovery or a reader will tell
     return -1
 

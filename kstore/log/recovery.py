@@ -6,11 +6,13 @@ same pass (LogSegment.recover, LogLoader.recoverLog; rules 37 and 43).
 """
 
 import logging
+from collections.abc import Iterator
 
-from kstore.errors import CorruptRecordError
+from kstore._native.batch import RecordBatch
+from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.config import LogConfig
 from kstore.log.directory import DELETED_SUFFIX
-from kstore.log.files import Directory
+from kstore.log.files import Directory, Scan
 from kstore.log.leader_epoch import LeaderEpochCache
 from kstore.log.log_dir import DeletedFiles, LogDir
 from kstore.log.producer_state import ProducerState
@@ -132,7 +134,7 @@ class Recovery:
         next_offset = segment.base_offset
         scan = segment.records.scan(position)
         error: CorruptRecordError | None = None
-        for batch in scan:
+        for batch in _whole_batches(segment, scan):
             last_offset = batch.last_offset
             if last_offset > segment.last_possible_offset:
                 raise SegmentOverflowError(segment)
@@ -158,13 +160,16 @@ class Recovery:
         state.map_end_offset = max(state.map_end_offset, next_offset)
         removed = segment.size - position
         if removed:
-            logger.warning(
-                "%s: segment %d ends at position %d of %d: %s",
+            count, last_offset = _behind(segment, position)
+            logger.log(
+                logging.ERROR if count else logging.WARNING,
+                "%s: segment %d ends at position %d of %d: %s%s",
                 self.topic_partition,
                 segment.base_offset,
                 position,
                 segment.size,
-                error or scan.error,
+                error or scan.error or "what lies there is no batch",
+                f"; {count} batches up to offset {last_offset} lie behind the damage" if count else "",
             )
             if cut:
                 segment.cut(position)
@@ -186,3 +191,24 @@ class Recovery:
         if names:
             due_ms = self.now_ms + self.config.file_delete_delay_ms
             self.log_dir.deleted.append(DeletedFiles(self.directory, names, due_ms))
+
+
+def _whole_batches(segment: Segment, scan: Scan) -> Iterator[RecordBatch]:
+    """What a scan finds up to where there are no batches. Raises UnsupportedForMessageFormatError for old messages."""
+    try:
+        yield from scan
+    except UnsupportedForMessageFormatError as error:
+        if error.position is None or segment.holds_old_message(error.position):
+            raise
+
+
+def _behind(segment: Segment, position: int) -> tuple[int, int]:
+    """How many batches follow the damaged one at `position`, by their headers, and the last offset of them."""
+    count = last_offset = -1
+    try:
+        for header in segment.records.batch_headers(position, segment.size):
+            count += 1
+            last_offset = header.last_offset
+    except (CorruptRecordError, UnsupportedForMessageFormatError):
+        pass
+    return max(count, 0), last_offset

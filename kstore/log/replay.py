@@ -75,13 +75,14 @@ def replay(state: ProducerState, segments: Segments, end_offset: int) -> None:
         start_offset = max(segment.base_offset, state.map_end_offset)
         _, position = segment.offset_index.lookup(start_offset)
         for header in segment.records.batch_headers(position, segment.size):
-            if header.last_offset < start_offset or header.producer_id < 0:
-                continue
             if header.base_offset >= end_offset:
                 break
-            completed = _apply_header(state, segment, header)
-            if completed is not None:
-                state.complete(completed)
+            if header.last_offset >= start_offset and header.producer_id >= 0:
+                completed = _apply_header(state, segment, header)
+                if completed is not None:
+                    state.complete(completed)
+            if header.last_offset + 1 >= end_offset:
+                break  # without a look at what follows, which need not be a batch
     state.map_end_offset = max(state.map_end_offset, end_offset)
 
 

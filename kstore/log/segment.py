@@ -12,8 +12,9 @@ little.
 import logging
 from typing import TYPE_CHECKING
 
+from kstore._native.batch import LOG_OVERHEAD
 from kstore._native.records import FileSlice
-from kstore.errors import CorruptIndexError, CorruptRecordError
+from kstore.errors import CorruptIndexError, CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.config import LogConfig
 from kstore.log.directory import (
     LOG_SUFFIX,
@@ -336,7 +337,13 @@ class Segment:
         if from_offset > self.base_offset:
             try:
                 return self._keep_indexes_before(from_offset)
-            except (CorruptIndexError, CorruptRecordError, OSError, ValueError):
+            except (
+                CorruptIndexError,
+                CorruptRecordError,
+                UnsupportedForMessageFormatError,
+                OSError,
+                ValueError,
+            ):
                 pass
         self._drop_indexes()
         self._open_indexes(check=False)
@@ -357,6 +364,8 @@ class Segment:
         if not self._leads_to(last_offset, position):
             raise CorruptIndexError(f"entry {last_offset} does not lead to its batch at position {position}")
         self.max_timestamp, self.max_timestamp_offset = self.time_index.last_entry
+        if not self._is_time_of(self.max_timestamp_offset, self.max_timestamp):
+            raise CorruptIndexError(f"entry {self.max_timestamp} is not that of offset {self.max_timestamp_offset}")
         # A power loss may have kept fewer entries of the time index than of the other.
         _, start = self.offset_index.lookup(self.max_timestamp_offset)
         self._note_max_timestamps(start, position)
@@ -375,6 +384,23 @@ class Segment:
                 break
         except CorruptRecordError:
             return  # recovery or a reader will tell
+        except UnsupportedForMessageFormatError:
+            if self.holds_old_message(0):
+                raise
+
+    def holds_old_message(self, position: int) -> bool:
+        """Whether a message of format 0 or 1 lies here, and not a length with the zeros behind it that a power loss
+        left, in a batch whose first bytes end a page. Zeros can be a message, too, with the right CRC-32
+        (LegacyRecord.java)."""
+        import zlib
+
+        size = int.from_bytes(self._bytes(position + 8, 4), "big", signed=True)
+        content = self._bytes(position + LOG_OVERHEAD, max(size, 0))
+        return any(content[4:18]) or zlib.crc32(content[4:]) == int.from_bytes(content[:4], "big")
+
+    def _bytes(self, position: int, size: int) -> bytes:
+        piece = self.records.slice(position, size)
+        return piece if isinstance(piece, bytes) else piece.read()
 
     # --- reading ---
 
@@ -475,9 +501,17 @@ class Segment:
     def _has_timestamp(self, offset: int, timestamp: int) -> bool:
         """Whether the batch that holds `offset` has this max timestamp."""
         found = self.translate_offset(offset)
-        if found is None:
-            return False
-        for header in self.records.batch_headers(found[2], self.size):
+        return found is not None and self._is_max_timestamp(found[2], offset, timestamp)
+
+    def _is_time_of(self, offset: int, timestamp: int) -> bool:
+        """As `_has_timestamp`, but believes the offset index; true where there is no timestamp."""
+        if timestamp < 0:
+            return True
+        found = self.records.search_for_offset(offset, self.offset_index.lookup(offset)[1])
+        return found is not None and self._is_max_timestamp(found[2], offset, timestamp)
+
+    def _is_max_timestamp(self, position: int, offset: int, timestamp: int) -> bool:
+        for header in self.records.batch_headers(position, self.size):
             return header.base_offset <= offset and header.max_timestamp == timestamp
         return False
 

@@ -108,9 +108,12 @@ class TransactionIndex:
 
     def sanity_check(self) -> None:
         """Raises CorruptIndexError."""
+        previous = self.base_offset - 1
         for txn in self.entries():
-            if txn.last_offset < self.base_offset:
-                raise CorruptIndexError(f"{txn} in {self.name} ends before offset {self.base_offset}")
+            # Zeros that a power loss left are an entry too, but for a record before its marker.
+            if txn.last_offset <= previous or txn.first_offset >= txn.last_offset:
+                raise CorruptIndexError(f"{txn} in {self.name} does not follow offset {previous}")
+            previous = txn.last_offset
 
     @property
     def exists(self) -> bool:

@@ -1,13 +1,15 @@
 """Power losses: what a flush has confirmed is there afterwards, and all that is derived from it fits."""
 
 import errno
+import random
 
 import pytest
 
 from kstore.errors import KafkaStorageError
 from kstore.log.config import LogConfig
+from kstore.log.memory_directory import MemoryDirectory, MemoryFile
 from kstore.log.memory_log import MemoryLog
-from tests.log.build import NOW, TP, append, batch, fill, marker
+from tests.log.build import NOW, TP, append, batch, batches_of, fill, marker, offsets_of
 
 SIZE = len(batch())
 
@@ -81,3 +83,120 @@ def test_epoch_that_found_no_room_is_durable_before_the_next_append() -> None:
     log.memory.fault = None
     append(log, batch(), leader_epoch=2)
     assert log.memory.read_file("leader-epoch-checkpoint") == b"0\n2\n1 0\n2 1\n"
+
+
+# --- every moment, and whatever of what was not synced is there ---
+
+
+class Moment:
+    """What a power loss may find: for each name the file that is durable under it and the one that is not yet, for each
+    file what is durable of it and what was written. `confirmed` is where the last flush ended."""
+
+    def __init__(self, directory: MemoryDirectory, confirmed: int) -> None:
+        self.confirmed = confirmed
+        durable = directory._durable_names
+        self.names = {name: (durable.get(name), directory.files.get(name)) for name in {*durable, *directory.files}}
+        files = {id(file): file for pair in self.names.values() for file in pair if file is not None}
+        self.contents = {key: (file.durable, bytes(file.data)) for key, file in files.items()}
+
+    def after_power_loss(self, choose: random.Random) -> MemoryDirectory:
+        directory = MemoryDirectory()
+        kept = {key: self._kept(*content, choose) for key, content in self.contents.items()}
+        for name, bindings in sorted(self.names.items()):
+            file = choose.choice(bindings)
+            if file is not None:
+                directory.files[name] = MemoryFile()
+                directory.files[name].data = bytearray(kept[id(file)])
+                directory.files[name].sync()
+        directory.sync()
+        return directory
+
+    @staticmethod
+    def _kept(durable: bytes, written: bytes, choose: random.Random) -> bytes:
+        """Of what was written since: nothing, all, the beginning, or the length without the bytes."""
+        if durable == written:
+            return written
+        cut = choose.randint(min(len(durable), len(written)), len(written))
+        return choose.choice([durable, written, written[:cut], written[:cut] + bytes(len(written) - cut)])
+
+
+class Life:
+    """A log under a seeded load; `moments` are before and after each of its syncs, `written` is what was appended:
+    leader epoch and batch by offset."""
+
+    def __init__(self, seed: int) -> None:
+        self.choose = random.Random(seed)
+        self.log = MemoryLog.create(
+            TP, LogConfig(segment_bytes=6 * SIZE, index_interval_bytes=1, retention_ms=-1), now_ms=NOW
+        )
+        self.log.memory.fault = self.before
+        self.written: list[tuple[int, bytes]] = []
+        self.aborted: list[tuple[int, int]] = []
+        self.moments: list[Moment] = []
+
+    def before(self, kind: str, name: str) -> None:
+        if kind in ("sync", "rename", "delete"):
+            self.look()
+
+    def look(self) -> None:
+        self.moments.append(Moment(self.log.memory, self.log.recovery_point))
+
+    def append(self, epoch: int, records: bytearray, **arguments: str) -> int:
+        offset = append(self.log, records, leader_epoch=epoch, **arguments).first_offset
+        self.written.append((epoch, bytes(records)))
+        self.look()
+        return offset
+
+    def run(self, steps: int) -> None:
+        sequence = epoch = 0
+        for step in range(steps):
+            what = self.choose.random()
+            if what < 0.2:
+                self.log.flush(now_ms=NOW)
+            elif what < 0.3:
+                epoch += 1
+            elif what < 0.4:
+                begin = self.append(
+                    epoch, batch(producer_id=9, producer_epoch=0, base_sequence=sequence, transactional=True)
+                )
+                sequence += 1
+                self.aborted.append((begin, self.append(epoch, marker(9), origin="coordinator")))
+            else:
+                self.append(epoch, batch(timestamp=NOW + self.choose.randint(-3, 3) + step))
+            self.look()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_a_power_loss_leaves_is_a_log_with_all_that_was_confirmed(seed: int) -> None:
+    life = Life(seed)
+    life.run(30)
+    assert any(moment.confirmed for moment in life.moments)
+    for number, moment in enumerate(life.moments):
+        where = f"moment {number} of {len(life.moments)}"
+        log = MemoryLog.open(
+            moment.after_power_loss(life.choose),
+            TP,
+            life.log.config,
+            recovery_point=moment.confirmed,
+            clean_shutdown=False,
+            now_ms=NOW,
+        )
+        end = log.log_end_offset
+        assert moment.confirmed <= end <= len(life.written), where
+        assert offsets_of(batches_of(log)) == list(range(end)), where
+        assert [item.to_bytes() for item in batches_of(log)] == [content for _, content in life.written[:end]], where
+        assert [log.leader_epoch_cache.epoch_for_offset(n) for n in range(end)] == [
+            epoch for epoch, _ in life.written[:end]
+        ], where
+        assert [(txn.first_offset, txn.last_offset) for txn in log.collect_aborted_transactions(0, end)] == [
+            txn for txn in life.aborted if txn[1] < end
+        ], where
+        for segment, following in zip(log.segments, [*list(log.segments)[1:], None], strict=True):
+            inside = [
+                item.max_timestamp
+                for item in batches_of(log)
+                if segment.base_offset <= item.base_offset < (end if following is None else following.base_offset)
+            ]
+            assert segment.load_max_timestamp() == max(inside, default=-1), where
+        log.update_high_watermark(end)
+        assert append(log, batch(), leader_epoch=99).first_offset == end, where

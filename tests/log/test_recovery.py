@@ -533,3 +533,32 @@ def test_log_file_with_another_name_is_refused(tmp_path: Path) -> None:
     (directory / "x.log").write_bytes(b"")
     with pytest.raises(CorruptRecordError):
         open_log(directory)
+
+
+def test_length_with_nothing_but_zeros_behind_it_is_a_torn_tail(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    crash(write(directory, 3, LogConfig()))
+    path = directory / "00000000000000000000.log"
+    content = bytearray(path.read_bytes())
+    content[2 * SIZE + 12 :] = bytes(SIZE - 12)
+    path.write_bytes(content)
+    assert open_log(directory, clean_shutdown=False).log_end_offset == 2
+
+
+def test_zeros_where_the_recovery_point_is_are_a_torn_tail(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    crash(write(directory, 3, LogConfig()))
+    with open(directory / "00000000000000000000.log", "ab") as file:
+        file.write(bytes(4096))
+    assert open_log(directory, clean_shutdown=False, recovery_point=3).log_end_offset == 3
+
+
+def test_batches_behind_damage_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    directory = tmp_path / "topic-0"
+    crash(write(directory, 6, LogConfig()))
+    path = directory / "00000000000000000000.log"
+    content = bytearray(path.read_bytes())
+    content[3 * SIZE - 1] ^= 1
+    path.write_bytes(content)
+    assert open_log(directory, clean_shutdown=False).log_end_offset == 2
+    assert "3 batches up to offset 5 lie behind the damage" in caplog.text
