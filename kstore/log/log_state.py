@@ -32,8 +32,6 @@ class LogState:
         "_lso_segment",
         "_rules",
         "_sealed",
-        "_segment_bytes",
-        "_segment_ms",
         "_truncations",
         "_unsynced",
         "config",
@@ -99,8 +97,7 @@ class LogState:
     def update_config(self, config: LogConfig) -> None:
         self.config = config
         self._rules = AppendRules(self.topic_partition, config)
-        self._segment_bytes = config.segment_bytes
-        self._segment_ms = config.segment_ms
+        self._active.set_roll_limits(config.segment_bytes, config.segment_ms)
         self._flush_messages = config.flush_messages
 
     def assign_topic_id(self, topic_id: bytes) -> None:

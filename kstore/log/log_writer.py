@@ -71,7 +71,9 @@ class LogWriter(LogReader):
         max_timestamp = batch.max_timestamp
         if leader_epoch != self.leader_epoch_cache.latest_epoch or self._unsynced:
             self._sync_before_append(leader_epoch, first_offset)
-        segment = self._make_room(batch_size, first_offset, last_offset, max_timestamp, now_ms)
+        segment = self._active
+        if not segment.fits(batch_size, last_offset, max_timestamp, now_ms):
+            segment = self._make_room(batch_size, first_offset, now_ms)
 
         producer_id = batch.producer_id
         if producer_id >= 0:
@@ -88,11 +90,10 @@ class LogWriter(LogReader):
                     True,
                 )
         try:
-            start = segment.append(batch.buffer, batch.position, batch_size, max_timestamp)
+            start = segment.append(batch.buffer, batch.position, batch_size, last_offset, max_timestamp)
         except OSError as error:
             raise self._append_error(error) from error
         self.log_end_offset = last_offset + 1
-        self._note_batch(segment, start, batch_size, last_offset, max_timestamp)
         if producer_id >= 0:
             self._note_producer(batch, segment, start)
         self.producer_state.map_end_offset = last_offset + 1
@@ -153,14 +154,16 @@ class LogWriter(LogReader):
                 self.leader_epoch_cache.assign(batch.partition_leader_epoch, batch.base_offset)
         last_epoch = batches[-1].partition_leader_epoch
         self._sync_before_append(NO_PARTITION_LEADER_EPOCH, first_offset)
-        segment = self._make_room(valid_bytes, first_offset, next_offset - 1, max_timestamp, now_ms)
+        segment = self._active
+        if not segment.fits(valid_bytes, next_offset - 1, max_timestamp, now_ms):
+            segment = self._make_room(valid_bytes, first_offset, now_ms)
         try:
-            start = segment.append(records, position, valid_bytes, max_timestamp)
+            start = segment.append_batches(records, position, valid_bytes, max_timestamp)
         except OSError as error:
             raise self._append_error(error) from error
         self.log_end_offset = next_offset
         for batch in batches:
-            self._note_batch(segment, start, batch.size_in_bytes, batch.last_offset, batch.max_timestamp)
+            segment.note_batch(start, batch.size_in_bytes, batch.last_offset, batch.max_timestamp)
             if batch.producer_id >= 0:
                 self._note_producer(batch, segment, start)
             start += batch.size_in_bytes
@@ -198,30 +201,13 @@ class LogWriter(LogReader):
                 raise self.log_dir.fail(f"syncing the directory of {self.topic_partition}", error) from error
             self._unsynced = False
 
-    def _make_room(self, size: int, first_offset: int, last_offset: int, max_timestamp: int, now_ms: int) -> Segment:
-        """The segment that the next `size` bytes go to."""
-        if size > self._segment_bytes:
+    def _make_room(self, size: int, first_offset: int, now_ms: int) -> Segment:
+        """A new segment for `size` bytes."""
+        if size > self.config.segment_bytes:
             raise RecordListTooLargeError(
-                f"{size} bytes do not fit a segment of {self.topic_partition}, which holds {self._segment_bytes}"
+                f"{size} bytes do not fit a segment of {self.topic_partition}, which holds {self.config.segment_bytes}"
             )
-        segment = self._active
-        if segment.should_roll(
-            size,
-            last_offset,
-            max_timestamp,
-            segment_bytes=self._segment_bytes,
-            segment_ms=self._segment_ms,
-            now_ms=now_ms,
-        ):
-            segment = self.roll(now_ms=now_ms, expected_next_offset=first_offset)
-        return segment
-
-    def _note_batch(self, segment: Segment, start: int, size: int, last_offset: int, max_timestamp: int) -> None:
-        try:
-            segment.note_batch(start, size, last_offset, max_timestamp)
-        except OSError as error:
-            # The records are in the log. The entries wait in memory for room on the disk.
-            self._append_error(error)
+        return self.roll(now_ms=now_ms, expected_next_offset=first_offset)
 
     def _check_producer(self, batch: RecordBatch, offset: int, origin: str) -> BatchMetadata | None:
         state = self.producer_state

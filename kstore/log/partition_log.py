@@ -160,6 +160,7 @@ class PartitionLog(LogWriter):
         try:
             active.become_writable()
             active.truncate_to(offset, now_ms)
+            active.set_roll_limits(self.config.segment_bytes, self.config.segment_ms)
         except OSError as error:
             raise self.log_dir.fail(f"truncating {self.topic_partition}", error) from error
         self._after_truncation(offset, min(offset, self.log_start_offset), now_ms)

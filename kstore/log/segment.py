@@ -41,10 +41,16 @@ NOT_LOADED = -(2**63)  # of timestamps that are read from files when first asked
 class Segment:
     __slots__ = (
         "_directory",
+        "_index_full",
+        "_last_possible_offset",
         "_offset_index",
         "_rebuilt",
         "_records",
+        "_roll_clock_ms",
+        "_roll_timestamp",
         "_rolling_timestamp",
+        "_segment_bytes",
+        "_segment_ms",
         "_time_index",
         "_writable",
         "base_offset",
@@ -89,6 +95,11 @@ class Segment:
         # The max timestamp of the first append, from which time-based rolling counts; -1 when the segment is
         # empty.
         self._rolling_timestamp = NOT_LOADED
+        # What `fits` asks, kept up by `set_roll_limits` for the segment that is appended to.
+        self._last_possible_offset = base_offset + MAX_RELATIVE_OFFSET
+        self._segment_bytes = self._segment_ms = 0
+        self._roll_timestamp = self._roll_clock_ms = -LONG_MAX
+        self._index_full = True
         self._records: RecordsFile | None = None
         self._offset_index: OffsetIndexFile | None = None
         self._time_index: TimeIndexFile | None = None
@@ -221,7 +232,7 @@ class Segment:
 
     @property
     def last_possible_offset(self) -> int:
-        return self.base_offset + MAX_RELATIVE_OFFSET
+        return self._last_possible_offset
 
     def file_names(self) -> list[str]:
         """The segment's files that exist, or should."""
@@ -232,38 +243,58 @@ class Segment:
 
     # --- writing ---
 
-    def should_roll(
-        self,
-        size: int,
-        last_offset: int,
-        max_timestamp: int,
-        *,
-        segment_bytes: int,
-        segment_ms: int,
-        now_ms: int,
-    ) -> bool:
-        """Whether `size` bytes up to `last_offset` belong in a new segment (LogSegment.shouldRoll)."""
-        if self.size > segment_bytes - size or last_offset - self.base_offset > MAX_RELATIVE_OFFSET:
-            return True
-        if self.size:
-            first_timestamp = self._rolling_timestamp
-            if first_timestamp == NOT_LOADED:
-                first_timestamp = self.first_batch_timestamp()
-            waited = max_timestamp - first_timestamp if first_timestamp >= 0 else now_ms - self.created_ms
-            if waited > segment_ms - self.roll_jitter_ms:
-                return True
-        return self.offset_index.is_full or self.time_index.is_full
+    def set_roll_limits(self, segment_bytes: int, segment_ms: int) -> None:
+        """Makes the segment the one that is appended to, under these limits; opens its files."""
+        self._segment_bytes = segment_bytes
+        self._segment_ms = segment_ms
+        _ = self.records
+        self._index_full = self.offset_index.is_full or self.time_index.is_full
+        self._set_roll_times(self.first_batch_timestamp())
 
-    def append(self, buffer: "Buffer", position: int, size: int, max_timestamp: int) -> int:
-        """Writes batches at the end; returns where they begin. Raises OSError with nothing written.
+    def _set_roll_times(self, first_timestamp: int) -> None:
+        """A segment waits by the timestamps of its records, or by the clock where the first has none; an empty one
+        does not wait."""
+        self._rolling_timestamp = first_timestamp
+        self._roll_timestamp = self._roll_clock_ms = LONG_MAX
+        patience_ms = self._segment_ms - self.roll_jitter_ms
+        if first_timestamp >= 0:
+            self._roll_timestamp = first_timestamp + patience_ms
+        elif self.size:
+            self._roll_clock_ms = self.created_ms + patience_ms
 
-        `note_batch` must follow for each of them.
-        """
+    def fits(self, size: int, last_offset: int, max_timestamp: int, now_ms: int) -> bool:
+        """Whether `size` bytes up to `last_offset` still belong here; else the log rolls (LogSegment.shouldRoll)."""
+        return (
+            self.size + size <= self._segment_bytes
+            and max_timestamp <= self._roll_timestamp
+            and now_ms <= self._roll_clock_ms
+            and last_offset <= self._last_possible_offset
+            and not self._index_full
+        )
+
+    def append(self, buffer: "Buffer", position: int, size: int, last_offset: int, max_timestamp: int) -> int:
+        """Writes one batch at the end; returns where it begins. Raises OSError with nothing written."""
         start = self.size
         self.records.append(buffer, position, size)
         self.size = start + size
         if start == 0:
-            self._rolling_timestamp = max_timestamp
+            self._set_roll_times(max_timestamp)
+        # As note_batch, which costs a call.
+        if max_timestamp > self.max_timestamp:
+            self.max_timestamp = max_timestamp
+            self.max_timestamp_offset = last_offset
+        if self.bytes_since_index_entry > self.index_interval_bytes:
+            self._add_index_entries(last_offset, start)
+        self.bytes_since_index_entry += size
+        return start
+
+    def append_batches(self, buffer: "Buffer", position: int, size: int, max_timestamp: int) -> int:
+        """Writes several batches at once; `note_batch` must follow for each of them."""
+        start = self.size
+        self.records.append(buffer, position, size)
+        self.size = start + size
+        if start == 0:
+            self._set_roll_times(max_timestamp)
         return start
 
     def note_batch(self, position: int, size: int, last_offset: int, max_timestamp: int) -> None:
@@ -282,6 +313,7 @@ class Segment:
             self.offset_index.append(last_offset, position)
         if not self.time_index.is_full:
             self.time_index.maybe_append(self.max_timestamp, self.max_timestamp_offset)
+        self._index_full = self.offset_index.is_full or self.time_index.is_full
         self.bytes_since_index_entry = 0
 
     def note_aborted(self, txn: AbortedTxn) -> None:
@@ -545,7 +577,7 @@ class Segment:
 
 def create_segment(directory: Directory, base_offset: int, config: LogConfig, now_ms: int) -> Segment:
     """A new, empty segment to append to. Raises OSError."""
-    return Segment.create(
+    segment = Segment.create(
         directory,
         base_offset,
         index_interval_bytes=config.index_interval_bytes,
@@ -554,6 +586,8 @@ def create_segment(directory: Directory, base_offset: int, config: LogConfig, no
         now_ms=now_ms,
         preallocate=config.segment_bytes if config.preallocate else 0,
     )
+    segment.set_roll_limits(config.segment_bytes, config.segment_ms)
+    return segment
 
 
 def roll_jitter(config: LogConfig) -> int:

@@ -367,6 +367,7 @@ def test_jitter_makes_segments_roll_earlier(make_log: MakeLog) -> None:
     log = make_log(segment_ms=1000)
     append(log, batch(timestamp=NOW))
     log.segments.active.roll_jitter_ms = 400
+    log.update_config(log.config)
     append(log, batch(timestamp=NOW + 600))
     assert len(log.segments) == 1
     append(log, batch(timestamp=NOW + 601))

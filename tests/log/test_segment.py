@@ -25,8 +25,7 @@ def segment(base_offset: int = 40, *, directory: MemoryDirectory | None = None, 
 
 def add(made: Segment, offset: int, count: int = 1, *, timestamp: int = NOW) -> None:
     records = batch(count, base_offset=offset, timestamp=timestamp)
-    position = made.append(records, 0, len(records), timestamp)
-    made.note_batch(position, len(records), offset + count - 1, timestamp)
+    made.append(records, 0, len(records), offset + count - 1, timestamp)
 
 
 def found(made: Segment, offset: int) -> tuple[int, int] | None:
@@ -126,9 +125,9 @@ def test_first_batch_decides_when_to_roll() -> None:
     add(made, 41, timestamp=NOW + 500)
     again = reopened(directory, made.size)
     assert again.first_batch_timestamp() == NOW
-    limits = {"segment_bytes": 1 << 20, "segment_ms": 1000, "now_ms": NOW}
-    assert not again.should_roll(SIZE, 42, NOW + 1000, **limits)
-    assert again.should_roll(SIZE, 42, NOW + 1001, **limits)
+    again.set_roll_limits(1 << 20, 1000)
+    assert again.fits(SIZE, 42, NOW + 1000, NOW)
+    assert not again.fits(SIZE, 42, NOW + 1001, NOW)
 
 
 def reopened(directory: MemoryDirectory, size: int, *, writable: bool = False) -> Segment:
@@ -147,9 +146,9 @@ def reopened(directory: MemoryDirectory, size: int, *, writable: bool = False) -
 
 def test_relative_offset_must_fit() -> None:
     made = segment(0)
-    limits = {"segment_bytes": 1 << 20, "segment_ms": 1 << 40, "now_ms": NOW}
-    assert not made.should_roll(SIZE, 2**31 - 1, NOW, **limits)
-    assert made.should_roll(SIZE, 2**31, NOW, **limits)
+    made.set_roll_limits(1 << 20, 1 << 40)
+    assert made.fits(SIZE, 2**31 - 1, NOW, NOW)
+    assert not made.fits(SIZE, 2**31, NOW, NOW)
 
 
 def test_segment_that_cannot_be_made_leaves_no_file() -> None:
