@@ -102,6 +102,10 @@ class LogReader(LogState):
                 bound_segment = self._hw_segment
                 bound_position = self._hw_position
             if fetch_offset >= bound_offset:
+                if fetch_offset == bound_offset:
+                    self._tail_offset = fetch_offset
+                    self._tail_segment = bound_segment
+                    self._tail_position = bound_position
                 return FetchData(
                     fetch_offset,
                     b"",
@@ -110,8 +114,19 @@ class LogReader(LogState):
                     False,
                     [] if committed else None,
                 )
+            if fetch_offset == self._tail_offset and self._tail_segment is bound_segment:
+                start = self._tail_position
+                size = bound_position - start
+                if 0 < size <= max_bytes:
+                    self._tail_offset = bound_offset
+                    self._tail_position = bound_position
+                    aborted = (
+                        self._aborted_transactions(fetch_offset, bound_segment, start, size) if committed else None
+                    )
+                    records = bound_segment.slice(start, size)
+                    return FetchData(fetch_offset, records, bound_segment.base_offset, start, False, aborted)
             return self._read_segments(
-                fetch_offset, max_bytes, min_one_message, bound_segment, bound_position, committed
+                fetch_offset, max_bytes, min_one_message, bound_offset, bound_segment, bound_position, committed
             )
         except OSError as error:
             raise self.log_dir.io_error(f"reading from {self.topic_partition}", error) from error
@@ -121,6 +136,7 @@ class LogReader(LogState):
         fetch_offset: int,
         max_bytes: int,
         min_one_message: bool,
+        bound_offset: int,
         bound_segment: Segment,
         bound_position: int,
         committed: bool,
@@ -139,6 +155,10 @@ class LogReader(LogState):
             size = min(end - start, wanted)
             if size <= 0:
                 break
+            if segment is bound_segment and start + size == end:
+                self._tail_offset = bound_offset
+                self._tail_segment = segment
+                self._tail_position = end
             aborted = self._aborted_transactions(fetch_offset, segment, start, size) if committed else None
             return FetchData(
                 fetch_offset,

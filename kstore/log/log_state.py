@@ -32,6 +32,9 @@ class LogState:
         "_lso_segment",
         "_rules",
         "_sealed",
+        "_tail_offset",
+        "_tail_position",
+        "_tail_segment",
         "_truncations",
         "_unsynced",
         "config",
@@ -80,6 +83,10 @@ class LogState:
         self.first_unstable_offset = -1
         self._lso_segment: Segment | None = None
         self._lso_position = 0
+        # Where a reader that has read all will go on: it costs no search.
+        self._tail_offset = -1
+        self._tail_segment: Segment | None = None
+        self._tail_position = 0
         self._has_aborted = any(segment.txn_index.exists for segment in loaded.segments)
         self._truncations = 0
         self._flush_lock = Lock()
@@ -187,6 +194,13 @@ class LogState:
             self.first_unstable_offset = txn.first_offset
             self._lso_segment = self.segments.get(txn.segment_base_offset) if txn.position >= 0 else None
             self._lso_position = txn.position
+
+    def forget_positions(self) -> None:
+        """Segments were cut or replaced: what was known to lie in them is searched again."""
+        self._hw_segment = None
+        self._lso_segment = None
+        self._tail_offset = -1
+        self._tail_segment = None
 
     def maybe_increment_log_start_offset(self, offset: int) -> bool:
         """Lets everything below `offset` go (DeleteRecords, or a leader's word to its follower); True if it

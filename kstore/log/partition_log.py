@@ -192,8 +192,7 @@ class PartitionLog(LogWriter):
         except OSError as error:
             raise self.log_dir.fail(f"rebuilding the producer state of {self.topic_partition}", error) from error
         take_snapshot(self.producer_state, self.log_dir)
-        self._hw_segment = None
-        self._lso_segment = None
+        self.forget_positions()
         self.first_unstable_offset = -1
         if self.high_watermark >= end_offset or self.high_watermark < log_start_offset:
             self.update_high_watermark(self.high_watermark)

@@ -305,3 +305,51 @@ def test_there_are_no_tiers(make_log: MakeLog) -> None:
     found = make_log().offset_for_timestamp(LATEST_TIERED_TIMESTAMP)
     assert found is not None
     assert found.offset == -1
+
+
+# --- at the tail ---
+
+
+@pytest.mark.parametrize("bound", [LOG_END, HIGH_WATERMARK, TXN_COMMITTED])
+def test_reader_that_follows_the_tail_sees_every_batch_once(make_log: MakeLog, bound: str) -> None:
+    log = make_log(segment_bytes=4 * SIZE)
+    seen: list[int] = []
+    for number in range(30):
+        for _ in range(number % 3):
+            append(log, batch(1 + number % 2))
+        if number % 7 != 3:
+            log.maybe_increment_high_watermark(log.log_end_offset)
+        if number % 5 == 4:
+            log.roll(now_ms=NOW)
+        for _ in range(1 + number % 2):
+            seen += offsets(read(log, len(seen), (number % 4) * SIZE, upper_bound=bound))
+    while len(seen) < log.high_watermark:
+        seen += offsets(read(log, len(seen), upper_bound=bound))
+    assert seen == list(range(len(seen)))
+    assert len(seen) >= log.high_watermark
+
+
+def test_reader_at_the_tail_of_a_log_that_was_cut(make_log: MakeLog) -> None:
+    log = make_log()
+    for _ in range(5):
+        append(log, batch())
+    assert content(read(log, 5)) == b""
+    log.truncate_to(3, now_ms=NOW)
+    for _ in range(4):
+        append(log, batch(3))
+    assert offsets(read(log, 5))[0] == 3
+    assert offsets(read(log, 6))[0] == 6
+
+
+def test_tail_is_told_apart_by_bound(make_log: MakeLog) -> None:
+    log = make_log()
+    append(log, batch())
+    append(log, batch())
+    log.maybe_increment_high_watermark(1)
+    assert offsets(read(log, 0, upper_bound=LOG_END)) == [0, 1]
+    assert content(read(log, 2, upper_bound=HIGH_WATERMARK)) == b""
+    append(log, batch())
+    assert content(read(log, 2, upper_bound=HIGH_WATERMARK)) == b""
+    assert offsets(read(log, 2, upper_bound=LOG_END)) == [2]
+    log.maybe_increment_high_watermark(3)
+    assert offsets(read(log, 1, upper_bound=HIGH_WATERMARK)) == [1, 2]
