@@ -53,9 +53,9 @@ class EpochStore(Protocol):
 class LeaderEpochCache:
     """`latest_epoch` is -1 while no epoch is known.
 
-    `assign` changes memory only; `flush` makes it durable and must come before the first record of the new
-    epoch is written, so that the file never lacks an epoch that has records. Cutting is written without
-    fsync: stale entries that come back after a crash are cut again when the log is loaded (rule 9).
+    Changes are in memory until `flush`, which must come before the first record of a new epoch is written, so that the
+    file never lacks an epoch that has records. Cutting may be written late: stale entries are cut again when the log is
+    loaded (rule 9).
     """
 
     __slots__ = ("_store", "dirty", "entries", "latest_epoch")
@@ -81,9 +81,10 @@ class LeaderEpochCache:
         return True
 
     def flush(self) -> None:
-        """Makes what was assigned durable. Raises OSError."""
+        """Makes the file say what memory does. Raises OSError."""
         if self.dirty:
-            self._write(sync=True)
+            lines = (f"{epoch} {start_offset}" for epoch, start_offset in self.entries)
+            self._store.replace_file(LEADER_EPOCH_CHECKPOINT, format_entries(lines))
             self.dirty = False
 
     def _insert(self, epoch: int, start_offset: int) -> bool:
@@ -111,7 +112,7 @@ class LeaderEpochCache:
         kept = [entry for entry in self.entries if entry.start_offset < end_offset]
         if end_offset >= 0 and len(kept) < len(self.entries):
             self._set(kept)
-            self._write(sync=False)
+            self.dirty = True
 
     def truncate_from_start(self, start_offset: int) -> None:
         """Forgets the epochs that ended by `start_offset`; the one that holds it now begins there."""
@@ -122,17 +123,12 @@ class LeaderEpochCache:
         if len(removed) == 1 and removed[0].start_offset == start_offset:
             return
         self._set([EpochEntry(removed[-1].epoch, start_offset), *kept])
-        self._write(sync=False)
+        self.dirty = True
 
     def clear(self) -> None:
         if self.entries:
             self._set([])
-            self._write(sync=True)
-            self.dirty = False
-
-    def _write(self, *, sync: bool) -> None:
-        lines = (f"{epoch} {start_offset}" for epoch, start_offset in self.entries)
-        self._store.replace_file(LEADER_EPOCH_CHECKPOINT, format_entries(lines), sync=sync)
+            self.dirty = True
 
     def end_offset_for(self, epoch: int, log_end_offset: int) -> EpochEndOffset:
         """The largest epoch not above `epoch`, and where it ended.

@@ -119,7 +119,8 @@ class LogState:
         self.topic_id = topic_id
         content = format_partition_metadata(uuid_to_text(topic_id))
         try:
-            self.directory.replace_file(PARTITION_METADATA, content, sync=False)
+            # The first append makes it durable; behind records it must be at once, for a torn one is taken for damage.
+            self.directory.replace_file(PARTITION_METADATA, content, sync=self.log_end_offset > 0)
         except OSError as error:
             raise self.log_dir.io_error(f"writing partition metadata of {self.topic_partition}", error) from error
         self._unsynced = True
@@ -218,25 +219,15 @@ class LogState:
             return False
         self.log_start_offset = offset
         self.recovery_point = max(self.recovery_point, offset)
-        try:
-            self.leader_epoch_cache.truncate_from_start(offset)
-        except OSError as error:
-            self._epochs_not_written(error)
+        self.leader_epoch_cache.truncate_from_start(offset)
         self.producer_state.on_log_start_offset(offset)
         self._update_first_unstable_offset()
         return True
 
-    def _epochs_not_written(self, error: OSError) -> None:
-        """The cache is cut in memory; stale entries of the file are cut again when it is loaded (rule 9)."""
-        self.log_dir.io_error(f"cutting the leader epochs of {self.topic_partition}", error)
-        self.leader_epoch_cache.dirty = True
-        self._unsynced = True
-
     def assign_epoch_start_offset(self, leader_epoch: int, offset: int) -> None:
         """A leader notes its epoch when it is elected, before any append (rule 4); durable before the first
         append."""
-        self.leader_epoch_cache.assign(leader_epoch, offset)
-        if self.leader_epoch_cache.dirty:
+        if self.leader_epoch_cache.assign(leader_epoch, offset):
             self._unsynced = True
 
     @property

@@ -148,7 +148,7 @@ class PartitionLog(LogWriter):
             raise ValueError(f"cannot cut {self.topic_partition} at {offset}")
         if offset >= self.log_end_offset:
             # A leader may have noted its epoch here and appended nothing.
-            self._cut_epochs(self.log_end_offset)
+            self.leader_epoch_cache.truncate_from_end(self.log_end_offset)
             return False
         if self.segments.first.base_offset > offset:
             self.truncate_fully_and_start_at(offset, now_ms=now_ms)
@@ -186,7 +186,7 @@ class PartitionLog(LogWriter):
         self.log_end_offset = end_offset
         self.log_start_offset = log_start_offset
         self.recovery_point = min(self.recovery_point, end_offset)
-        self._cut_epochs(end_offset)
+        self.leader_epoch_cache.truncate_from_end(end_offset)
         try:
             rebuild_producer_state(self.producer_state, self.segments, log_start_offset, end_offset, now_ms=now_ms)
         except OSError as error:
@@ -197,12 +197,6 @@ class PartitionLog(LogWriter):
         if self.high_watermark >= end_offset or self.high_watermark < log_start_offset:
             self.update_high_watermark(self.high_watermark)
         self._update_first_unstable_offset()
-
-    def _cut_epochs(self, end_offset: int) -> None:
-        try:
-            self.leader_epoch_cache.truncate_from_end(end_offset)
-        except OSError as error:
-            self._epochs_not_written(error)
 
     def remove_expired_producers(self, now_ms: int) -> int:
         return self.producer_state.remove_expired(now_ms)
@@ -232,6 +226,7 @@ class PartitionLog(LogWriter):
                     # Its entries below the recovery point would not be made again.
                     names.append(segment.txn_index.name)
                     sync_directory = True
+            self.leader_epoch_cache.flush()
             if offset == self.log_end_offset and self.producer_state.map_end_offset == offset:
                 # Recovery can begin here instead of at the segment's start.
                 obsolete_snapshot = self._snapshot_at_end()

@@ -207,6 +207,7 @@ def test_truncation_is_written() -> None:
         epochs.assign(epoch, start_offset)
     epochs.truncate_from_start(9)
     epochs.truncate_from_end(11)
+    epochs.flush()
     assert directory.read_file(LEADER_EPOCH_CHECKPOINT) == b"0\n1\n3 9\n"
 
 

@@ -193,7 +193,7 @@ class LogMachine(RuleBasedStateMachine):
         self.disk.close()
         self.disk = self.opened(str(self.path), clean_shutdown=True)
         # Where the start lies inside a batch that was cut, the log begins anew.
-        assert not self.disk.recovered_from_crash or not self.batches
+        assert not self.disk.recovered_from_crash or self.start == self.end
         self.memory_as_disk(clean_shutdown=True)
 
     @rule(trust=st.booleans())
@@ -244,7 +244,7 @@ class LogMachine(RuleBasedStateMachine):
         for name, file in self.memory.memory.files.items():
             if not name.endswith((".index", ".timeindex")):
                 (self.path / name).write_bytes(file.data)
-        self.disk = self.opened(str(self.path), clean_shutdown=False)
+        self.disk = self.opened(str(self.path), clean_shutdown=False, recovery_point=self.memory.recovery_point)
 
     # --- reading ---
 
