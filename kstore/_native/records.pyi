@@ -114,6 +114,9 @@ class FileSlice:
     def warm(self, already_sent: int, most: int) -> None:
         """Reads them from the disk, so that they are cached. For a thread that may wait. OSError."""
 
+    def batch_headers(self) -> Iterator[BatchHeader]:
+        """The headers of the batches in it; one that is cut off by its end is left out."""
+
     def fileno(self) -> int: ...
     def __len__(self) -> int: ...
 

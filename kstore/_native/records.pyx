@@ -382,6 +382,13 @@ cdef class FileSlice:
             read_bytes(self._handle, self.path, position, min(end - position, WARM_STEP))
             position += WARM_STEP
 
+    def batch_headers(self):
+        cdef HeaderIterator iterator = HeaderIterator.__new__(HeaderIterator)
+        iterator._handle = self._handle
+        iterator._path = self.path
+        ks_walk_start(&iterator._walk, self._handle.fd, self.position, self.position + self.size)
+        return iterator
+
     def fileno(self):
         return self._handle.fd
 

@@ -60,7 +60,7 @@ class MetadataWrite:
 class SnapshotWrite:
     """A snapshot on its way: `run` in any thread, then `MetadataLog.complete_snapshot`."""
 
-    __slots__ = ("control", "directory", "error", "id", "image", "last_timestamp", "now_ms")
+    __slots__ = ("control", "covered_bytes", "directory", "error", "id", "image", "last_timestamp", "now_ms")
 
     def __init__(
         self,
@@ -68,10 +68,12 @@ class SnapshotWrite:
         image: ClusterImage,
         control: list[tuple[bytes, bytes]],
         *,
+        covered_bytes: int,
         last_timestamp: int,
         now_ms: int,
     ) -> None:
         self.directory = directory
+        self.covered_bytes = covered_bytes
         self.id = SnapshotId(image.epoch, image.offset + 1)
         self.image = image
         self.control = control
@@ -279,11 +281,11 @@ class MetadataLog:
         """A snapshot of `image`; None when there is nothing new for one, or one is on its way."""
         if self._snapshotting is not None or not self._unsnapshotted:
             return None
-        self._unsnapshotted = 0
         self._snapshotting = SnapshotWrite(
             self.directory,
             self.image,
             list(self._control.values()),
+            covered_bytes=self._unsnapshotted,
             last_timestamp=self._last_timestamp,
             now_ms=now_ms,
         )
@@ -298,6 +300,7 @@ class MetadataLog:
         self._snapshotting = None
         if write.error is not None:
             raise self._log.log_dir.io_error(f"writing the snapshot {write.id.name}", write.error) from write.error
+        self._unsnapshotted -= write.covered_bytes
         logger.info("wrote the metadata snapshot %s", write.id.name)
         snapshots = find_snapshots(self.directory)
         if self._writing is None:

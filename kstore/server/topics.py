@@ -6,6 +6,7 @@ change before it is on disk.
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,13 +15,16 @@ from kstore.clock import Clock
 from kstore.cluster.image import BROKER_RESOURCE, ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.metadata_log import MetadataLog
 from kstore.cluster.topic_changes import Counts, Placement, TooManyRecordsError, TopicCreation
-from kstore.errors import KafkaError
+from kstore.config_def import ConfigValue
+from kstore.errors import InvalidConfigError, KafkaError
 from kstore.log.config import LogConfig
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.model import TopicPartition
 from kstore.replica.manager import ReplicaManager
 from kstore.server.config import ServerConfig
 from kstore.server.deliver import Deliver
+
+log = logging.getLogger(__name__)
 
 # How long a change may hold up the requests of others.
 LONGEST_TURN_S = 0.01
@@ -30,8 +34,17 @@ Decision = Callable[[ClusterImage], list[Any]]
 
 
 def log_config(config: ServerConfig, overrides: Mapping[str, str]) -> LogConfig:
-    """The configuration of a topic's logs: its own values over the broker's."""
-    own = {name: TOPIC_KEYS[name].parse(text) for name, text in overrides.items() if name in TOPIC_KEYS}
+    """The configuration of a topic's logs: its own values over the broker's.
+
+    A value that this release cannot read was accepted by another one; the broker's then counts, and it is said.
+    """
+    own: dict[str, ConfigValue] = {}
+    for name, text in overrides.items():
+        if name in TOPIC_KEYS:
+            try:
+                own[name] = TOPIC_KEYS[name].parse(text)
+            except InvalidConfigError as error:
+                log.warning("a topic's value is not used: %s", error)
     return LogConfig.from_values(config.topic_defaults | own)
 
 

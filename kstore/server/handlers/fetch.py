@@ -7,7 +7,7 @@ Kafka: KafkaApis.handleFetchRequest, ReplicaManager.readFromLog, DelayedFetch, F
 
 from typing import Any
 
-from kstore._native.batch import ZSTD, iter_batches
+from kstore._native.batch import ZSTD
 from kstore._native.connection import PENDING, Request
 from kstore._native.hot_messages import decode_fetch, encode_fetch_response
 from kstore.errors import (
@@ -25,6 +25,7 @@ from kstore.server.purgatory import FetchWaiting
 from kstore.server.respond import completion
 
 ZSTD_FROM = 10
+COMPRESSION_MASK = 0x07  # of a batch's attributes
 TOPIC_IDS_FROM = 13
 # Where Kafka did not even read, its answer lists no aborted transactions; where reading failed, the list is null.
 NOT_READ = (UnknownTopicIdError, UnknownTopicOrPartitionError, UnsupportedCompressionTypeError)
@@ -151,8 +152,7 @@ def read_one(
 
 def holds_zstd(records: Any) -> bool:
     """Whether a client from before zstd would be given batches that it cannot read."""
-    batches = iter_batches(records.read(), allow_partial_tail=True)
-    return any(batch.compression == ZSTD for batch in batches)
+    return any(header.attributes & COMPRESSION_MASK == ZSTD for header in records.batch_headers())
 
 
 def wait_for_bytes(context: Context, request: Request, payload: Any, opened: Opened, reading: Reading) -> None:
