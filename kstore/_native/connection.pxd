@@ -18,7 +18,7 @@ cdef class Request:
     cpdef void complete(self, object answer)
 
 
-cdef class MemoryBudget:
+cdef class Pool:
     cdef readonly Py_ssize_t limit
     cdef readonly Py_ssize_t used
     cdef readonly Connection privileged
@@ -28,6 +28,17 @@ cdef class MemoryBudget:
     cdef void give(self, Py_ssize_t size)
     cdef void leave(self, Connection connection)
     cdef void admit(self)
+
+
+cdef class MemoryBudget:
+    cdef readonly Py_ssize_t limit
+    cdef readonly Pool small
+    cdef readonly Pool large
+
+    cdef Pool pool_of(self, Py_ssize_t capacity)
+    cdef bint change(self, Connection connection, Py_ssize_t before, Py_ssize_t after)
+    cdef bint is_strained_by(self, Connection connection)
+    cdef void leave(self, Connection connection)
 
 
 cdef class Connection:
@@ -56,6 +67,8 @@ cdef class Connection:
     cdef bint filled
     cdef bint reading
     cdef bint starved
+    # This turn was long enough; the next one is asked for.
+    cdef bint tired
 
     # Requests in the order of their arrival whose answers, or whose predecessors' answers, are not there yet.
     cdef object pending
@@ -76,7 +89,7 @@ cdef class Connection:
     cdef void read_on(self)
     cdef int turn(self) except -1
     cdef bint has_frame(self)
-    cdef int handle_frames(self) except -1
+    cdef int handle_frames(self, long long deadline) except -1
     cdef int handle_frame(self, Py_ssize_t position, Py_ssize_t limit) except -1
     cdef Request read_header(self, Py_ssize_t position, Py_ssize_t limit)
     cdef object describe_length(self, Py_ssize_t length)

@@ -37,8 +37,21 @@ class Request:
     def complete(self, answer: Any) -> None:
         """Answers a request whose handler returned PENDING: bytes of a frame, a list of parts, or None."""
 
+class Pool:
+    """Memory for unfinished requests; past `limit` one connection may still grow."""
+
+    def __init__(self, limit: int) -> None: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def used(self) -> int: ...
+    @property
+    def privileged(self) -> Connection | None:
+        """The connection that may grow although the limit is reached."""
+
 class MemoryBudget:
-    """What all connections together may hold of unfinished requests, in bytes."""
+    """What all connections together may hold of unfinished requests, in bytes. Large frames share one half of
+    it, the others the other; a connection's first buffer is not counted."""
 
     def __init__(self, limit: int) -> None:
         """0 or less is no limit."""
@@ -48,11 +61,15 @@ class MemoryBudget:
     @property
     def used(self) -> int: ...
     @property
+    def small(self) -> Pool: ...
+    @property
+    def large(self) -> Pool: ...
+    @property
     def is_contended(self) -> bool:
         """A connection waits for room."""
-    @property
-    def privileged(self) -> Connection | None:
-        """The connection that may grow although the limit is reached."""
+
+    def is_privileged(self, connection: Connection) -> bool:
+        """It may grow although a limit is reached."""
 
 class Connection:
     """Owns a non-blocking socket and drives it from the loop's readiness callbacks."""

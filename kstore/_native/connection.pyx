@@ -7,7 +7,8 @@ A frame is a length (int32, big-endian) and that many bytes: a request header an
 
 Always true:
 - Memory follows the bytes that have come, never the length that was announced: the buffer doubles when it is full.
-- One read is one turn: all whole frames of it are handled, their answers leave in one send.
+- One read is one turn: all whole frames of it are handled, their answers leave in one send. A turn that has become
+  long goes on after those of others.
 - Who does not read its answers is not read from (KIP-283's muting, SocketServer.scala).
 - The loop never waits for a disk: file pages that are not cached are read by a thread before they are sent, so that a
   consumer catching up does not stall the producers (as it does in Kafka, KAFKA-7504).
@@ -20,6 +21,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcpy, memmove
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from kstore._native.hot_messages cimport RequestHeader, read_request_header
 
@@ -40,11 +42,15 @@ cdef enum:
     FIRST_CAPACITY = 8 * 1024
     # Pipelined small batches are taken some sixteen at a time; more would leave the processor's cache.
     READ_AHEAD = 256 * 1024
+    # Beyond this a frame counts as large.
+    LARGE = 1024 * 1024
     # A long frame is read to its end and not beyond, so that no half of the next one has to be moved.
     LONG_REMAINDER = 64 * 1024
     # Answers waiting to leave before more requests of this client are looked at.
     MAX_QUEUED = 1024 * 1024
     MAX_PENDING = 128
+    # One client's requests do not hold up the others' for longer than this: thousands fit in one read.
+    LONGEST_TURN_NS = 10 * 1000 * 1000
     # One client's bulk reads do not hold up the others' turn for longer than this takes to send.
     MAX_SENT_A_TURN = 8 * 1024 * 1024
     JOINED = 64 * 1024
@@ -81,14 +87,12 @@ cdef class Request:
 
 
 @cython.final
-cdef class MemoryBudget:
-    """What all connections together may hold of unfinished requests (`queued.max.request.bytes`).
-
-    Past `limit` one connection, the privileged one, may still grow, so that some frame always gets finished.
-    """
+cdef class Pool:
+    """Memory for unfinished requests. Past `limit` one connection, the privileged one, may still grow, so that some
+    frame always gets finished."""
 
     def __cinit__(self, Py_ssize_t limit):
-        self.limit = limit if limit > 0 else PY_SSIZE_T_MAX
+        self.limit = limit
         self.used = 0
         self.privileged = None
         self.waiting = deque()
@@ -96,7 +100,6 @@ cdef class MemoryBudget:
     cdef bint take(self, Connection connection, Py_ssize_t size):
         if size > self.limit - self.used and connection is not self.privileged:
             if self.privileged is not None:
-                self.waiting.append(connection)
                 return False
             self.privileged = connection
         self.used += size
@@ -107,15 +110,7 @@ cdef class MemoryBudget:
         if self.waiting:
             self.admit()
 
-    @property
-    def is_contended(self):
-        """True while a connection waits for room."""
-        return bool(self.waiting)
-
     cdef void leave(self, Connection connection):
-        if connection.closed and connection.starved:
-            self.waiting.remove(connection)
-            connection.starved = False
         if self.privileged is connection:
             self.privileged = None
             if self.waiting:
@@ -127,6 +122,60 @@ cdef class MemoryBudget:
         self.waiting = deque()
         for connection in admitted:
             connection.read_on()
+
+
+@cython.final
+cdef class MemoryBudget:
+    """What all connections together may hold of unfinished requests (`queued.max.request.bytes`); 0 or less is no limit.
+
+    Large frames share one half of it, the others the other half, and a connection's first buffer is not counted:
+    whoever sends small requests is served, however much others leave unfinished.
+    """
+
+    def __cinit__(self, Py_ssize_t limit):
+        self.limit = limit if limit > 0 else PY_SSIZE_T_MAX
+        self.small = Pool(self.limit // 2)
+        self.large = Pool(self.limit // 2)
+
+    @property
+    def used(self):
+        return self.small.used + self.large.used
+
+    @property
+    def is_contended(self):
+        """True while a connection waits for room."""
+        return bool(self.small.waiting or self.large.waiting)
+
+    def is_privileged(self, Connection connection):
+        return connection is self.small.privileged or connection is self.large.privileged
+
+    cdef Pool pool_of(self, Py_ssize_t capacity):
+        return self.large if capacity > LARGE else self.small
+
+    cdef bint change(self, Connection connection, Py_ssize_t before, Py_ssize_t after):
+        """Takes memory for a buffer of `after` bytes in place of one of `before`. False if there is none."""
+        cdef Pool old = self.pool_of(before), new = self.pool_of(after)
+        cdef Py_ssize_t growth = counted(after) - (counted(before) if old is new else 0)
+        if growth > 0 and not new.take(connection, growth):
+            return False
+        if growth < 0:
+            new.give(-growth)
+        if old is not new:
+            old.leave(connection)
+            old.give(counted(before))
+        return True
+
+    cdef bint is_strained_by(self, Connection connection):
+        """Whether a buffer that is not in use right now is to be given back at once."""
+        cdef Pool pool = self.pool_of(connection.capacity)
+        return pool.privileged is connection or pool.used > pool.limit // 2
+
+    cdef void leave(self, Connection connection):
+        cdef Pool pool
+        for pool in (self.small, self.large):
+            if connection.closed and connection.starved and connection in pool.waiting:
+                pool.waiting.remove(connection)
+            pool.leave(connection)
 
 
 @cython.final
@@ -159,7 +208,7 @@ cdef class Connection:
         self.out_index = 0
         self.out_sent = 0
         self.out_size = 0
-        self.writing = self.reading = self.flushing = self.closed = self.filled = self.starved = False
+        self.writing = self.reading = self.flushing = self.closed = self.filled = self.starved = self.tired = False
         self.warming = self.warmed = False
         self.progressed = True
         self.requests = 0
@@ -221,7 +270,9 @@ cdef class Connection:
         cdef Py_ssize_t capacity = self.next_capacity()
         cdef Py_ssize_t room, received, remainder
         cdef char *to
-        if capacity != self.capacity and not self.set_capacity(capacity):
+        if capacity != self.capacity and not self.set_capacity(capacity) and self.end == self.capacity:
+            self.starved = True
+            self.budget.pool_of(capacity).waiting.append(self)
             self.update_reading()
             return 0
         room = self.capacity - self.end
@@ -267,9 +318,7 @@ cdef class Connection:
     cdef int set_capacity(self, Py_ssize_t capacity) except -1:
         """Moves what is held into a buffer of `capacity` bytes. Returns 0 if the shared budget has no room for it."""
         cdef Py_ssize_t held = self.end - self.start
-        cdef Py_ssize_t growth = capacity - self.capacity
-        if growth > 0 and not self.budget.take(self, growth):
-            self.starved = True
+        if not self.budget.change(self, self.capacity, capacity):
             return 0
         inbuf = bytearray(capacity) if capacity else None
         if held:
@@ -278,8 +327,6 @@ cdef class Connection:
         self.capacity = capacity
         self.start = 0
         self.end = held
-        if growth < 0:
-            self.budget.give(-growth)
         return 1
 
     cdef void read_on(self):
@@ -297,19 +344,23 @@ cdef class Connection:
 
     cdef int turn(self) except -1:
         cdef bint drained
+        cdef long long deadline = now_ns() + LONGEST_TURN_NS
+        self.tired = False
         while not self.closed:
-            self.handle_frames()
+            self.handle_frames(deadline)
             if self.closed:
                 break
             drained = self.drain()
-            if not drained or not self.has_frame() or len(self.pending) >= MAX_PENDING:
+            if not drained or not self.has_frame() or len(self.pending) >= MAX_PENDING or self.tired:
                 break
         self.turn_ended()
         if not self.closed:
+            if self.tired:
+                self.loop.call_soon(self.resume)
             self.filled = self.end == self.capacity
             if self.start == self.end:
                 self.start = self.end = 0
-                if self.budget.privileged is self or self.budget.used > self.budget.limit // 2:
+                if self.budget.is_strained_by(self):
                     self.set_capacity(0)
                     self.budget.leave(self)
             self.update_reading()
@@ -319,10 +370,10 @@ cdef class Connection:
         cdef Py_ssize_t held = self.end - self.start
         return held >= 4 and held - 4 >= self.frame_length()
 
-    cdef int handle_frames(self) except -1:
+    cdef int handle_frames(self, long long deadline) except -1:
         cdef Py_ssize_t length, position
         while self.end - self.start >= 4 and not self.closed:
-            if self.out_size > MAX_QUEUED or len(self.pending) >= MAX_PENDING:
+            if self.out_size > MAX_QUEUED or len(self.pending) >= MAX_PENDING or self.tired:
                 return 0
             length = self.frame_length()
             if length < 0 or length > self.max_frame:
@@ -334,6 +385,8 @@ cdef class Connection:
             self.start = position + length
             self.requests += 1
             self.handle_frame(position, position + length)
+            # Asked after each, not before: some frame is handled in every turn.
+            self.tired = now_ns() > deadline
         return 0
 
     cdef int handle_frame(self, Py_ssize_t position, Py_ssize_t limit) except -1:
@@ -537,6 +590,17 @@ cdef int forget(Request request) except -1:
     if on_gone is not None and not request.answered:
         on_gone()
     return 0
+
+
+cdef inline long long now_ns() noexcept:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <long long>now.tv_sec * 1000000000 + now.tv_nsec
+
+
+cdef inline Py_ssize_t counted(Py_ssize_t capacity) noexcept:
+    """What of a buffer counts against the budget: all but the first that every connection has."""
+    return capacity - FIRST_CAPACITY if capacity > FIRST_CAPACITY else 0
 
 
 cdef inline unsigned int load_u32(const unsigned char *p) noexcept:

@@ -123,7 +123,7 @@ class Listeners:
             stalled = connection.release_idle()
             idle_ms = 0 if active else self._idle_ms.get(connection, 0) + SWEEP_MS
             self._idle_ms[connection] = idle_ms
-            if stalled and idle_ms >= STALL_MS and self._budget.privileged is connection:
+            if stalled and idle_ms >= STALL_MS and self._budget.is_privileged(connection):
                 connection.close("half a frame held up other clients")
             elif self._frame_time(connection) >= LONGEST_FRAME_MS:
                 connection.close("a frame that came too slowly held up other clients")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import time
 
 import pytest
 
@@ -146,6 +147,20 @@ def test_a_byte_at_a_time_is_a_frame_in_the_end(connect):
     assert client.receive() == answer(5, b"slow")
 
 
+def test_a_long_turn_goes_on_after_those_of_others(connect):
+    def slowly(request):
+        time.sleep(0.004)
+        return answer(request.correlation_id)
+
+    client = connect(dispatch=slowly)
+    client.sock.send(b"".join(frame(number) for number in range(20)))
+    client.turn(2)
+    first = client.sock.recv(1 << 16)
+    assert 2 * 8 <= len(first) <= 10 * 8, "some of the frames were handled in this turn"
+    client.turn(10)
+    assert first + client.receive() == b"".join(answer(number) for number in range(20))
+
+
 def test_a_frame_larger_than_any_buffer_arrives_whole(connect):
     body = bytes(range(256)) * 3000
     client = connect()
@@ -158,8 +173,11 @@ def test_memory_follows_the_bytes_that_came_not_the_length_that_was_announced(co
     client = connect(max_frame=100 << 20, budget=budget)
     client.send(struct.pack(">i", 100 << 20) + b"x" * 1000)
     client.turn(5)
-    assert 0 < budget.used <= 16 * 1024
-    assert client.closed == []
+    assert (budget.used, client.closed) == (0, [])
+    client.send(b"x" * 20_000)
+    client.turn(5)
+    assert 0 < budget.used <= 64 * 1024
+    assert client.connection.holds_part
 
 
 @pytest.mark.parametrize("length", [-1, -(2**31), (1 << 20) + 1, 2**31 - 1])
@@ -367,7 +385,7 @@ def test_past_the_budget_one_connection_goes_on_and_the_others_wait():
         for _ in range(20):
             for client in clients:
                 client.turn()
-        assert budget.privileged is not None
+        assert budget.small.privileged is not None
         assert budget.used <= budget.limit + len(whole) * 2
         for client in clients:
             client.sock.send(whole[50_000:])
@@ -381,12 +399,72 @@ def test_past_the_budget_one_connection_goes_on_and_the_others_wait():
     assert budget.used == 0
 
 
+def hold_half_a_frame(budget, size):
+    """A client that has sent half of a frame of `size` bytes, or what is taken of it, and stops."""
+    client = Client(budget=budget, max_frame=1 << 30)
+    data = struct.pack(">i", size) + bytes(size // 2)
+    refused = 0
+    while data and refused < 5:
+        try:
+            data = data[client.sock.send(data) :]
+            refused = 0
+        except BlockingIOError:
+            client.turn()
+            refused += 1
+    client.turn(10)
+    return client
+
+
+def test_small_requests_are_served_whatever_others_leave_unfinished():
+    budget = MemoryBudget(1 << 20)
+    holders = [hold_half_a_frame(budget, 4 << 20) for _ in range(4)]
+    small = Client(budget=budget)
+    try:
+        assert budget.is_contended
+        for number in range(5):
+            small.sock.send(frame(number, b"x" * 8000))
+            assert small.receive() == answer(number, b"x" * 8000)
+    finally:
+        for client in [*holders, small]:
+            client.close()
+
+
+def test_half_of_the_budget_is_kept_for_frames_that_are_not_large():
+    budget = MemoryBudget(16 << 20)
+    holders = [hold_half_a_frame(budget, 30 << 20) for _ in range(4)]
+    middle = Client(budget=budget)
+    try:
+        assert budget.is_contended
+        body = b"y" * 500_000
+        received = middle.send(frame(1, body))
+        middle.turn(10)
+        assert received + middle.receive() == answer(1, body)
+    finally:
+        for client in [*holders, middle]:
+            client.close()
+
+
+def test_a_connection_reads_on_with_the_buffer_it_has():
+    """Reading ahead is a luxury: who gets no more memory for it is not held up."""
+    budget = MemoryBudget(100)
+    clients = [Client(budget=budget) for _ in range(2)]
+    try:
+        for client in clients:
+            received = client.send(b"".join(frame(number, b"x" * 4000) for number in range(40))) + client.receive()
+            assert received == b"".join(answer(number, b"x" * 4000) for number in range(40))
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_an_idle_connection_gives_its_buffer_back(connect):
     budget = MemoryBudget(1 << 24)
     client = connect(budget=budget)
-    client.send(frame(1, b"z" * 5000))
+    client.send(frame(1, b"z" * 50_000))
+    client.turn(10)
     client.receive()
     assert budget.used > 0
+    assert not client.connection.holds_part
     assert client.connection.release_idle() is False
     assert client.connection.release_idle() is False
     assert budget.used == 0
@@ -423,9 +501,10 @@ def test_a_budget_of_nothing_is_no_limit():
     budget = MemoryBudget(-1)
     clients = [Client(budget=budget) for _ in range(3)]
     for client in clients:
-        client.send(frame(1)[:-1])
-        client.turn(2)
-    assert budget.privileged is None
+        client.send(frame(1, bytes(100_000))[:-1])
+        client.turn(10)
+    assert budget.used > 0
+    assert not any(budget.is_privileged(client.connection) for client in clients)
     assert not budget.is_contended
     for client in clients:
         client.close()
@@ -433,12 +512,9 @@ def test_a_budget_of_nothing_is_no_limit():
 
 
 def test_who_is_closed_while_it_waits_for_memory_waits_no_longer():
-    budget = MemoryBudget(1)
-    first, second = Client(budget=budget), Client(budget=budget)
-    for client in (first, second):
-        client.send(frame(1)[:-1])
-        client.turn(2)
-    assert budget.privileged is first.connection
+    budget = MemoryBudget(2)
+    first, second = (hold_half_a_frame(budget, 60_000) for _ in range(2))
+    assert budget.is_privileged(first.connection)
     assert budget.is_contended
     second.close()
     assert not budget.is_contended
