@@ -62,17 +62,22 @@ def java_command(version: str, *, heap: str, log_level: str = "WARN", flags: Seq
 
 
 def compiled_tool_server(version: str) -> Path:
-    """The directory of ToolServer's classes, compiled again only when its source is newer."""
-    source = home.JUDGE / "ToolServer.java"
+    """The directory of our own Java's classes, compiled again only when a source is newer."""
+    sources = sorted(home.JUDGE.glob("*.java"))
     classes = home.cache_directory() / f"tool-server-{version}"
     compiled = classes / "ToolServer.class"
-    if compiled.exists() and compiled.stat().st_mtime > source.stat().st_mtime:
+    newest = max(source.stat().st_mtime for source in sources)
+    if compiled.exists() and compiled.stat().st_mtime > newest:
         return classes
     staging = classes.with_name(f"{classes.name}.{os.getpid()}")
     jars = home.jar_directory(version)
-    subprocess.run(["javac", "-cp", f"{jars}/*", "-d", str(staging), str(source)], check=True, timeout=120)
+    command = ["javac", "-cp", f"{jars}/*", "-d", str(staging), *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise JudgeError(f"javac: {done.stderr}")
     classes.mkdir(exist_ok=True)
-    for file in staging.iterdir():  # each rename is atomic: several test processes may do this at once
+    # Each rename is atomic, for several test processes may do this at once; ToolServer's comes last and is the sign.
+    for file in sorted(staging.iterdir(), key=lambda file: file.name == compiled.name):
         file.replace(classes / file.name)
     staging.rmdir()
     return classes
