@@ -13,8 +13,13 @@ behind the recovery point is made anew (LocalLog.flush, UnifiedLog.flush).
 import errno
 from threading import Lock
 
+from kstore.log.checkpoint_file import LEADER_EPOCH_CHECKPOINT
+from kstore.log.directory import PARTITION_METADATA
 from kstore.log.files import Directory, RecordsFile
 from kstore.log.log_dir import LogDir
+
+# What a new log has besides its segment.
+NAMED_FILES = (PARTITION_METADATA, LEADER_EPOCH_CHECKPOINT)
 
 
 class FlushJob:
@@ -29,6 +34,7 @@ class FlushJob:
         "error",
         "lock",
         "log_dir",
+        "name_number",
         "names",
         "obsolete_snapshot",
         "offset",
@@ -49,6 +55,7 @@ class FlushJob:
         sync_directory: bool,
         truncations: int,
         obsolete_snapshot: int = -1,
+        name_number: int = 0,
     ) -> None:
         self.directory = directory
         self.log_dir = log_dir
@@ -59,6 +66,7 @@ class FlushJob:
         self.sync_directory = sync_directory
         self.truncations = truncations
         self.obsolete_snapshot = obsolete_snapshot
+        self.name_number = name_number
         self.error: OSError | None = None
 
     def run(self) -> None:
@@ -73,6 +81,18 @@ class FlushJob:
                     self.directory.sync_file(name)
                 if self.sync_directory:
                     self.directory.sync()
+                sync_name(self.directory, self.log_dir, self.name_number)
             except OSError as error:
                 self.error = error
                 self.log_dir.fail(f"flushing {self.directory.path}", error)
+
+
+def sync_name(directory: Directory, log_dir: LogDir, number: int) -> None:
+    """Makes the name of the partition's directory, the `number`th that was made, durable. Raises OSError.
+
+    One fsync serves all names that were made before it.
+    """
+    if number > log_dir.names_synced:
+        made = log_dir.names_made
+        directory.sync_parent()
+        log_dir.names_synced = max(log_dir.names_synced, made)

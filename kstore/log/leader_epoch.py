@@ -80,11 +80,11 @@ class LeaderEpochCache:
         self.dirty = True
         return True
 
-    def flush(self) -> None:
+    def flush(self, *, sync: bool = True) -> None:
         """Makes the file say what memory does. Raises OSError."""
         if self.dirty:
             lines = (f"{epoch} {start_offset}" for epoch, start_offset in self.entries)
-            self._store.replace_file(LEADER_EPOCH_CHECKPOINT, format_entries(lines))
+            self._store.replace_file(LEADER_EPOCH_CHECKPOINT, format_entries(lines), sync=sync)
             self.dirty = False
 
     def _insert(self, epoch: int, start_offset: int) -> bool:

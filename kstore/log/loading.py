@@ -118,6 +118,7 @@ def _load_once(
 
     log_end_offset = log_start_offset
     if not is_new:
+        segments.active.become_writable()  # before anything opens its indexes for reading
         log_end_offset, end_position = segments.active.read_end()
         if end_position != segments.active.size:
             # Whatever was said of the last stop: nothing may be appended behind bytes that are no batch.

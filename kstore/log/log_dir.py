@@ -33,14 +33,21 @@ class DeletedFiles(NamedTuple):
 
 
 class LogDir:
-    """`rolled` and `deleted` hold what partitions leave for the background tasks: partitions with a sealed
-    segment to flush, and files to unlink when their time has come."""
+    """`made`, `rolled` and `deleted` hold what partitions leave for the background tasks: partitions whose names are
+    not durable yet, partitions with a sealed segment to flush, and files to unlink when their time has come.
 
-    __slots__ = ("deleted", "failure", "path", "rolled")
+    Directories of partitions are counted as they are made; `names_synced` is how many of them the last fsync of this
+    directory has seen.
+    """
+
+    __slots__ = ("deleted", "failure", "made", "names_made", "names_synced", "path", "rolled")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.failure: str | None = None
+        self.made: list[TopicPartition] = []
+        self.names_made = 0
+        self.names_synced = 0
         self.rolled: list[TopicPartition] = []
         self.deleted: list[DeletedFiles] = []
 

@@ -30,6 +30,8 @@ class LogState:
         "_hw_segment",
         "_lso_position",
         "_lso_segment",
+        "_name_number",
+        "_names_unsynced",
         "_rules",
         "_sealed",
         "_tail_offset",
@@ -92,7 +94,12 @@ class LogState:
         self._flush_lock = Lock()
         self._sealed: list[Segment] = []  # since the last flush
         # Names and contents that must be durable before the first append.
-        self._unsynced = loaded.is_new
+        self._unsynced = self._names_unsynced = loaded.is_new
+        self._name_number = 0
+        if loaded.is_new:
+            log_dir.names_made += 1
+            self._name_number = log_dir.names_made
+            log_dir.made.append(topic_partition)
         self.topic_id = loaded.topic_id
         self.update_config(config)
         if topic_id is not None:
@@ -123,7 +130,7 @@ class LogState:
             self.directory.replace_file(PARTITION_METADATA, content, sync=self.log_end_offset > 0)
         except OSError as error:
             raise self.log_dir.io_error(f"writing partition metadata of {self.topic_partition}", error) from error
-        self._unsynced = True
+        self._unsynced = self._names_unsynced = True
 
     @property
     def size_in_bytes(self) -> int:
@@ -228,7 +235,7 @@ class LogState:
         """A leader notes its epoch when it is elected, before any append (rule 4); durable before the first
         append."""
         if self.leader_epoch_cache.assign(leader_epoch, offset):
-            self._unsynced = True
+            self._unsynced = self._names_unsynced = True
 
     @property
     def latest_epoch(self) -> int:

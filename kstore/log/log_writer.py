@@ -12,7 +12,8 @@ from kstore._native.batch import RecordBatch, iter_batches
 from kstore.errors import CorruptRecordError, KafkaError, RecordListTooLargeError
 from kstore.log.append import CLIENT, REPLICATION, LogAppendInfo, single_batch, validate
 from kstore.log.config import LONG_MAX
-from kstore.log.directory import PARTITION_METADATA, SEGMENT_SUFFIXES, file_name
+from kstore.log.directory import SEGMENT_SUFFIXES, file_name
+from kstore.log.flush import NAMED_FILES, sync_name
 from kstore.log.log_reader import LogReader
 from kstore.log.producer_state import BatchMetadata
 from kstore.log.replay import apply_batch, take_snapshot
@@ -188,18 +189,20 @@ class LogWriter(LogReader):
         if leader_epoch != NO_PARTITION_LEADER_EPOCH:
             self.leader_epoch_cache.assign(leader_epoch, offset)
         try:
-            self.leader_epoch_cache.flush()
+            # A new log has no record that needs the epochs: its files are synced together.
+            self.leader_epoch_cache.flush(sync=not self._names_unsynced)
         except OSError as error:
             self._unsynced = True  # the epoch is known now, but not to the disk: the next append tries again
             raise self._append_error(error) from error
-        if self._unsynced:
+        if self._names_unsynced:
             try:
-                self.directory.sync_file(PARTITION_METADATA)
+                for name in NAMED_FILES:
+                    self.directory.sync_file(name)
                 self.directory.sync()
-                self.directory.sync_parent()
+                sync_name(self.directory, self.log_dir, self._name_number)
             except OSError as error:
                 raise self.log_dir.fail(f"syncing the directory of {self.topic_partition}", error) from error
-            self._unsynced = False
+        self._unsynced = self._names_unsynced = False
 
     def _make_room(self, size: int, first_offset: int, now_ms: int) -> Segment:
         """A new segment for `size` bytes."""

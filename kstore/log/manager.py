@@ -44,7 +44,7 @@ from kstore.log.files import Directory
 from kstore.log.log_dir import LogDir
 from kstore.log.meta_properties import MetaProperties, read_meta_properties, write_meta_properties
 from kstore.log.partition_log import PartitionLog
-from kstore.log.work import CheckpointWork, FlushWork, RemoveDirectoryWork, UnlinkWork, Work
+from kstore.log.work import CheckpointWork, FlushWork, PrepareWork, RemoveDirectoryWork, UnlinkWork, Work
 from kstore.model import TopicPartition, random_uuid
 
 logger = logging.getLogger(__name__)
@@ -524,6 +524,7 @@ class LogManager:
             waiting = set(self._to_flush)
             self._to_flush.extend(log for log in self.logs.values() if log.unflushed_messages and log not in waiting)
             self._flush_round_open = True
+        work += self._preparations()
         work += self._flushes(now_ms)
         if self._flush_round_open and not self._to_flush and not self.flushing and not work:
             self._flush_round_open = False
@@ -547,6 +548,22 @@ class LogManager:
                 log.delete_old_segments(now_ms)
             except KafkaError as error:  # damage in one log must not keep the others from being tended
                 logger.error("retention of %s: %s", log.topic_partition, error)
+
+    def _preparations(self) -> list[Work]:
+        """Of partitions that were made since: many are made at once, and their first appends come soon."""
+        work: list[Work] = []
+        for log_dir in self.live_dirs:
+            made, log_dir.made = log_dir.made, []
+            for topic_partition in made:
+                log = self.logs.get(topic_partition)
+                try:
+                    job = None if log is None else log.begin_prepare()
+                except KafkaStorageError as error:
+                    logger.error("%s", error)
+                    continue
+                if log is not None and job is not None:
+                    work.append(PrepareWork(log, job))
+        return work
 
     def _flushes(self, now_ms: int) -> list[Work]:
         for log_dir in self.dirs:

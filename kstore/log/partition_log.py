@@ -10,7 +10,7 @@ import logging
 from kstore.log.config import LogConfig
 from kstore.log.directory import DELETE_DIR_SUFFIX, DELETED_SUFFIX, DiskDirectory, delete_dir_name
 from kstore.log.files import Directory
-from kstore.log.flush import FlushJob
+from kstore.log.flush import NAMED_FILES, FlushJob
 from kstore.log.loading import load
 from kstore.log.log_dir import DeletedFiles, LogDir
 from kstore.log.log_reader import HIGH_WATERMARK, LOG_END, TXN_COMMITTED, FetchData, TimestampAndOffset
@@ -274,6 +274,34 @@ class PartitionLog(LogWriter):
         if job is not None:
             job.run()
             self.complete_flush(job, now_ms=now_ms)
+
+    def begin_prepare(self) -> FlushJob | None:
+        """What makes a new log's files and names durable before its first append, which does it itself otherwise."""
+        self.log_dir.check()
+        if not self._names_unsynced:
+            return None
+        try:
+            self.leader_epoch_cache.flush(sync=self.log_end_offset > 0)
+        except OSError as error:
+            raise self.log_dir.io_error(f"preparing {self.topic_partition}", error) from error
+        return FlushJob(
+            self.directory,
+            self.log_dir,
+            self._flush_lock,
+            0,
+            [],
+            list(NAMED_FILES),
+            sync_directory=True,
+            truncations=self._truncations,
+            name_number=self._name_number,
+        )
+
+    def complete_prepare(self, job: FlushJob) -> None:
+        """Takes the result of a job of `begin_prepare`."""
+        if job.error is not None:
+            raise self.log_dir.fail(f"preparing {self.topic_partition}", job.error) from job.error
+        self._names_unsynced = False
+        self._unsynced = self.leader_epoch_cache.dirty
 
     def begin_close(self) -> FlushJob | None:
         """The last flush; `close` follows when it is complete."""

@@ -47,6 +47,25 @@ class FlushWork:
             logger.error("%s", error)
 
 
+class PrepareWork:
+    """Makes a new log durable before its first append asks for it."""
+
+    __slots__ = ("job", "log")
+
+    def __init__(self, log: PartitionLog, job: FlushJob) -> None:
+        self.log = log
+        self.job = job
+
+    def run(self) -> None:
+        self.job.run()
+
+    def complete(self, now_ms: int) -> None:
+        try:
+            self.log.complete_prepare(self.job)
+        except KafkaStorageError as error:
+            logger.error("%s", error)
+
+
 class UnlinkWork:
     __slots__ = ("error", "files", "log_dir")
 

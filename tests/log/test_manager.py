@@ -458,11 +458,36 @@ def test_dirty_logs_are_flushed_and_their_recovery_points_kept(tmp_path: Path, m
     assert checkpoint(tmp_path, "recovery-point-offset-checkpoint") == dict.fromkeys(range(40), 2)
 
 
+def test_new_partitions_are_made_durable_before_their_first_append_asks(tmp_path: Path, managers: MakeManager) -> None:
+    manager = managers(tmp_path)
+    logs = [create(manager, number) for number in range(5)]
+    for log in logs:
+        log.assign_epoch_start_offset(3, 0)
+    manager.run_due(NOW)
+    assert not any(log._unsynced for log in logs)
+    assert logs[0].log_dir.names_synced == 5
+    for log in logs:
+        append(log, batch(), leader_epoch=3)
+    assert logs[0].directory.read_file("leader-epoch-checkpoint") == b"0\n1\n3 0\n"
+
+
+def test_epoch_that_comes_while_a_log_is_prepared_is_not_lost(tmp_path: Path, managers: MakeManager) -> None:
+    log = create(managers(tmp_path))
+    job = log.begin_prepare()
+    assert job is not None
+    log.assign_epoch_start_offset(4, 0)
+    job.run()
+    log.complete_prepare(job)
+    assert log._unsynced
+    append(log, batch(), leader_epoch=4)
+    assert log.directory.read_file("leader-epoch-checkpoint") == b"0\n1\n4 0\n"
+
+
 def test_one_tick_begins_few_flushes(tmp_path: Path, managers: MakeManager) -> None:
     manager = managers(tmp_path)
-    manager.tick(NOW)
     for number in range(40):
         fill(create(manager, number), 1)
+    manager.run_due(NOW)
     assert len(manager.tick(NOW + MINUTE)) <= manager.FLUSHES_PER_TICK + 3
 
 
