@@ -23,7 +23,7 @@ from tests._native.batches import (
 )
 from tests.oracle import record_batch as oracle
 
-# KSTORE_EXAMPLES=20000 for a long search.
+# KSTORE_EXAMPLES=20000 (with --timeout=0) for a long search.
 EXAMPLES = int(os.environ.get("KSTORE_EXAMPLES", "400"))
 MANY = settings(max_examples=EXAMPLES, deadline=None)
 WITH_FILES = settings(
