@@ -1,37 +1,27 @@
 """All partition logs of a broker, over one or several log directories.
 
-A directory is locked while it is used, belongs to one cluster and node, and is either online or has failed
-for good. Its checkpoints are small texts at its root:
-
-    recovery-point-offset-checkpoint   below these offsets everything is on the disk
-    log-start-offset-checkpoint        where DeleteRecords moved the start within a segment
-    replication-offset-checkpoint      high watermarks
-    .kafka_cleanshutdown               only while nothing runs here, and only after an orderly stop
-
-The manager belongs to one thread. `tick` gives out work whose slow part (`run`) may go to any thread and
-whose result (`complete`) comes back to the owner (LogManager.scala; replication rules 18 and 43).
+The manager belongs to one thread. `tick` gives out work whose slow part (`run`) may go to any thread and whose result
+(`complete`) comes back to the owner. A directory says `.kafka_cleanshutdown` only while nothing runs in it, and only
+after an orderly stop (LogManager.scala; replication rules 18 and 43).
 """
 
 import logging
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from kstore.errors import ConfigError, KafkaError, KafkaStorageError
+from kstore.errors import KafkaError, KafkaStorageError
 from kstore.log.checkpoint_file import (
     HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
     RECOVERY_POINT_CHECKPOINT,
-    CorruptCheckpointError,
     fsync_directory,
-    read_offsets,
     replace_file,
 )
+from kstore.log.checkpoints import CHECKPOINTS, Checkpoints
 from kstore.log.config import LogConfig
-from kstore.log.dir_lock import DirLock
 from kstore.log.directory import (
     DELETE_DIR_SUFFIX,
     FUTURE_DIR_SUFFIX,
@@ -42,20 +32,20 @@ from kstore.log.directory import (
 )
 from kstore.log.files import Directory
 from kstore.log.log_dir import LogDir
-from kstore.log.meta_properties import MetaProperties, read_meta_properties, write_meta_properties
+from kstore.log.log_dirs import LogDirs
+from kstore.log.parallel import run_all
 from kstore.log.partition_log import PartitionLog
-from kstore.log.work import CheckpointWork, FlushWork, PrepareWork, RemoveDirectoryWork, UnlinkWork, Work
-from kstore.model import TopicPartition, random_uuid
+from kstore.log.work import FlushWork, PrepareWork, RemoveDirectoryWork, UnlinkWork, Work
+from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
 
 CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown"
 METADATA_TOPIC = "__cluster_metadata"
-CHECKPOINTS = (RECOVERY_POINT_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT)
 IGNORED_DIRECTORIES = ("remote-log-index-cache", "lost+found")
 
 
-class LogManager:
+class LogManager(LogDirs):
     """`logs` are the partitions that can be served; `offline` says of the others why they cannot."""
 
     # How many flushes one tick begins: each costs the owner's thread some tens of microseconds.
@@ -79,11 +69,10 @@ class LogManager:
     ) -> None:
         """Creates and locks the directories. Raises ConfigError when none can be used, when one is listed
         twice or used by another process, and when one belongs to another cluster or node."""
+        super().__init__(log_dirs, cluster_id=cluster_id, node_id=node_id)
         self.default_config = default_config or LogConfig()
         self.logs: dict[TopicPartition, PartitionLog] = {}
         self.offline: dict[TopicPartition, str] = {}
-        self.cluster_id = cluster_id
-        self.node_id = node_id
         self.broker_epoch = broker_epoch
         self.producer_id_expiration_ms = producer_id_expiration_ms
         self.recovery_threads = recovery_threads or os.cpu_count() or 1
@@ -91,10 +80,9 @@ class LogManager:
         self._to_flush: deque[PartitionLog] = deque()
         self._flush_round_open = False
         self._deleted_directories: list[tuple[int, LogDir, Directory]] = []
-        self._checkpointed: dict[tuple[str, str], dict[TopicPartition, int]] = {}
+        self._checkpoints = Checkpoints()
         self._reported: set[str] = set()
         self._clean: dict[str, bool] = {}
-        self._not_loaded: dict[str, set[TopicPartition]] = {}
         self._intervals = {
             "flush": flush_checkpoint_ms,
             "start_offsets": start_offset_checkpoint_ms,
@@ -103,76 +91,8 @@ class LogManager:
             "producers": producer_id_expiration_check_ms,
         }
         self._due: dict[str, int] = {}
-        self._locks: list[DirLock] = []
-        self.dirs: list[LogDir] = []
-        self.directory_ids: dict[str, bytes] = {}
-        try:
-            self._open_dirs(log_dirs)
-        except BaseException:
-            self._unlock()
-            raise
 
     # --- directories ---
-
-    def _open_dirs(self, paths: Sequence[str]) -> None:
-        seen: set[str] = set()
-        for path in paths:
-            log_dir = LogDir(os.path.abspath(path))
-            self.dirs.append(log_dir)
-            try:
-                self._create_directory(log_dir.path)
-                real = os.path.realpath(log_dir.path)
-                if real in seen:
-                    raise ConfigError(f"log.dirs names the directory {real} twice: {', '.join(paths)}")
-                seen.add(real)
-                self._locks.append(DirLock(log_dir.path))
-                self._check_owner(log_dir)
-            except OSError as error:
-                log_dir.fail("opening the log directory", error)
-        if not self.live_dirs:
-            reasons = "; ".join(f"{d.path}: {d.failure}" for d in self.dirs)
-            raise ConfigError(f"none of the log directories can be used: {reasons}")
-
-    def _create_directory(self, path: str) -> None:
-        if not os.path.isdir(path):
-            os.makedirs(path, exist_ok=True)
-            fsync_directory(os.path.dirname(path))
-        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(13, "not a readable and writable directory", path)
-
-    def _check_owner(self, log_dir: LogDir) -> None:
-        found = read_meta_properties(log_dir.path)
-        if found is not None:
-            if self.cluster_id is None:
-                self.cluster_id = found.cluster_id
-            if self.node_id < 0:
-                self.node_id = found.node_id
-            if found.cluster_id != self.cluster_id:
-                raise ConfigError(
-                    f"{log_dir.path} belongs to cluster {found.cluster_id}, this is cluster {self.cluster_id}"
-                )
-            if found.node_id >= 0 and found.node_id != self.node_id:
-                raise ConfigError(f"{log_dir.path} belongs to node {found.node_id}, this is node {self.node_id}")
-            if found.directory_id is not None:
-                self.directory_ids[log_dir.path] = found.directory_id
-
-    def write_owner(self, cluster_id: str, node_id: int) -> None:
-        """Says in every online directory that it is ours; a directory that has its id keeps it."""
-        self.cluster_id = cluster_id
-        self.node_id = node_id
-        for log_dir in self.live_dirs:
-            directory_id = self.directory_ids.get(log_dir.path) or random_uuid()
-            wanted = MetaProperties(cluster_id, node_id, directory_id)
-            try:
-                if read_meta_properties(log_dir.path) != wanted:
-                    write_meta_properties(log_dir.path, wanted)
-                self.directory_ids[log_dir.path] = directory_id
-            except OSError as error:
-                log_dir.fail("writing meta.properties", error)
-
-    @property
-    def live_dirs(self) -> list[LogDir]:
-        return [log_dir for log_dir in self.dirs if log_dir.failure is None]
 
     @property
     def unclean_dirs(self) -> list[LogDir]:
@@ -204,11 +124,6 @@ class LogManager:
         self.logs.clear()
         self._unlock()
 
-    def _unlock(self) -> None:
-        for lock in self._locks:
-            lock.release()
-        self._locks.clear()
-
     # --- loading ---
 
     def load_all(self, now_ms: int, config_for: Callable[[str], LogConfig] | None = None) -> None:
@@ -226,7 +141,7 @@ class LogManager:
                 log_dir.fail("loading the log directory", error)
         total = len(pending)
         unclean = bool(self.unclean_dirs)
-        self._run_all(pending, self.recovery_threads if unclean else 1, "loaded" if not unclean else "recovered")
+        run_all(pending, self.recovery_threads if unclean else 1, "loaded" if not unclean else "recovered")
         logger.info(
             "loaded %d partitions in %d ms%s",
             total,
@@ -244,9 +159,9 @@ class LogManager:
             # Gone before anything is loaded: a crash from here on is a crash (KAFKA-10471).
             os.unlink(marker)
             fsync_directory(log_dir.path)
-        recovery_points = self._read_checkpoint(log_dir, RECOVERY_POINT_CHECKPOINT)
-        start_offsets = self._read_checkpoint(log_dir, LOG_START_OFFSET_CHECKPOINT)
-        high_watermarks = self._read_checkpoint(log_dir, HIGH_WATERMARK_CHECKPOINT)
+        recovery_points = self._checkpoints.read(log_dir, RECOVERY_POINT_CHECKPOINT)
+        start_offsets = self._checkpoints.read(log_dir, LOG_START_OFFSET_CHECKPOINT)
+        high_watermarks = self._checkpoints.read(log_dir, HIGH_WATERMARK_CHECKPOINT)
         loads: list[Callable[[], None]] = []
         for name in sorted(entry.name for entry in os.scandir(log_dir.path) if entry.is_dir()):
             topic_partition = parse_partition_dir_name(name)
@@ -278,16 +193,6 @@ class LogManager:
             logger.info("recovering %d partitions of %s after an unclean stop", len(loads), log_dir.path)
         return loads
 
-    def _read_checkpoint(self, log_dir: LogDir, name: str) -> dict[TopicPartition, int]:
-        try:
-            offsets = read_offsets(os.path.join(log_dir.path, name))
-        except CorruptCheckpointError as error:
-            # Without it more is read on recovery, and less is known of deleted records; nothing is lost.
-            logger.warning("%s is not used: %s", os.path.join(log_dir.path, name), error)
-            return {}
-        self._checkpointed[log_dir.path, name] = offsets
-        return offsets
-
     def _loader(
         self,
         log_dir: LogDir,
@@ -316,7 +221,7 @@ class LogManager:
             except KafkaError as error:
                 logger.error("%s is offline: %s", topic_partition, error)
                 self.offline[topic_partition] = str(error)
-                self._not_loaded.setdefault(log_dir.path, set()).add(topic_partition)
+                self._checkpoints.not_loaded.setdefault(log_dir.path, set()).add(topic_partition)
                 return
             except OSError as error:
                 log_dir.fail(f"loading {directory.path}", error)
@@ -328,38 +233,6 @@ class LogManager:
                 self.offline[topic_partition] = f"{twin.directory.path} and {directory.path} hold the same partition"
 
         return load
-
-    def _run_all(self, calls: list[Callable[[], None]], threads: int, what: str) -> None:
-        """Runs all calls in `threads` threads, this one among them; the first unforeseen error is raised at
-        the end."""
-        total = len(calls)
-        remaining = deque(calls)
-        errors: list[BaseException] = []
-        next_report = time.monotonic() + 5
-
-        def work() -> None:
-            nonlocal next_report
-            while remaining and not errors:
-                try:
-                    call = remaining.popleft()
-                except IndexError:
-                    return
-                try:
-                    call()
-                except BaseException as error:
-                    errors.append(error)
-                if time.monotonic() > next_report:
-                    next_report = time.monotonic() + 5
-                    logger.info("%s %d of %d partitions", what, total - len(remaining), total)
-
-        helpers = [threading.Thread(target=work, name=f"log-{what}-{i}") for i in range(min(threads, total) - 1)]
-        for helper in helpers:
-            helper.start()
-        work()
-        for helper in helpers:
-            helper.join()
-        if errors:
-            raise errors[0]
 
     # --- partitions ---
 
@@ -454,7 +327,10 @@ class LogManager:
         config: LogConfig,
         now_ms: int,
     ) -> PartitionLog:
-        self._forget_namesake(log_dir, topic_partition)
+        for name in CHECKPOINTS:
+            # What it says of a deleted partition must not be taken for one of the same name.
+            if self._checkpoints.mentions(log_dir, name, topic_partition):
+                self._checkpoints.write(log_dir, name, self.logs_in(log_dir))
         directory = DiskDirectory(os.path.join(log_dir.path, partition_dir_name(topic_partition)))
         created = directory.create()
         try:
@@ -480,7 +356,7 @@ class LogManager:
         Raises KafkaStorageError when the files keep their name; the partition is gone all the same.
         """
         self.offline.pop(topic_partition, None)
-        for not_loaded in self._not_loaded.values():
+        for not_loaded in self._checkpoints.not_loaded.values():
             not_loaded.discard(topic_partition)
         log = self.logs.get(topic_partition)
         if log is None:
@@ -528,11 +404,11 @@ class LogManager:
         work += self._flushes(now_ms)
         if self._flush_round_open and not self._to_flush and not self.flushing and not work:
             self._flush_round_open = False
-            work += self._checkpoints(RECOVERY_POINT_CHECKPOINT)
+            work += self._changed(RECOVERY_POINT_CHECKPOINT)
         if self._is_due("start_offsets", now_ms):
-            work += self._checkpoints(LOG_START_OFFSET_CHECKPOINT)
+            work += self._changed(LOG_START_OFFSET_CHECKPOINT)
         if self._is_due("high_watermarks", now_ms):
-            work += self._checkpoints(HIGH_WATERMARK_CHECKPOINT)
+            work += self._changed(HIGH_WATERMARK_CHECKPOINT)
         work += self._deletions(now_ms)
         return work
 
@@ -590,42 +466,10 @@ class LogManager:
                 work.append(FlushWork(self.flushing, log, job))
         return work
 
-    def _checkpoints(self, name: str) -> list[Work]:
+    def _changed(self, name: str) -> list[Work]:
         """Replacements of one checkpoint file in the directories where it would say something else."""
-        work: list[Work] = []
-        for log_dir in self.live_dirs:
-            offsets = self._offsets_in(log_dir, name)
-            if self._checkpointed.get((log_dir.path, name)) != offsets:
-                work.append(CheckpointWork(self._checkpointed, log_dir, name, offsets))
-        return work
-
-    def _offsets_in(self, log_dir: LogDir, name: str) -> dict[TopicPartition, int]:
-        # Of a partition that could not be loaded the file says what it said: it may be repaired.
-        not_loaded = self._not_loaded.get(log_dir.path, ())
-        offsets = {tp: n for tp, n in self._checkpointed.get((log_dir.path, name), {}).items() if tp in not_loaded}
-        for log in self.logs_in(log_dir):
-            if name == RECOVERY_POINT_CHECKPOINT:
-                offsets[log.topic_partition] = log.recovery_point
-            elif name == HIGH_WATERMARK_CHECKPOINT:
-                offsets[log.topic_partition] = log.high_watermark
-            elif log.log_start_offset > log.segments.first.base_offset:
-                # Only where it is not simply the first segment's.
-                offsets[log.topic_partition] = log.log_start_offset
-        return offsets
-
-    def _forget_namesake(self, log_dir: LogDir, topic_partition: TopicPartition) -> None:
-        """What checkpoints say of a deleted partition must not be taken for one of the same name. Raises OSError."""
-        for name in CHECKPOINTS:
-            if topic_partition in self._checkpointed.get((log_dir.path, name), ()):
-                self._write_checkpoint(log_dir, name)
-
-    def _write_checkpoint(self, log_dir: LogDir, name: str) -> None:
-        """Replaces a checkpoint file in this thread. Raises OSError."""
-        work = CheckpointWork(self._checkpointed, log_dir, name, self._offsets_in(log_dir, name))
-        work.run()
-        if work.error is not None:
-            raise work.error
-        work.complete(0)
+        pieces = [self._checkpoints.work(log_dir, name, self.logs_in(log_dir)) for log_dir in self.live_dirs]
+        return [piece for piece in pieces if piece is not None]
 
     def _deletions(self, now_ms: int) -> list[Work]:
         work: list[Work] = []
@@ -669,7 +513,7 @@ class LogManager:
                     continue
                 if job is not None:
                     closing.append(FlushWork(self.flushing, log, job))
-        self._run_all([work.run for work in closing], 2 * self.recovery_threads, "flushed")
+        run_all([work.run for work in closing], 2 * self.recovery_threads, "flushed")
         for work in closing:
             work.complete(now_ms)
         for log_dir in self.live_dirs:
@@ -688,8 +532,8 @@ class LogManager:
 
     def _close_dir(self, log_dir: LogDir, *, orderly: bool) -> None:
         for name in CHECKPOINTS:
-            self._write_checkpoint(log_dir, name)
-        if self._not_loaded.get(log_dir.path) and not self._clean[log_dir.path]:
+            self._checkpoints.write(log_dir, name, self.logs_in(log_dir))
+        if self._checkpoints.not_loaded.get(log_dir.path) and not self._clean[log_dir.path]:
             orderly = False  # they have not been recovered from the stop before this start
         if orderly and all(log.recovery_point == log.log_end_offset for log in self.logs_in(log_dir)):
             content = f'{{"version":0,"brokerEpoch":{self.broker_epoch}}}'.encode()
