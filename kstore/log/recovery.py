@@ -60,24 +60,30 @@ class Recovery:
         self._has_gaps = False
 
     def rebuild_indexes(self, segment: Segment, log_start_offset: int) -> None:
-        """For a segment whose indexes are missing or damaged; its batches are believed up to the first bad
-        one."""
-        self.state.load_before(segment.base_offset, log_start_offset, self.now_ms)
-        replay(self.state, self.segments, segment.base_offset)
+        """For a segment whose indexes are missing or damaged; its batches are believed up to the first bad one."""
+        # The log's own state comes from its latest snapshot; this one serves the transaction index.
+        state = ProducerState(self.topic_partition, self.directory)
+        self._load_state(state, segment.base_offset, log_start_offset)
         segment.become_writable()
         # Damage inside the log stays where it is, for readers to be told of; only the end of the log is cut.
-        self._read_segment(segment, segment.base_offset, cut=segment is self.segments.active)
+        self._read_segment(segment, segment.base_offset, state, cut=segment is self.segments.active)
         segment.write_last_time_entry()
         segment.flush_indexes()
         segment.become_sealed()
+
+    def _load_state(self, state: ProducerState, offset: int, log_start_offset: int) -> None:
+        """Makes `state` that of a log that ends at `offset`."""
+        state.load_before(offset, log_start_offset, self.now_ms)
+        replay(state, self.segments, offset)
+        # A transaction may have begun before records were deleted: what is read next counts from its first batch.
+        state.map_end_offset = offset
 
     def recover(self, log_start_offset: int, recovery_point: int) -> None:
         """Reads everything from the recovery point on; the log ends before the first batch that is not whole."""
         unflushed = self.segments.starting_from(recovery_point)
         first_offset = max(recovery_point, unflushed[0].base_offset)
         self.state.delete_snapshots_after(first_offset)
-        self.state.load_before(first_offset, log_start_offset, self.now_ms)
-        replay(self.state, self.segments, first_offset)
+        self._load_state(self.state, first_offset, log_start_offset)
         before = self.segments.lower(first_offset)
         if before is not None and unflushed[0].base_offset == first_offset:
             # It may have been sealed since the last flush: its batches are durable, its indexes need not be.
@@ -97,7 +103,7 @@ class Recovery:
             if segment.base_offset > first_offset:
                 self.state.map_end_offset = segment.base_offset
                 take_snapshot(self.state, self.log_dir)
-            removed, end_offset = self._read_segment(segment, max(first_offset, segment.base_offset))
+            removed, end_offset = self._read_segment(segment, max(first_offset, segment.base_offset), self.state)
             segment.write_last_time_entry()
             segment.flush_indexes()
             if segment is not unflushed[-1]:
@@ -110,7 +116,7 @@ class Recovery:
     def _seal_again(self, segment: Segment, end_offset: int) -> None:
         """Completes the indexes of a segment that ends at `end_offset`; its batches are believed."""
         segment.become_writable()
-        self._read_segment(segment, end_offset, cut=False)
+        self._read_segment(segment, end_offset, self.state, cut=False)
         segment.write_last_time_entry()
         segment.flush_indexes()
         segment.become_sealed()
@@ -125,11 +131,12 @@ class Recovery:
         logger.warning("%s: offsets %d to %d are lost", self.topic_partition, end_offset, following[0].base_offset - 1)
         return True
 
-    def _read_segment(self, segment: Segment, from_offset: int, *, cut: bool = True) -> tuple[int, int]:
+    def _read_segment(
+        self, segment: Segment, from_offset: int, state: ProducerState, *, cut: bool = True
+    ) -> tuple[int, int]:
         """Reads the batches from `from_offset` on, all of them checked; returns how many bytes are no whole batches,
         and the offset where those end."""
         position = segment.prepare_recovery(from_offset)
-        state = self.state
         epochs = self.epochs
         next_offset = segment.base_offset
         scan = segment.records.scan(position)
@@ -151,7 +158,7 @@ class Recovery:
             next_offset = last_offset + 1
             if batch.partition_leader_epoch > epochs.latest_epoch:
                 epochs.assign(batch.partition_leader_epoch, batch.base_offset)
-            if batch.producer_id >= 0 and batch.base_offset >= state.map_end_offset:
+            if batch.producer_id >= 0 and batch.last_offset >= state.map_end_offset:
                 completed = apply_batch(state, batch)
                 if completed is not None:
                     if completed.is_aborted and last_offset >= from_offset:

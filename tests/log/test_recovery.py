@@ -361,7 +361,47 @@ def test_snapshots_beyond_the_recovered_end_go(tmp_path: Path) -> None:
     append(log, idempotent(5))
 
 
-def test_producers_are_loaded_from_the_log_start_on(tmp_path: Path) -> None:
+def test_transaction_that_began_before_the_log_start_is_still_aborted(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    log = open_log(directory)
+    append(log, batch(producer_id=1, producer_epoch=0, base_sequence=0, transactional=True))
+    append(log, batch(producer_id=1, producer_epoch=0, base_sequence=1, transactional=True))
+    append(log, marker(1), origin=COORDINATOR)
+    log.maybe_increment_high_watermark(3)
+    log.maybe_increment_log_start_offset(1)
+    close(log)
+    for clean in (True, False):
+        for path in directory.glob("*.*index"):
+            path.unlink()
+        log = open_log(directory, log_start_offset=1, clean_shutdown=clean)
+        assert log.collect_aborted_transactions(1, 3) == [(1, 0, 2, 3)]
+        close(log)
+
+
+def close(log: PartitionLog) -> None:
+    job = log.begin_close()
+    assert job is not None
+    job.run()
+    log.complete_flush(job, now_ms=NOW)
+    log.close()
+
+
+def test_missing_indexes_do_not_cost_what_a_snapshot_knows(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    log = open_log(directory)
+    append(log, idempotent(0))
+    fill(log, 1)
+    log.maybe_increment_log_start_offset(1)
+    close(log)
+    for path in directory.glob("*.*index"):
+        path.unlink()
+    log = open_log(directory, log_start_offset=1)
+    with pytest.raises(OutOfOrderSequenceError):
+        append(log, idempotent(7))
+    append(log, idempotent(1))
+
+
+def test_producers_whose_records_were_deleted_are_kept(tmp_path: Path) -> None:
     directory = tmp_path / "topic-0"
     log = open_log(directory)
     for producer_id in (1, 2, 3):
@@ -371,7 +411,7 @@ def test_producers_are_loaded_from_the_log_start_on(tmp_path: Path) -> None:
     assert set(log.producer_state.producers) == {1, 2, 3}
     crash(log)
     log = recover(directory, log_start_offset=1)
-    assert set(log.producer_state.producers) == {2, 3}
+    assert set(log.producer_state.producers) == {1, 2, 3}
     assert log.log_start_offset == 1
 
 
