@@ -126,7 +126,7 @@ cdef class Pool:
 
 @cython.final
 cdef class MemoryBudget:
-    """What all connections together may hold of unfinished requests (`queued.max.request.bytes`); 0 or less is no limit.
+    """What all connections together may hold of unfinished requests (`queued.max.request.bytes`); 0 or less: no limit.
 
     Large frames share one half of it, the others the other half, and a connection's first buffer is not counted:
     whoever sends small requests is served, however much others leave unfinished.
