@@ -59,7 +59,7 @@ def snappy_zeros(size):
 
 MAKERS = {GZIP: gzip_zeros, SNAPPY: snappy_zeros, LZ4: lz4_zeros, ZSTD: zstd_zeros}
 # Snappy does not get further than 1:20 or so.
-SIZES = {GZIP: 900 * MIB, SNAPPY: 16 * MIB, LZ4: 200 * MIB, ZSTD: 2000 * MIB}
+SIZES = {GZIP: 300 * MIB, SNAPPY: 16 * MIB, LZ4: 200 * MIB, ZSTD: 500 * MIB}
 
 
 @pytest.fixture(scope="module")
