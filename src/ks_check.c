@@ -126,7 +126,7 @@ static const uint8_t *read_number(struct ks_records_walk *walk, const uint8_t *p
         number = narrow;
     }
     if (next == NULL) {
-        if (end < limit || limit - p >= longest || (walk->state != KS_AT_LENGTH && walk->left <= limit - p))
+        if (limit - p >= longest || (walk->state != KS_AT_LENGTH && walk->left <= limit - p))
             (void)fail(walk, KS_RECORD_MALFORMED);
         return NULL;
     }

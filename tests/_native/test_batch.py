@@ -30,7 +30,7 @@ from kstore.errors import (
     UnsupportedForMessageFormatError,
 )
 from tests._native.batches import make_batch
-from tests.oracle.record_batch import OracleBatch, crc32c, read_batch, write_record
+from tests.oracle.record_batch import OracleBatch, crc32c, read_batch, varint, write_record
 
 NO_LIMIT = 1 << 30
 CODECS = pytest.mark.parametrize("codec", [NONE, GZIP, SNAPPY, LZ4, ZSTD], ids=COMPRESSION_NAMES)
@@ -209,6 +209,38 @@ def test_checking_a_bomb_takes_the_memory_of_a_piece(codec: int, sizes: list[int
         tracemalloc.stop()
     assert summary.size_in_bytes > 20_000_000
     assert peak - before < 1 << 20
+
+
+NARROW = ["length", "offset delta", "key size", "value size", "header count"]
+
+
+@pytest.mark.parametrize("field", [*NARROW, "timestamp delta"])
+@pytest.mark.parametrize("codec", [NONE, GZIP])
+@pytest.mark.parametrize("piece_size", [1, PIECE_SIZE])
+def test_numbers_end_after_five_bytes_and_long_ones_after_ten(
+    field: str, codec: int, piece_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kstore._native.compression.PIECE_SIZE", piece_size)
+    longest = 10 if field == "timestamp delta" else 5
+
+    def batch_with(padding: int) -> RecordBatch:
+        padded = {field: padding}
+        body = (
+            b"\0"
+            + varint(0, 64, padded.get("timestamp delta", 0))
+            + b"".join(varint(0, 32, padded.get(name, 0)) for name in NARROW[1:])
+        )
+        record = varint(len(body), 32, padded.get("length", 0)) + body
+        return RecordBatch(OracleBatch(attributes=codec, count=1, payload=compress(codec, record)).to_bytes())
+
+    good = batch_with(longest - 1)
+    assert good.check_records(NO_LIMIT).count == 1
+    assert [record.value for record in good.records()] == [b""]
+    bad = batch_with(longest)
+    with pytest.raises(InvalidRecordError):
+        bad.check_records(NO_LIMIT)
+    with pytest.raises(InvalidRecordError):
+        list(bad.records())
 
 
 def test_the_bad_record_is_named() -> None:

@@ -308,6 +308,15 @@ def test_headers_are_read_within_a_range(path: Path) -> None:
     assert list(log.batch_headers(len(data), 2 * len(data) - 1)) == []
 
 
+@pytest.mark.parametrize("left", [0, 16, 17, 30, 60])
+def test_searches_end_where_a_file_has_become_shorter(path: Path, left: int) -> None:
+    data = make_batch()
+    log = open_new(path, data, data)
+    os.truncate(path, len(data) + left)
+    assert [header.position for header in log.batch_headers()] == [0]
+    assert log.search_for_offset(3) is None
+
+
 def test_a_batch_is_read_at_its_position(path: Path) -> None:
     first, second = make_batch(), make_batch(base_offset=3)
     log = open_new(path, first, second)
