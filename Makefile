@@ -46,7 +46,7 @@ test: $(VENV)/.test
 # Kafka and kstore side by side: SHORT=1 for a quick look, KAFKA=kafka-4.3.0, ONLY=produce-16k,start (see the README).
 bench-kafka: $(VENV)/.test
 	@$(PYTHON) tests/setup/prepare.py packages jars
-	$(BIN)/python -m benchmarks.side_by_side $(if $(SHORT),--short) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m benchmarks.side_by_side $(if $(SHORT),--short) $(if $(KAFKA),--kafka $(KAFKA)) $(if $(ONLY),--only $(ONLY)) $(if $(PINNED),--pinned)
 # A process that appends is killed with -9 so many times (20 in `make test`).
 ROUNDS ?= 1000
 

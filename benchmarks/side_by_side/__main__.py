@@ -12,7 +12,8 @@ from pathlib import Path
 
 from benchmarks.side_by_side.brokers import running
 from benchmarks.side_by_side.cells import CELLS, FULL, SHORT, Contest, Figure, Scale, memory, recovery, start_times
-from benchmarks.side_by_side.load import Run, build_program
+from benchmarks.side_by_side.load import BROKER_CPU, Placement, Run, build_program
+from benchmarks.side_by_side.machine import pin
 from benchmarks.side_by_side.report import write
 from tests.judge import home
 
@@ -40,6 +41,9 @@ def contest(
     if not cells:
         return [], {}, 0
     with running(kafka, workplace / "kafka") as theirs, running("kstore", workplace / "kstore") as ours:
+        if Placement.is_pinned:
+            for broker in (theirs, ours):
+                pin(broker.pid, BROKER_CPU)
         both = Contest(theirs, ours, scale, say)
         say(f"warming up for {scale.warm_up_seconds:.0f} s")
         both.warm_up()
@@ -52,12 +56,15 @@ def main() -> int:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--kafka", default="kafka-3.9.1", choices=[f"kafka-{version}" for version in home.VERSIONS])
     parser.add_argument("--only", help="cells, with commas between them")
+    parser.add_argument("--pinned", action="store_true", help="brokers on CPU 0, the client on CPU 1")
     parser.add_argument("--directory", type=Path, help="where brokers keep their data; build/bench by default")
     arguments = parser.parse_args()
     why_not = home.why_kafka_cannot_run()
     if why_not:
         sys.exit(f"bench-kafka: {why_not}")
     wanted = chosen(arguments.only)
+    if arguments.pinned:
+        Placement.pin_clients()
     scale = SHORT if arguments.short else FULL
     parent = arguments.directory or home.REPOSITORY / "build" / "bench"
     parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +77,8 @@ def main() -> int:
         for question, measure in OTHERS.items():
             if question in wanted:
                 figures += measure(arguments.kafka, workplace, scale, say)
-    name = f"{arguments.kafka}{'-short' if arguments.short else ''}{'-some' if arguments.only else ''}"
+    marks = [mark for mark in ("pinned", "short", "only") if getattr(arguments, mark)]
+    name = "-".join([arguments.kafka, *("some" if mark == "only" else mark for mark in marks)])
     path = write(
         home.REPOSITORY / "benchmarks" / "results",
         name,

@@ -1,17 +1,22 @@
 """Runs the load generator (load.c) against a broker and says what broker, client and machine spent on it."""
 
 import json
+import re
+import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from benchmarks.side_by_side.brokers import Broker
 from benchmarks.side_by_side.machine import machine_times, process_times
 from tests.judge import home
+from tests.judge.java import java_command
 
 PROGRAM = home.REPOSITORY / "build" / "load"
+BROKER_CPU, CLIENT_CPU = 0, 1  # with --pinned
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 
 
@@ -42,6 +47,18 @@ class Run(NamedTuple):
         return self.broker_cpu / self.records * 1e6
 
 
+class Placement:
+    """Both CPUs shared by everybody, or brokers on one and the client on the other."""
+
+    is_pinned = False
+    client: ClassVar[list[str]] = []
+
+    @classmethod
+    def pin_clients(cls) -> None:
+        cls.is_pinned = True
+        cls.client = ["taskset", "-c", str(CLIENT_CPU)]
+
+
 def build_program() -> None:
     source = Path(__file__).with_name("load.c")
     PROGRAM.parent.mkdir(exist_ok=True)
@@ -59,7 +76,8 @@ def load(mode: str, broker: Broker | None, **options: object) -> Run:
         words.append(f"bootstrap.servers={broker.bootstrap}")
     before_machine = machine_times()
     before = process_times(broker.pid) if broker is not None else None
-    done = subprocess.run([str(PROGRAM), mode, *words], capture_output=True, text=True, timeout=1200)
+    command = [*Placement.client, str(PROGRAM), mode, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     after = process_times(broker.pid) if broker is not None else None
     after_machine = machine_times()
     if done.returncode:
@@ -78,6 +96,40 @@ def load(mode: str, broker: Broker | None, **options: object) -> Run:
         latency_us=found.get("latency_us", {}),
         sum=found["sum"],
     )
+
+
+def java_producer(broker: Broker, *, topic: str, records: int, size: int, settings: Sequence[str]) -> Run:
+    """The same with Kafka's own ProducerPerformance, in a fresh JVM each time, as its users have it."""
+    main = "org.apache.kafka.tools.ProducerPerformance"
+    words = ["--topic", topic, "--num-records", str(records), "--record-size", str(size), "--throughput", "-1"]
+    words += ["--producer-props", f"bootstrap.servers={broker.bootstrap}", *settings]
+    command = [*Placement.client, *java_command("3.9.1", heap="512m", flags=()), main, *words]
+    before_machine, before, children = machine_times(), process_times(broker.pid), child_cpu()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    after_machine, after = machine_times(), process_times(broker.pid)
+    found = re.search(
+        rf"{records} records sent, ([\d.]+) records/sec.* (\d+) ms 50th, .* (\d+) ms 99th, (\d+) ms 99.9th", done.stdout
+    )
+    if done.returncode or found is None:
+        raise RuntimeError(f"{words}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+    spent_all = after_machine.all - before_machine.all
+    return Run(
+        records=records,
+        gigabytes=records * size / 1e9,
+        seconds=records / float(found[1]),
+        broker_user=after.user - before.user,
+        broker_system=after.system - before.system,
+        client_cpu=child_cpu() - children,
+        machine_busy=after_machine.busy - before_machine.busy,
+        stolen_part=(after_machine.stolen - before_machine.stolen) / spent_all,
+        latency_us={name: int(found[i]) * 1000 for i, name in enumerate(("p50", "p99", "p999"), start=2)},
+        sum="",
+    )
+
+
+def child_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def settle_disk(seconds: float = 60) -> None:

@@ -40,6 +40,12 @@ def proportional_mb(pid: int) -> float:
     raise ValueError(f"no Pss of {pid}")
 
 
+def pin(pid: int, cpu: int) -> None:
+    """Keeps a process that already runs, with all its threads and those to come, on one CPU."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {cpu})
+
+
 class MachineTimes(NamedTuple):
     """Since boot, in seconds of one CPU."""
 
