@@ -48,19 +48,6 @@ def json_like(seed: int) -> bytes:
     )
 
 
-@pytest.fixture
-def measure(benchmark: Any) -> Callable[..., Any]:
-    """measure(function, unit, how many units one call does)."""
-
-    def run(function: Callable[[], Any], unit: str, units: float, rounds: int = 20) -> Any:
-        result = benchmark.pedantic(function, rounds=rounds, warmup_rounds=2)
-        rate = units / benchmark.stats.stats.min
-        benchmark.extra_info.update(unit=unit, per_second=f"{rate:,.0f}")
-        return result
-
-    return run
-
-
 # Building
 
 

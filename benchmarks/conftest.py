@@ -1,8 +1,28 @@
-"""What all benchmarks share: the closing table of rates, in the units that each benchmark names."""
+"""What all benchmarks share: how one is measured, and the closing table of rates in the units that each names."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture
+def measure(benchmark: Any) -> Callable[..., Any]:
+    """measure(function, unit, how many units one call does); `setup` runs before each call, unmeasured."""
+
+    def run(
+        function: Callable[[], Any],
+        unit: str,
+        units: float,
+        rounds: int = 20,
+        setup: Callable[[], None] | None = None,
+    ) -> Any:
+        result = benchmark.pedantic(function, rounds=rounds, warmup_rounds=2, setup=setup)
+        rate = units / benchmark.stats.stats.min
+        benchmark.extra_info.update(unit=unit, per_second=f"{rate:,.0f}")
+        return result
+
+    return run
 
 
 @pytest.hookimpl(trylast=True)
