@@ -175,7 +175,7 @@ def test_recover(measure: Callable[..., Any], tmp_path: Path, data: bytearray) -
 
     def recover() -> None:
         for name in path.iterdir():
-            if name.suffix != ".log":
+            if name.suffix in (".index", ".timeindex", ".snapshot"):
                 name.unlink()
         log = open_log(path, clean_shutdown=False)
         assert log.log_end_offset == records * (RECOVERED_BYTES // len(data))
