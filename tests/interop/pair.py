@@ -65,7 +65,11 @@ class Pair:
         deadline = time.monotonic() + 10
         while True:
             expected, given = (comparable(side, question) for side in (self.kafka, self.kstore))
-            differences = [line for line in differing(expected, given) if not is_deliberate(question.api, line[0])]
+            differences = [
+                (path, theirs, ours)
+                for path, theirs, ours in differing(expected, given)
+                if not is_deliberate(question.api, path, theirs)
+            ]
             if not differences:
                 return expected
             if not question.may_lag or time.monotonic() > deadline:
