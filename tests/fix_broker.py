@@ -21,8 +21,9 @@ from typing import Any, Self, TypeVar
 import pytest
 import uvloop
 
-from kstore._native.batch import Record, iter_batches
+from kstore._native.batch import iter_batches
 from kstore._native.builder import BatchBuilder
+from kstore._native.record import Record
 from kstore.clock import Clock
 from kstore.protocol.headers import encode_request_header, has_tagged_response_header
 from kstore.protocol.messages import schema

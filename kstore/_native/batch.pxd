@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from kstore._native.libkstore cimport ks_record, ks_records_walk
+from kstore._native.libkstore cimport ks_records_walk
 
 cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size) except? 0
 
@@ -11,13 +11,6 @@ cdef class RecordsSummary:
     cdef readonly int64_t offset_of_max_timestamp
     cdef readonly bint has_null_key
     cdef readonly Py_ssize_t size_in_bytes
-
-cdef class Record:
-    cdef readonly int64_t offset
-    cdef readonly int64_t timestamp
-    cdef readonly object key
-    cdef readonly object value
-    cdef readonly object headers
 
 cdef class RecordBatch:
     cdef Py_buffer _view
@@ -37,25 +30,6 @@ cdef class RecordBatch:
     cpdef int stamp(self, int64_t base_offset, int32_t leader_epoch) except -1
     cpdef int set_timestamps(self, int timestamp_type, int64_t max_timestamp) except -1
     cpdef RecordsSummary check_records(self, object max_bytes, bint consecutive=*)
-
-cdef class RecordIterator:
-    cdef RecordBatch _batch
-    cdef bytes _bytes  # the decompressed records that are being read, None when they lie in the batch
-    cdef object _pieces  # the decompressed records that follow, None when there are none
-    cdef const uint8_t *_p
-    cdef const uint8_t *_limit
-    cdef int32_t _index
-    cdef int32_t _count
-    cdef int64_t _base_offset
-    cdef int64_t _base_timestamp
-    cdef int64_t _log_append_time
-    cdef bint _has_log_append_time
-
-    cdef object fail(self, str why)
-    cdef int next_piece(self) except -1
-    cdef int go_on_with(self, bytes piece) except -1
-    cdef int complete_record(self) except -1
-    cdef tuple headers_of(self, const ks_record *record)
 
 cdef class BatchIterator:
     cdef object _buffer

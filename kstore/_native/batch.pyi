@@ -6,10 +6,12 @@ Lengths are checked when the view is made, so no attribute reads outside the bat
 are checked only when asked (DefaultRecordBatch.java, DefaultRecord.java, LogValidator.java).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, final
 
 from typing_extensions import Buffer
+
+from kstore._native.record import Record
 
 HEADER_SIZE: Final = 61
 LOG_OVERHEAD: Final = 12
@@ -21,32 +23,7 @@ ZSTD: Final = 4
 COMPRESSION_NAMES: Final[tuple[str, ...]]
 CREATE_TIME: Final = 0
 LOG_APPEND_TIME: Final = 1
-ABORT_MARKER: Final = 0
-COMMIT_MARKER: Final = 1
 DEFAULT_MAX_BYTES: Final[int]
-
-@final
-class Record:
-    """One record. Headers are (key, value) pairs; null keys and values are None."""
-
-    def __init__(
-        self,
-        offset: int,
-        timestamp: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes | None]] = (),
-    ) -> None: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 @final
 class RecordsSummary:
@@ -172,9 +149,6 @@ class RecordBatch:
     def to_bytes(self) -> bytes: ...
     def __len__(self) -> int:
         """size_in_bytes"""
-
-def parse_control_record(record: Record) -> tuple[int, int]:
-    """(type, coordinator epoch or -1) of a record of a control batch (ControlRecordType.java)."""
 
 def iter_batches(
     buffer: Buffer, position: int = 0, limit: int = -1, *, allow_partial_tail: bool = False

@@ -1,22 +1,13 @@
 """Record batches as views into a buffer, and the records in them. See batch.pyi for what callers read."""
 
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_SIMPLE,
-    PyBuffer_FillInfo,
-    PyBuffer_Release,
-    PyObject_GetBuffer,
-)
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 
 from kstore._native.checksum import crc32c as _crc32c
-from kstore.errors import (
-    CorruptRecordError,
-    InvalidRecordError,
-    UnsupportedForMessageFormatError,
-)
+from kstore._native.record import parse_control_record
+from kstore.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
 
 from kstore._native.libkstore cimport (
     KS_BATCH_ATTRIBUTES,
@@ -41,21 +32,14 @@ from kstore._native.libkstore cimport (
     KS_LOG_OVERHEAD,
     KS_RECORD_OFFSET,
     KS_RECORD_TRAILING_BYTES,
-    KS_SMALLEST_RECORD,
     KS_TRANSACTIONAL,
-    KS_VARINT32_MAX,
     ks_add64,
     ks_batch_last_offset,
     ks_batch_size,
     ks_batch_stamp,
-    ks_header,
     ks_load16,
     ks_load32,
     ks_load64,
-    ks_read_varint32,
-    ks_record,
-    ks_record_read,
-    ks_record_read_header,
     ks_records_feed,
     ks_records_finish,
     ks_records_promise,
@@ -66,13 +50,13 @@ from kstore._native.libkstore cimport (
     ks_store32,
     ks_store64,
 )
+from kstore._native.record cimport RecordIterator, bad_record, placed
 
 HEADER_SIZE = KS_BATCH_HEADER_SIZE
 LOG_OVERHEAD = KS_LOG_OVERHEAD
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 COMPRESSION_NAMES = ("none", "gzip", "snappy", "lz4", "zstd")
 CREATE_TIME, LOG_APPEND_TIME = range(2)
-ABORT_MARKER, COMMIT_MARKER = range(2)
 
 # What records are decompressed to at most where the caller has no limit of its own.
 DEFAULT_MAX_BYTES = 1 << 30
@@ -114,35 +98,6 @@ cdef class RecordsSummary:
             f"RecordsSummary(count={self.count}, min_timestamp={self.min_timestamp}, "
             f"max_timestamp={self.max_timestamp}, offset_of_max_timestamp={self.offset_of_max_timestamp}, "
             f"has_null_key={self.has_null_key}, size_in_bytes={self.size_in_bytes})"
-        )
-
-
-@cython.final
-@cython.no_gc
-@cython.freelist(512)
-cdef class Record:
-    def __init__(self, int64_t offset, int64_t timestamp, key, value, headers=()):
-        self.offset = offset
-        self.timestamp = timestamp
-        self.key = key
-        self.value = value
-        self.headers = headers
-
-    def _values(self):
-        return (self.offset, self.timestamp, self.key, self.value, tuple(self.headers))
-
-    def __eq__(self, other):
-        if not isinstance(other, Record):
-            return NotImplemented
-        return self._values() == (<Record> other)._values()
-
-    def __hash__(self):
-        return hash(self._values())
-
-    def __repr__(self):
-        return (
-            f"Record(offset={self.offset}, timestamp={self.timestamp}, "
-            f"key={self.key!r}, value={self.value!r}, headers={self.headers!r})"
         )
 
 
@@ -339,7 +294,7 @@ cdef class RecordBatch:
 
     def records(self, max_bytes=DEFAULT_MAX_BYTES):
         cdef RecordIterator iterator = RecordIterator.__new__(RecordIterator)
-        iterator._batch = self
+        iterator._owner = self
         iterator._count = ks_load32(self.data + KS_BATCH_COUNT)
         if iterator._count < 0:
             raise InvalidRecordError(f"batch at offset {self.base_offset} claims {iterator._count} records")
@@ -379,27 +334,6 @@ cdef class RecordBatch:
             f"RecordBatch(offsets {self.base_offset}..{self.last_offset}, count={self.count}, "
             f"position={self._place()}, size_in_bytes={self.size_in_bytes})"
         )
-
-
-def parse_control_record(record):
-    """(type, coordinator epoch or -1) of a control record (ControlRecordType.java,
-    EndTransactionMarker.java)."""
-    key, value = record.key, record.value
-    if key is None or len(key) < 4:
-        raise InvalidRecordError(f"control record at offset {record.offset} has no type in its key")
-    control_type = int.from_bytes(key[2:4], "big", signed=True)
-    if control_type not in (ABORT_MARKER, COMMIT_MARKER):
-        return control_type, -1
-    if value is None or len(value) < 6:
-        raise InvalidRecordError(f"transaction marker at offset {record.offset} has no coordinator epoch")
-    return control_type, int.from_bytes(value[2:6], "big", signed=True)
-
-
-cdef object placed(error, position, offset=None):
-    error.position = position
-    if offset is not None:
-        error.offset = offset
-    return error
 
 
 cdef object header_error(int64_t status, const uint8_t *p, Py_ssize_t available, object position):
@@ -469,120 +403,6 @@ cdef object record_error(RecordBatch batch, const ks_records_walk *walk):
     if walk.fault == KS_RECORD_OFFSET:
         return bad_record(batch, walk.index, "an offset out of order")
     return bad_record(batch, walk.index, "malformed, or missing")
-
-
-cdef object bad_record(RecordBatch batch, int32_t index, str why):
-    error = InvalidRecordError(
-        f"batch at offset {batch.base_offset}, position {batch._place()}, record {index}: {why}"
-    )
-    error.record_index = index
-    return error
-
-
-@cython.final
-@cython.freelist(16)
-cdef class RecordIterator:
-    def __iter__(self):
-        return self
-
-    def __length_hint__(self):
-        # Of what is there, not of what the header claims: list() would believe it.
-        return min(self._count - self._index, (self._limit - self._p) // KS_SMALLEST_RECORD)
-
-    def __next__(self):
-        cdef ks_record raw
-        cdef Record record
-        if self._index >= self._count:
-            while self._p == self._limit:
-                if self._pieces is None:
-                    raise StopIteration
-                self.next_piece()
-            raise self.fail("more bytes than records")
-        if self._pieces is not None:
-            self.complete_record()
-        self._p = ks_record_read(self._p, self._limit, &raw)
-        if self._p == NULL:
-            raise self.fail("malformed, or missing")
-        record = Record.__new__(Record)
-        record.offset = ks_add64(self._base_offset, raw.offset_delta)
-        if self._has_log_append_time:
-            record.timestamp = self._log_append_time
-        else:
-            record.timestamp = ks_add64(self._base_timestamp, raw.timestamp_delta)
-        record.key = bytes_or_none(raw.key, raw.key_size)
-        record.value = bytes_or_none(raw.value, raw.value_size)
-        record.headers = () if raw.header_count == 0 else self.headers_of(&raw)
-        self._index += 1
-        return record
-
-    cdef object fail(self, str why):
-        """The refusal of the record that is next; after it the iterator is over."""
-        error = bad_record(self._batch, self._index, why)
-        self._p = self._limit
-        self._count = self._index
-        self._pieces = None
-        return error
-
-    cdef int next_piece(self) except -1:
-        """Goes on with the next piece of decompressed records, if there is one."""
-        try:
-            piece = next(self._pieces, None)
-        except CorruptRecordError as error:
-            raise placed(error, self._batch._place(), self._batch.base_offset)
-        if piece is None:
-            self._pieces = None
-        else:
-            self.go_on_with(piece)
-        return 0
-
-    cdef int go_on_with(self, bytes piece) except -1:
-        self._bytes = piece
-        self._p = <const uint8_t *> PyBytes_AS_STRING(piece)
-        self._limit = self._p + PyBytes_GET_SIZE(piece)
-        return 0
-
-    cdef int complete_record(self) except -1:
-        """Joins pieces until the next record lies whole in one, as far as there are pieces."""
-        cdef const uint8_t *body
-        cdef Py_ssize_t have, need
-        cdef int32_t size
-        while self._pieces is not None:
-            have = need = self._limit - self._p
-            body = ks_read_varint32(self._p, self._limit, &size)
-            if body != NULL and size > self._limit - body:
-                need = body - self._p + size
-            elif body == NULL and have < KS_VARINT32_MAX:
-                need = have + 1
-            if need <= have:
-                return 0
-            parts = [PyBytes_FromStringAndSize(<char *> self._p, have)]
-            while have < need and self._pieces is not None:
-                self._p = self._limit
-                self.next_piece()
-                if self._pieces is not None:
-                    parts.append(self._bytes)
-                    have += self._limit - self._p
-            self.go_on_with(b"".join(parts))
-        return 0
-
-    cdef tuple headers_of(self, const ks_record *record):
-        cdef const uint8_t *p = record.headers
-        cdef ks_header header
-        headers = []
-        for _ in range(record.header_count):
-            p = ks_record_read_header(p, record.end, &header)
-            if p == NULL:  # the buffer changed under us
-                raise self.fail("malformed")
-            try:
-                key = PyUnicode_DecodeUTF8(<char *> header.key, header.key_size, NULL)
-            except UnicodeDecodeError as error:
-                raise self.fail("a header key that is no text") from error
-            headers.append((key, bytes_or_none(header.value, header.value_size)))
-        return tuple(headers)
-
-
-cdef inline object bytes_or_none(const uint8_t *data, int32_t size):
-    return None if size < 0 else PyBytes_FromStringAndSize(<char *> data, size)
 
 
 @cython.final

@@ -6,7 +6,7 @@ from typing import final
 
 from typing_extensions import Buffer
 
-from kstore._native.batch import Record
+from kstore._native.record import Record
 
 Headers = Sequence[tuple[str | Buffer, Buffer | None]]
 

@@ -7,7 +7,7 @@ from libc.stdint cimport INT32_MAX, int16_t, int32_t, int64_t, uint8_t
 
 from kstore.errors import MessageTooLargeError
 
-from kstore._native.batch cimport Record, crc32c_of
+from kstore._native.batch cimport crc32c_of
 from kstore._native.libkstore cimport (
     KS_BATCH_ATTRIBUTES,
     KS_BATCH_CRC,
@@ -27,6 +27,7 @@ from kstore._native.libkstore cimport (
     ks_sub64,
     ks_write_sized,
 )
+from kstore._native.record cimport Record
 
 cdef enum:
     FIRST_CAPACITY = 512

@@ -6,80 +6,35 @@ import stat
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.ref cimport Py_REFCNT
 from libc.errno cimport EOPNOTSUPP
 from libc.stdint cimport INT32_MAX, int64_t, uint8_t
-from posix.unistd cimport close
-
-from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 
 from kstore._native.batch cimport RecordBatch
+from kstore._native.file cimport FileHandle, open_handle, read_bytes
 from kstore._native.libkstore cimport (
-    KS_BATCH_ATTRIBUTES,
-    KS_BATCH_BASE_OFFSET,
-    KS_BATCH_BASE_SEQUENCE,
-    KS_BATCH_BASE_TIMESTAMP,
-    KS_BATCH_COUNT,
     KS_BATCH_HEADER_SIZE,
-    KS_BATCH_LEADER_EPOCH,
-    KS_BATCH_MAX_TIMESTAMP,
-    KS_BATCH_PRODUCER_EPOCH,
-    KS_BATCH_PRODUCER_ID,
-    KS_ECORRUPT,
-    KS_EMAGIC,
-    KS_ETRUNCATED,
-    ks_batch_last_offset,
-    ks_batch_size,
     ks_file_append,
     ks_file_is_cached,
     ks_file_preallocate,
-    ks_file_read,
     ks_file_send,
     ks_file_sync,
     ks_file_truncate,
     ks_found,
-    ks_load16,
-    ks_load32,
-    ks_load64,
-    ks_scan,
-    ks_scan_result,
     ks_walk,
-    ks_walk_next,
     ks_walk_start,
     ks_walk_to_largest_timestamp,
     ks_walk_to_offset,
     ks_walk_to_timestamp,
 )
+from kstore._native.scan cimport HeaderIterator, SegmentScan, read_batch, walk_error
 from kstore._native.status cimport raise_status
 
 cdef enum:
     DEFAULT_CHUNK_SIZE = 1 << 20
     WARM_STEP = 256 * 1024
-    EXTENTS = 512
 
 cdef int READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 cdef int WRITE_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-@cython.final
-@cython.no_gc
-cdef class FileHandle:
-    """A descriptor that is closed when nobody holds it any longer."""
-
-    def __cinit__(self):
-        self.fd = -1
-
-    def __dealloc__(self):
-        if self.fd >= 0:
-            close(self.fd)
-
-
-cdef FileHandle open_handle(str path, int flags):
-    cdef FileHandle handle = FileHandle.__new__(FileHandle)
-    handle.fd = os.open(path, flags, 0o644)
-    return handle
 
 
 cdef class FileRecords:
@@ -307,38 +262,6 @@ cdef class FileRecords:
         return f"FileRecords({self.path!r}, size_in_bytes={self.size_in_bytes})"
 
 
-cdef bytes read_bytes(FileHandle handle, str path, int64_t position, int64_t size):
-    cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
-    cdef uint8_t *p = <uint8_t *> PyBytes_AS_STRING(data)
-    cdef int64_t n
-    with nogil:
-        n = ks_file_read(handle.fd, p, size, position)
-    raise_status(n, path)
-    return data if n == size else data[:n]
-
-
-cdef RecordBatch read_batch(FileHandle handle, str path, int64_t position, int64_t size):
-    cdef RecordBatch batch = RecordBatch.__new__(RecordBatch)
-    batch.bind(read_bytes(handle, path, position, size), 0, -1)
-    batch.file_position = position
-    return batch
-
-
-cdef object walk_error(int64_t status, str path, int64_t position):
-    if status == KS_EMAGIC:
-        why = f"batch of message format 0 or 1 at position {position} of {path}"
-        error = UnsupportedForMessageFormatError(why)
-    elif status == KS_ECORRUPT:
-        error = CorruptRecordError(f"the bytes at position {position} of {path} are no batch")
-    else:
-        try:
-            raise_status(status, path)
-        except Exception as raised:
-            return raised
-    error.position = position
-    return error
-
-
 @cython.final
 @cython.no_gc
 @cython.freelist(32)
@@ -397,159 +320,3 @@ cdef class FileSlice:
 
     def __repr__(self):
         return f"FileSlice({self.path!r}, position={self.position}, size={self.size})"
-
-
-@cython.final
-@cython.no_gc
-@cython.freelist(32)
-cdef class BatchHeader:
-    @property
-    def next_offset(self):
-        return self.last_offset + 1
-
-    def __repr__(self):
-        return (
-            f"BatchHeader(offsets {self.base_offset}..{self.last_offset}, count={self.count}, "
-            f"position={self.position}, size_in_bytes={self.size_in_bytes})"
-        )
-
-
-@cython.final
-cdef class HeaderIterator:
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        cdef const uint8_t *p
-        cdef BatchHeader header
-        cdef int64_t status
-        with nogil:
-            status = ks_walk_next(&self._walk, &p)
-        if status < 0:
-            raise walk_error(status, self._path, self._walk.next)
-        if status == 0:
-            raise StopIteration
-        header = BatchHeader.__new__(BatchHeader)
-        header.position = self._walk.position
-        header.size_in_bytes = self._walk.size
-        header.base_offset = ks_load64(p + KS_BATCH_BASE_OFFSET)
-        header.last_offset = ks_batch_last_offset(p)
-        header.base_timestamp = ks_load64(p + KS_BATCH_BASE_TIMESTAMP)
-        header.max_timestamp = ks_load64(p + KS_BATCH_MAX_TIMESTAMP)
-        header.producer_id = ks_load64(p + KS_BATCH_PRODUCER_ID)
-        header.partition_leader_epoch = ks_load32(p + KS_BATCH_LEADER_EPOCH)
-        header.base_sequence = ks_load32(p + KS_BATCH_BASE_SEQUENCE)
-        header.count = ks_load32(p + KS_BATCH_COUNT)
-        header.attributes = ks_load16(p + KS_BATCH_ATTRIBUTES)
-        header.producer_epoch = ks_load16(p + KS_BATCH_PRODUCER_EPOCH)
-        return header
-
-
-@cython.final
-cdef class SegmentScan:
-    """Reads chunk after chunk; the batches are views into the chunk, which is used again when nobody holds a
-    view."""
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        cdef RecordBatch batch
-        cdef ks_extent extent
-        while self._extent_index >= self._extent_count:
-            if self._done or not self.find_extents():
-                self._done = True
-                self._chunk = None
-                raise StopIteration
-        extent = self._extents[self._extent_index]
-        batch = RecordBatch.__new__(RecordBatch)
-        batch.bind(self._chunk, extent.position, extent.position + extent.size)
-        batch.file_position = self._chunk_start + extent.position
-        if self._check_crc and not batch.is_crc_valid():
-            try:
-                batch.ensure_valid()
-            except CorruptRecordError as error:
-                self.error = error
-            self._done = True
-            self._extent_count = 0
-            raise StopIteration
-        self._extent_index += 1
-        self.valid_bytes = batch.file_position + extent.size
-        return batch
-
-    cdef bint find_extents(self) except -1:
-        """Finds the next batches in the chunk, reading a new one when this has no whole batch left."""
-        cdef ks_scan_result result
-        cdef const uint8_t *p
-        cdef size_t i
-        while True:
-            result.count = 0
-            if self._chunk is not None and self._scanned < self._loaded:
-                if len(self._chunk) < self._loaded:
-                    raise BufferError("the buffer of a scan has been changed by somebody else")
-                p = <const uint8_t *> PyByteArray_AS_STRING(self._chunk)
-                ks_scan(p + self._scanned, p + self._loaded, self._extents, EXTENTS, &result)
-                for i in range(result.count):
-                    self._extents[i].position += <unsigned int> self._scanned
-                self._scanned += result.consumed
-                self._extent_index = 0
-                self._extent_count = result.count
-                if result.count > 0:
-                    return True
-                if result.status != KS_ETRUNCATED:
-                    return self.stop(result.status)
-            if not self.load():
-                return False
-
-    cdef bint load(self) except -1:
-        """Reads the chunk that begins with the first batch not yet found; grows it when that batch is
-        larger."""
-        cdef int64_t position = self._chunk_start + self._scanned
-        cdef int64_t remaining = self._end - position
-        cdef int64_t wanted = self._chunk_size
-        cdef int64_t size, n
-        cdef uint8_t *p
-        if remaining == 0:
-            return False
-        if self._chunk is not None and self._scanned == 0 and self._loaded > 0:
-            # The batch is larger than the chunk: its length decides, as far as the file has so many bytes.
-            size = ks_batch_size(<uint8_t *> PyByteArray_AS_STRING(self._chunk), remaining)
-            if size < 0:
-                return self.stop(size)
-            if size <= self._loaded:
-                return self.stop(KS_ETRUNCATED)
-            wanted = size
-        wanted = min(wanted, remaining)
-        if self._chunk is None or len(self._chunk) < wanted or Py_REFCNT(self._chunk) > 1:
-            self._chunk = bytearray(max(wanted, min(<int64_t> self._chunk_size, remaining)))
-        p = <uint8_t *> PyByteArray_AS_STRING(self._chunk)
-        with nogil:
-            n = ks_file_read(self._handle.fd, p, wanted, position)
-        raise_status(n, self._path)
-        self._chunk_start = position
-        self._scanned = 0
-        self._loaded = n
-        if n < wanted:  # the file has become shorter
-            self._end = position + n
-        return n > 0
-
-    cdef bint stop(self, int64_t status) except -1:
-        cdef int64_t position = self._chunk_start + self._scanned
-        self._done = True
-        if status == KS_EMAGIC:
-            raise walk_error(status, self._path, position)
-        if status == KS_ETRUNCATED:
-            self.error = CorruptRecordError(f"{self._path} ends inside the batch at position {position}")
-            self.error.position = position
-        else:
-            self.error = walk_error(status, self._path, position)
-        return False
-
-
-def fsync_dir(path):
-    """Makes the entries of a directory durable: files created, renamed or removed in it."""
-    cdef FileHandle handle = open_handle(os.fspath(path), READ_FLAGS | os.O_DIRECTORY)
-    cdef int64_t status
-    with nogil:
-        status = ks_file_sync(handle.fd)
-    raise_status(status, path)

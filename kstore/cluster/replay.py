@@ -4,7 +4,8 @@ Control batches are KRaft's own: of them the version and the voters are kept, fo
 (KIP-853). kstore is a cluster of one, so a log with other voters is refused.
 """
 
-from kstore._native.batch import Record, RecordBatch
+from kstore._native.batch import RecordBatch
+from kstore._native.record import Record
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.records import NEWEST_METADATA_VERSION, ImageBuilder
 from kstore.errors import ConfigError, CorruptRecordError, KafkaError

@@ -4,7 +4,8 @@ Headers are enough, but for transaction markers. Nothing is refused here: the le
 (UnifiedLog.rebuildProducerState, ProducerAppendInfo.java; rule 37).
 """
 
-from kstore._native.batch import ABORT_MARKER, COMMIT_MARKER, RecordBatch
+from kstore._native.batch import RecordBatch
+from kstore._native.record import ABORT_MARKER, COMMIT_MARKER
 from kstore.log.files import Header
 from kstore.log.log_dir import LogDir
 from kstore.log.producer_state import MAX_SEQUENCE, CompletedTxn, ProducerState

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kstore._native import compression
-from kstore._native.batch import Record, RecordBatch, iter_batches
+from kstore._native.batch import RecordBatch, iter_batches
 from kstore._native.builder import BatchBuilder
+from kstore._native.record import Record
 from kstore._native.records import FileRecords
 from tests._native.batches import (
     answer,

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from kstore._native.batch import (
-    COMMIT_MARKER,
     COMPRESSION_NAMES,
     GZIP,
     HEADER_SIZE,
@@ -17,12 +16,12 @@ from kstore._native.batch import (
     NONE,
     SNAPPY,
     ZSTD,
-    Record,
     RecordBatch,
     iter_batches,
 )
 from kstore._native.builder import BatchBuilder, control_batch, empty_batch
 from kstore._native.compression import PIECE_SIZE, compress
+from kstore._native.record import COMMIT_MARKER, Record
 from kstore.errors import (
     CorruptRecordError,
     InvalidRecordError,

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from kstore._native.batch import LZ4, NONE, Record, RecordBatch
+from kstore._native.batch import LZ4, NONE, RecordBatch
 from kstore._native.builder import BatchBuilder, empty_batch
+from kstore._native.record import Record
 
 
 def test_offsets_follow_each_other() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from kstore._native.batch import ABORT_MARKER, COMMIT_MARKER, COMPRESSION_NAMES, RecordBatch
+from kstore._native.batch import COMPRESSION_NAMES, RecordBatch
 from kstore._native.builder import BatchBuilder, control_batch, empty_batch
 from kstore._native.index import OffsetIndex, TimeIndex
+from kstore._native.record import ABORT_MARKER, COMMIT_MARKER
 from kstore._native.records import FileRecords
 from tests.judge.tools import KafkaTools
 

@@ -13,7 +13,8 @@ import pytest
 
 from kstore._native.batch import RecordBatch
 from kstore._native.builder import BatchBuilder
-from kstore._native.records import FileRecords, FileSlice, fsync_dir
+from kstore._native.file import fsync_dir
+from kstore._native.records import FileRecords, FileSlice
 from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 from tests._native.batches import make_batch
 

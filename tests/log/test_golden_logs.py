@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kstore._native.batch import Record, iter_batches
+from kstore._native.batch import iter_batches
+from kstore._native.record import Record
 from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory
 from kstore.log.manager import LogManager

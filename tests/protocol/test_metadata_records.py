@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kstore._native.batch import Record, iter_batches
+from kstore._native.batch import iter_batches
+from kstore._native.record import Record
 from kstore.errors import CorruptRecordError, UnsupportedVersionError
 from kstore.protocol.messages.control_records import (
     CONTROL_RECORD_TYPES,
