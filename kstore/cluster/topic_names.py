@@ -1,6 +1,6 @@
 """Which names a topic may have: they become directory names (Topic.java)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from kstore.errors import InvalidTopicError
 
@@ -26,14 +26,20 @@ def validate_topic_name(name: str) -> None:
 
 
 class TakenNames:
-    """The names that topics have; two that differ only in '.' and '_' would be one metric name in Kafka."""
+    """The names that topics have, and those that one request gives to others.
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = set(names)
+    Two that differ only in '.' and '_' would be one metric name in Kafka. Names of the same request do not
+    collide: Kafka compares with the topics that are there, and an application that makes all of its topics at
+    once relies on it.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._there = names
+        self._given: set[str] = set()
         self._folded: dict[str, str] | None = None
 
     def __contains__(self, name: str) -> bool:
-        return name in self._names
+        return name in self._there or name in self._given
 
     def collision(self, name: str) -> str | None:
         """The other topic that `name` would be confused with; None if there is none."""
@@ -41,14 +47,13 @@ class TakenNames:
             return None
         if self._folded is None:
             # Made when the first name needs it: most names have neither of the two characters.
-            self._folded = {_fold(other): other for other in self._names if "." in other or "_" in other}
+            self._folded = {_fold(other): other for other in self._there if "." in other or "_" in other}
         other = self._folded.get(_fold(name))
         return None if other == name else other
 
     def add(self, name: str) -> None:
-        self._names.add(name)
-        if self._folded is not None:
-            self._folded.setdefault(_fold(name), name)
+        """Takes a name that the request gives away."""
+        self._given.add(name)
 
 
 def _fold(name: str) -> str:

@@ -68,7 +68,8 @@ class Told:
             self._made[key] = [
                 CreateTopicsResponse.CreatableTopicConfigs(
                     name=entry.name,
-                    value=entry.value,
+                    # What the request gives is told as it is, not as it is understood.
+                    value=configs.get(entry.name, entry.value),
                     read_only=entry.read_only,
                     config_source=entry.source,
                     is_sensitive=entry.is_sensitive,
