@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from kstore.protocol.messages.api_versions import ApiVersionsRequest
+from kstore.protocol.messages.create_partitions import CreatePartitionsRequest
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
+from kstore.protocol.messages.incremental_alter_configs import IncrementalAlterConfigsRequest
 from kstore.protocol.messages.metadata import MetadataRequest
-from tests.fix_broker import batch
+from tests.fix_broker import Client, batch
 
-NONE, STORAGE_ERROR, LEADER_NOT_AVAILABLE = 0, 56, 5
+NONE, LEADER_NOT_AVAILABLE, TOO_LARGE, STORAGE_ERROR = 0, 5, 10, 56
 
 
 def topics(names, partitions=1):
@@ -24,24 +26,26 @@ def topics(names, partitions=1):
 
 
 def count_fsyncs(broker, ask):
-    """How many fsyncs `ask` costs in this process."""
+    """How many fsyncs `ask` costs on the broker's loop, where every client waits for them."""
     counted = []
-    real_fsync, real_fdatasync = os.fsync, os.fdatasync
+    loop_thread = broker.call(lambda app: threading.get_ident())
+    real = {name: getattr(os, name) for name in ("fsync", "fdatasync")}
 
-    def fsync(descriptor):
-        counted.append(descriptor)
-        return real_fsync(descriptor)
+    def counting(name):
+        def sync(descriptor):
+            if threading.get_ident() == loop_thread:
+                counted.append(descriptor)
+            return real[name](descriptor)
 
-    def fdatasync(descriptor):
-        counted.append(descriptor)
-        return real_fdatasync(descriptor)
+        return sync
 
-    broker.call(lambda app: app.context.metadata)
-    os.fsync, os.fdatasync = fsync, fdatasync
+    for name in real:
+        setattr(os, name, counting(name))
     try:
         ask()
     finally:
-        os.fsync, os.fdatasync = real_fsync, real_fdatasync
+        for name, function in real.items():
+            setattr(os, name, function)
     return len(counted)
 
 
@@ -181,3 +185,31 @@ def test_partitions_that_nobody_knows_are_set_aside(start_broker, tmp_path, dele
     if not deletes:
         assert client.values("forgotten") == []
         assert client.produce("forgotten", batch(b"new")).base_offset == 0
+
+
+def test_what_was_answered_is_there_after_kill_9(start_kstore):
+    """Topics, partitions, configurations and deletions are on the disk before their answer."""
+    server = start_kstore()
+    with Client(server.port) as client:
+        for name in ("kept", "grown", "gone"):
+            client.create_topic(name)
+        Partitions = CreatePartitionsRequest.CreatePartitionsTopic
+        grown = client.ask(
+            CreatePartitionsRequest(topics=[Partitions(name="grown", count=3, assignments=None)]), 3
+        ).results
+        Config = IncrementalAlterConfigsRequest.AlterableConfig
+        resource = IncrementalAlterConfigsRequest.AlterConfigsResource(
+            resource_type=2,
+            resource_name="kept",
+            configs=[Config(name="max.message.bytes", config_operation=0, value="200")],
+        )
+        altered = client.ask(IncrementalAlterConfigsRequest(resources=[resource]), 1).responses
+        deleted = client.ask(DeleteTopicsRequest(topic_names=["gone"]), 5).responses
+        assert [each.error_code for each in (*grown, *altered, *deleted)] == [NONE, NONE, NONE]
+        server.kill()
+    server.start()
+    with Client(server.port) as client:
+        found = {topic.name: len(topic.partitions) for topic in client.ask(MetadataRequest(topics=None), 12).topics}
+        assert found == {"kept": 1, "grown": 3}
+        assert client.produce("kept", batch(b"x" * 300)).error_code == TOO_LARGE
+        assert client.produce("grown", batch(b"x"), partition=2).error_code == NONE

@@ -30,6 +30,7 @@ def handle(context: Context, request: Request) -> object:
     results = []
     # A resource is described once, however often a small request asks for it.
     resources = {(resource.resource_type, resource.resource_name): resource for resource in asked.resources}
+    told: dict[object, list[Any]] = {}
     for resource in resources.values():
         result = DescribeConfigsResponse.DescribeConfigsResult(
             error_message=None,
@@ -37,13 +38,25 @@ def handle(context: Context, request: Request) -> object:
             resource_name=resource.resource_name,
         )
         try:
-            result.configs = [
-                described(entry, resource.resource_type, asked, version) for entry in entries(context, resource)
-            ]
+            key = what_is_described(context, resource)
+            if key not in told:
+                told[key] = [
+                    described(entry, resource.resource_type, asked, version) for entry in entries(context, resource)
+                ]
+            result.configs = told[key]
         except KafkaError as error:
             result.error_code, result.error_message = error.code, str(error)
         results.append(result)
     return respond(request, DescribeConfigsResponse(results=results))
+
+
+def what_is_described(context: Context, resource: Any) -> object:
+    """Equal for resources that have the same entries: most topics of a cluster have the brokers' configuration."""
+    name, keys = resource.resource_name, resource.configuration_keys
+    image = context.topics.image
+    if resource.resource_type == TOPIC_RESOURCE and name in image.topics:
+        return frozenset(image.topic_config(name).items()), tuple(keys or ())
+    return resource.resource_type, name
 
 
 def entries(context: Context, resource: Any) -> list[ConfigEntry]:
