@@ -334,7 +334,7 @@ def start_times(kafka: str, workplace: Path, scale: Scale, say: Callable[[str], 
         first, all_of_them = first_ack_seconds(broker, broker.port, "many", 1000)
         full[side].append(first)
         every[side].append(all_of_them)
-        broker.stop()
+        broker.stop(timeout=600)
     for broker in brokers.values():
         remove(broker)
     say(f"start: empty {medians(empty)}, 1,000 partitions {medians(full)}")
@@ -376,7 +376,7 @@ def filled(name: str, directory: Path, partitions: int) -> Broker:
     with WireClient(broker.port) as client:
         create_topic(client, "many", partitions)
     load("produce", broker, topic="many", records=partitions, size=100, partitions=partitions)
-    broker.stop()
+    broker.stop(timeout=600)  # a thousand partitions are flushed
     return broker
 
 
