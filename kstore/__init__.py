@@ -6,7 +6,7 @@ The floors, lowest first; a floor imports only floors below it (`tests/test_laye
 1. `src/`                             C, without Python
 2. _native                            typed doors to C, and the OS calls that Python lacks
 3. log, protocol                      one partition on disk; wire messages and framing
-4. replica, cluster                   leader, high watermark; the metadata image and its log
+4. replica, coordinator, cluster      leader, high watermark; groups; the metadata image and its log
 6. server                             sockets, tasks, timers, handlers
 """
 

@@ -74,12 +74,22 @@ class MessageTooLargeError(KafkaError):
     code = 10
 
 
+class OffsetMetadataTooLargeError(KafkaError):
+    """The text beside a committed offset is longer than offset.metadata.max.bytes."""
+
+    code = 12
+
+
 class CoordinatorLoadInProgressError(RetriableError):
     code = 14
 
 
 class CoordinatorNotAvailableError(RetriableError):
     code = 15
+
+
+class NotCoordinatorError(RetriableError):
+    code = 16
 
 
 class InvalidTopicError(KafkaError):
@@ -102,6 +112,36 @@ class NotEnoughReplicasAfterAppendError(RetriableError):
 
 class InvalidRequiredAcksError(KafkaError):
     code = 21
+
+
+class IllegalGenerationError(KafkaError):
+    code = 22
+
+
+class InconsistentGroupProtocolError(KafkaError):
+    code = 23
+
+
+class InvalidGroupIdError(KafkaError):
+    code = 24
+
+
+class UnknownMemberIdError(KafkaError):
+    code = 25
+
+
+class InvalidSessionTimeoutError(KafkaError):
+    code = 26
+
+
+class RebalanceInProgressError(KafkaError):
+    code = 27
+
+
+class InvalidCommitOffsetSizeError(KafkaError):
+    """A commit whose records are more than a batch of the offsets topic may hold."""
+
+    code = 28
 
 
 class InvalidTimestampError(KafkaError):
@@ -188,6 +228,14 @@ class UnknownProducerIdError(KafkaError):
     code = 59
 
 
+class NonEmptyGroupError(KafkaError):
+    code = 68
+
+
+class GroupIdNotFoundError(KafkaError):
+    code = 69
+
+
 class FetchSessionIdNotFoundError(RetriableError):
     code = 70
 
@@ -216,6 +264,27 @@ class OffsetNotAvailableError(RetriableError):
     code = 78
 
 
+class MemberIdRequiredError(KafkaError):
+    """A member joins without an id and is given one to join with (KIP-394)."""
+
+    code = 79
+    member_id: str = ""
+
+
+class GroupMaxSizeReachedError(KafkaError):
+    code = 81
+
+
+class FencedInstanceIdError(KafkaError):
+    """Another member has taken over the group.instance.id (KIP-345)."""
+
+    code = 82
+
+
+class GroupSubscribedToTopicError(KafkaError):
+    code = 86
+
+
 class InvalidRecordError(KafkaError):
     """A record or batch that is whole but breaks a rule of its partition."""
 
@@ -226,6 +295,12 @@ class InvalidRecordError(KafkaError):
 
 class InvalidProduceError(InvalidRecordError):
     """Records of a produce request that are not one batch of format 2: refused before their partition is asked."""
+
+
+class UnstableOffsetCommitError(RetriableError):
+    """An offset whose commit is not decided yet (KIP-447)."""
+
+    code = 88
 
 
 class ThrottlingQuotaExceededError(RetriableError):
