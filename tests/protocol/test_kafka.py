@@ -11,6 +11,12 @@ import pytest
 
 from kstore.protocol import messages
 from kstore.protocol.messages.control_records import CONTROL_RECORD_TYPES
+from kstore.protocol.messages.group_records import (
+    GroupMetadataKey,
+    GroupMetadataValue,
+    OffsetCommitKey,
+    OffsetCommitValue,
+)
 from kstore.protocol.messages.metadata_records import RECORD_TYPES
 from kstore.protocol.schema import Message, within
 from tests.judge import home
@@ -19,12 +25,21 @@ from tests.protocol.values import fields_of, random_message, versions_of
 
 SEEDS = 10
 APIS = {key: messages.schema(key) for key in messages.declared_api_keys()}
-RECORDS = [*RECORD_TYPES.values(), *CONTROL_RECORD_TYPES.values()]
+GROUP_RECORDS = [OffsetCommitKey, OffsetCommitValue, GroupMetadataKey, GroupMetadataValue]
+RECORDS = [*RECORD_TYPES.values(), *CONTROL_RECORD_TYPES.values(), *GROUP_RECORDS]
 
 # What 3.9 does not know yet, and from which version on 4.3 knows what 3.9 knows from the beginning.
-NOT_IN_39 = {"RegisterBrokerRecord": 4, "BrokerRegistrationChangeRecord": 3, "ClearElrRecord": 0}
+NOT_IN_39 = {
+    "RegisterBrokerRecord": 4,
+    "BrokerRegistrationChangeRecord": 3,
+    "ClearElrRecord": 0,
+    # 3.9 has version 4 without the topic's id.
+    "OffsetCommitValue": 4,
+}
 OLDEST_IN_43 = {
     "ListOffsets": 1,
+    "OffsetCommit": 2,
+    "OffsetFetch": 1,
     "CreateTopics": 2,
     "DeleteTopics": 1,
     "OffsetForLeaderEpoch": 2,
@@ -50,8 +65,15 @@ def kafka_name(message: type[Message]) -> str:
     name = message.__name__
     if message in RECORD_TYPES.values():
         return f"org.apache.kafka.common.metadata.{name}"
+    if message in GROUP_RECORDS:
+        return f"org.apache.kafka.coordinator.group.generated.{name}"
     is_api = name.endswith(("Request", "Response"))
     return f"org.apache.kafka.common.message.{name}{'Data' if is_api else ''}"
+
+
+def kafka_version(kafka: str, message: type[Message], version: int) -> int:
+    """The version of a group record's key is its type; 4.3 has it beside the message, whose version is 0."""
+    return 0 if kafka == "4.3.0" and message in (OffsetCommitKey, GroupMetadataKey) else version
 
 
 def camel(name: str) -> str:
@@ -110,7 +132,10 @@ def test_kafka_reads_and_writes_the_same_bytes(kafka: str) -> None:
         for message, version in judged_by(kafka)
         for seed in range(SEEDS)
     ]
-    questions = [f"{kafka_name(message)} {version} {ours.encode(version).hex()}" for message, version, ours in cases]
+    questions = [
+        f"{kafka_name(message)} {kafka_version(kafka, message, version)} {ours.encode(version).hex()}"
+        for message, version, ours in cases
+    ]
     source = home.REPOSITORY / "tests" / "protocol" / "MessageJudge.java"
     ran = subprocess.run(
         [*java_command(kafka, heap="512m"), str(source)],

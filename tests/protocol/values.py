@@ -53,7 +53,7 @@ def _random_value(message: type[Message], field: Field, version: int, rng: rando
         return _random_struct(message, getattr(message, field.type), version, field.type, rng)
     if field.name.endswith("error_code"):
         return rng.choice(ERROR_CODES)
-    if field.name == "log_append_time_ms":
+    if field.name in ("log_append_time_ms", "retention_time_ms"):
         return rng.choice(TIMES_MS)
     if field.type in RANGES:
         low, high = RANGES[field.type]
