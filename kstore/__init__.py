@@ -1,5 +1,11 @@
 """kstore: the log of Apache Kafka, its files, its wire and its replication, as a small native engine.
 
+    with kstore.Log.open("events") as log:
+        offset = log.append(b"value", key=b"k")
+        for record in log.read(offset): ...
+
+`docs/library.md` tells of all that stands in `__all__`; importing kstore loads none of it before it is used.
+
 The floors, lowest first; a floor imports only floors below it (`tests/test_layering.py` holds this):
 
 0. errors, model, clock, config_def   words shared by all
@@ -8,6 +14,77 @@ The floors, lowest first; a floor imports only floors below it (`tests/test_laye
 3. log, protocol                      one partition on disk; wire messages and framing
 4. replica, coordinator, cluster      leader, high watermark; groups; the metadata image and its log
 6. server                             sockets, tasks, timers, handlers
+7. embedded                           the library's face: logs, stores and brokers in this process
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kstore._native.batch import RecordBatch
+    from kstore._native.record import Record
+    from kstore.clock import ManualClock
+    from kstore.embedded.log import Log
+    from kstore.embedded.message import Message
+    from kstore.errors import (
+        ClosedError,
+        ConfigError,
+        CorruptRecordError,
+        DirectoryInUseError,
+        ForkedError,
+        InvalidConfigError,
+        KafkaError,
+        KafkaStorageError,
+        KstoreError,
+        MessageTooLargeError,
+        OffsetConflictError,
+        OffsetOutOfRangeError,
+        TopicAlreadyExistsError,
+        UnknownTopicOrPartitionError,
+    )
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ClosedError",
+    "ConfigError",
+    "CorruptRecordError",
+    "DirectoryInUseError",
+    "ForkedError",
+    "InvalidConfigError",
+    "KafkaError",
+    "KafkaStorageError",
+    "KstoreError",
+    "Log",
+    "ManualClock",
+    "Message",
+    "MessageTooLargeError",
+    "OffsetConflictError",
+    "OffsetOutOfRangeError",
+    "Record",
+    "RecordBatch",
+    "TopicAlreadyExistsError",
+    "UnknownTopicOrPartitionError",
+]
+
+# Where a name is at home; all others are errors.
+_HOMES = {
+    "Log": "kstore.embedded.log",
+    "ManualClock": "kstore.clock",
+    "Message": "kstore.embedded.message",
+    "Record": "kstore._native.record",
+    "RecordBatch": "kstore._native.batch",
+}
+
+
+def __getattr__(name: str) -> object:
+    """A name of `__all__`, loaded when it is first used (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'kstore' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES.get(name, "kstore.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

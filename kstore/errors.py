@@ -16,6 +16,29 @@ class ConfigError(KstoreError):
     """A configuration that kstore cannot start with; the message names place, key and what would be right."""
 
 
+class DirectoryInUseError(ConfigError):
+    """A directory that another process has open, or this one already. `pid` is None where the system does not tell."""
+
+    pid: int | None = None
+
+
+class ClosedError(KstoreError):
+    """A log, store, batch or broker that was closed."""
+
+
+class ForkedError(ClosedError):
+    """A log, store, batch or broker of the process that this one was forked from: it stays the parent's alone."""
+
+
+class OffsetConflictError(KstoreError):
+    """An append that was to have one offset, and would have had another: somebody else was first."""
+
+    def __init__(self, message: str, *, expected: int, actual: int) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
 class CorruptIndexError(KstoreError):
     """An index that cannot be right; it is rebuilt from the log."""
 

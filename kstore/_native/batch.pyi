@@ -145,6 +145,9 @@ class RecordBatch:
         """(type, coordinator epoch) of a control batch's first record; the epoch is -1 but for transaction
         markers. None when the batch is empty."""
 
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """The batch is its bytes, too, to be read."""
+
     def memoryview(self) -> memoryview: ...
     def to_bytes(self) -> bytes: ...
     def __len__(self) -> int:

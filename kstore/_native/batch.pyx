@@ -117,6 +117,9 @@ cdef class RecordBatch:
     def __dealloc__(self):
         PyBuffer_Release(&self._view)
 
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, <void *> self.data, self.size_in_bytes, 1, flags)
+
     cdef int bind(self, object buffer, Py_ssize_t position, Py_ssize_t limit) except -1:
         cdef int64_t size
         PyObject_GetBuffer(buffer, &self._view, PyBUF_SIMPLE)

@@ -27,6 +27,10 @@ class Record:
     @property
     def timestamp(self) -> int: ...
     @property
+    def timestamp_ms(self) -> int:
+        """The same, under the name that it has where records are appended by hand."""
+
+    @property
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...

@@ -32,6 +32,10 @@ cdef class Record:
         self.value = value
         self.headers = headers
 
+    @property
+    def timestamp_ms(self):
+        return self.timestamp
+
     def _values(self):
         return (self.offset, self.timestamp, self.key, self.value, tuple(self.headers))
 

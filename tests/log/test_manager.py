@@ -65,7 +65,7 @@ def loaded(managers: MakeManager, path: Path) -> PartitionLog:
 def test_directories_are_made_and_locked(tmp_path: Path, managers: MakeManager) -> None:
     managers(tmp_path / "a" / "b", tmp_path / "c")
     assert (tmp_path / "a" / "b" / ".lock").exists()
-    with pytest.raises(ConfigError, match="used already"):
+    with pytest.raises(ConfigError, match="this process uses"):
         LogManager([str(tmp_path / "c")])
 
 

@@ -1,0 +1,1 @@
+"""The library's face, in dependency order: options, message, guard, ram, host, batch, reader, sending, single, log."""

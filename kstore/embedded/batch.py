@@ -1,0 +1,284 @@
+"""Many small appends made into few large batches, compressed and written by one thread.
+
+    append (any thread) -> the batch being filled -> waiting batches -> the writer: compress, append to the log
+
+A batch is written when it is full, when its first record has waited for `linger_ms`, or when somebody flushes. While
+the writer is at work the next one fills, so a busy batch grows of itself. Order is the order of the appends. What waits
+is bounded: an append then waits for the writer.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from kstore._native.builder import BatchBuilder
+from kstore.embedded.guard import Guard
+from kstore.embedded.message import pairs
+from kstore.errors import KstoreError, MessageTooLargeError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from kstore.embedded.message import Headers
+
+# Beyond it a batch compresses little better, and a reader of one record must take all of it.
+BATCH_BYTES = 128 * 1024
+BUFFER_BYTES = 32 * 1024 * 1024
+
+
+class Filling:
+    """One batch on its way; `first_offset` or `error` tell what became of it."""
+
+    __slots__ = ("builder", "callbacks", "done", "due", "error", "first_offset")
+
+    def __init__(self, builder: BatchBuilder, due: float) -> None:
+        self.builder: BatchBuilder = builder
+        self.due = due
+        self.done = False
+        self.first_offset = -1
+        self.error: BaseException | None = None
+        self.callbacks: list[Callable[[], object]] = []
+
+
+class Pending:
+    """The offset that a record of a batch will have. Can be awaited."""
+
+    __slots__ = ("_batch", "_filling", "_index")
+
+    def __init__(self, batch: "Batch", filling: Filling, index: int) -> None:
+        self._batch = batch
+        self._filling = filling
+        self._index = index
+
+    def done(self) -> bool:
+        return self._filling.done
+
+    def result(self, timeout_s: float | None = None) -> int:
+        """The offset, when the record is in the log. Raises what kept it out, TimeoutError."""
+        if not self._filling.done:
+            self._batch._wait_for(self._filling, timeout_s)
+        if self._filling.error is not None:
+            raise self._filling.error
+        return self._filling.first_offset + self._index
+
+    def __await__(self) -> Generator[Any, None, int]:
+        if not self._filling.done:
+            import asyncio
+
+            loop = asyncio.get_running_loop()
+            written = loop.create_future()
+
+            def tell() -> None:
+                if not written.done():
+                    written.set_result(None)
+
+            self._batch._call_when_done(self._filling, lambda: loop.call_soon_threadsafe(tell))
+            yield from written
+        return self.result()
+
+
+class Batch:
+    """Made by `Log.batch`."""
+
+    def __init__(
+        self,
+        new_builder: Callable[[], BatchBuilder],
+        write: Callable[[BatchBuilder], int],
+        now_ms: Callable[[], int],
+        name: str,
+        *,
+        linger_ms: float,
+        batch_bytes: int,
+        buffer_bytes: int,
+        largest_record: int,
+    ) -> None:
+        """`write` appends what a builder holds and returns its first offset; a record has up to `largest_record`
+        bytes."""
+        self._guard = Guard(f"the batch of {name}")
+        self._new_builder = new_builder
+        self._write = write
+        self._now_ms = now_ms
+        self._linger_s = linger_ms / 1000
+        self._limit = batch_bytes
+        self._largest_record = largest_record
+        self._most_waiting = max(1, buffer_bytes // batch_bytes)
+        self._filling: Filling | None = None
+        self._waiting: deque[Filling] = deque()
+        self._writing: Filling | None = None
+        self._work = threading.Condition(self._guard.lock)
+        self._done = threading.Condition(self._guard.lock)
+        self._urgent = False
+        self._error: BaseException | None = None
+        self._writer: threading.Thread | None = None
+
+    def append(
+        self,
+        value: "Buffer | None",
+        *,
+        key: "Buffer | None" = None,
+        headers: "Headers" = (),
+        timestamp_ms: int | None = None,
+    ) -> Pending:
+        """Takes a record, to be written soon.
+
+        Raises KstoreError when an earlier one could not be written, MessageTooLargeError.
+        """
+        timestamp = self._now_ms() if timestamp_ms is None else timestamp_ms
+        taken = pairs(headers) if headers else ()
+        size = _size(key) + _size(value)
+        if size > self._largest_record:
+            raise MessageTooLargeError(f"a record of {size} bytes, where {self._largest_record} are possible")
+        with self._guard.lock:
+            self._check()
+            while len(self._waiting) >= self._most_waiting:
+                self._done.wait()
+                self._check()
+            filling = self._filling
+            if filling is not None and filling.builder.count and filling.builder.estimated_size + size > self._limit:
+                self._full(filling)
+                filling = None
+            if filling is None:
+                filling = self._filling = Filling(self._new_builder(), time.monotonic() + self._linger_s)
+                self._wake_writer()
+            builder = filling.builder
+            builder.append(timestamp, key, value, taken)
+            pending = Pending(self, filling, builder.count - 1)
+            if builder.estimated_size >= self._limit:
+                self._full(filling)
+            return pending
+
+    def _full(self, filling: Filling) -> None:
+        self._waiting.append(filling)
+        self._filling = None
+        self._work.notify()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._guard.refusal is not None
+
+    def flush(self) -> None:
+        """Returns when all that was appended before is in the log; `Log.flush` then makes it durable.
+
+        Raises what kept it out."""
+        with self._guard.lock:
+            self._check()
+            self._drain()
+            self._raise()
+
+    def close(self) -> None:
+        """Writes what is there and ends the writer. Safe to call twice. Raises what kept records out of the log."""
+        if self._guard.is_forked:
+            return
+        with self._guard.lock:
+            if self._guard.refusal is not None:
+                return
+            self._guard.closed()
+            self._drain()
+            self._work.notify()
+            writer = self._writer
+        if writer is not None:
+            writer.join()
+        self._raise()
+
+    def __enter__(self) -> Self:
+        self._guard.check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        self._guard.check()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise KstoreError(f"records of {self._guard.name} could not be written: {self._error}") from self._error
+
+    # --- the writer ---
+
+    def _wake_writer(self) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._run, name="kstore-batch", daemon=True)
+            self._writer.start()
+        else:
+            self._work.notify()
+
+    def _drain(self) -> None:
+        """Waits until everything is written; the lock is held."""
+        last = self._filling or (self._waiting[-1] if self._waiting else self._writing)
+        if last is None:
+            return
+        if last is self._filling:
+            self._urgent = True
+            self._work.notify()
+        self._done.wait_for(lambda: last.done)
+
+    def _run(self) -> None:
+        lock = self._guard.lock
+        while True:
+            with lock:
+                filling = self._next()
+                if filling is None:
+                    return
+                self._writing = filling
+                earlier = self._error
+            try:
+                if earlier is not None:
+                    raise earlier  # what follows a lost batch is not written: order is a promise
+                if filling.builder.count:
+                    filling.first_offset = self._write(filling.builder)
+            except BaseException as error:
+                filling.error = error
+            with lock:
+                self._writing = None
+                self._finish(filling)
+
+    def _next(self) -> Filling | None:
+        """The next batch to write, when it is time; None at the end. The lock is held."""
+        while True:
+            if self._waiting:
+                return self._waiting.popleft()
+            filling = self._filling
+            if filling is None:
+                if self._guard.refusal is not None:
+                    return None
+                self._work.wait()
+                continue
+            left_s = filling.due - time.monotonic()
+            if left_s <= 0 or self._urgent or self._guard.refusal is not None:
+                self._filling = None
+                self._urgent = False
+                return filling
+            self._work.wait(left_s)
+
+    def _finish(self, filling: Filling) -> None:
+        if filling.error is not None and self._error is None:
+            self._error = filling.error
+        filling.done = True
+        self._done.notify_all()
+        for callback in filling.callbacks:
+            callback()
+
+    def _wait_for(self, filling: Filling, timeout_s: float | None) -> None:
+        with self._guard.lock:
+            if self._guard.is_forked:
+                self._guard.refuse()
+            if not self._done.wait_for(lambda: filling.done, timeout_s):
+                raise TimeoutError(f"not written within {timeout_s} s")
+
+    def _call_when_done(self, filling: Filling, callback: Callable[[], object]) -> None:
+        with self._guard.lock:
+            if not filling.done:
+                filling.callbacks.append(callback)
+                return
+        callback()
+
+
+def _size(part: "Buffer | None") -> int:
+    return 0 if part is None else len(part) if isinstance(part, bytes) else memoryview(part).nbytes

@@ -1,0 +1,329 @@
+"""A log: records are put at its end and read from any offset on, by any thread.
+
+    append    into the page cache when it returns: it outlives the process, and the machine after a flush
+    flush     on the disk when it returns; threads that flush at the same time share one fsync
+    read      the records that are there when reading begins; follow goes on as they come
+
+A log belongs to its host: `Log.open` makes one of its own, a LogStore and a Broker have many. Several appends that must
+stay together are one `extend`: one batch, which is there whole after a crash or not at all.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Self, cast
+
+from kstore._native.batch import RecordBatch
+from kstore._native.builder import BatchBuilder
+from kstore._native.record import Record
+from kstore._native.records import FileSlice
+from kstore.clock import Clock
+from kstore.embedded import reader
+from kstore.embedded.batch import BATCH_BYTES, BUFFER_BYTES, Batch
+from kstore.embedded.host import Host
+from kstore.embedded.message import Message, pairs, parts
+from kstore.embedded.options import OptionValue, codec
+from kstore.embedded.sending import Sent, Slice, send
+from kstore.embedded.single import open_single
+from kstore.errors import ClosedError
+from kstore.log.config import PRODUCER_COMPRESSION
+from kstore.replica.partition import Partition
+
+if TYPE_CHECKING:
+    import socket
+    from typing import Unpack
+
+    from typing_extensions import Buffer
+
+    from kstore.embedded.message import Headers
+    from kstore.embedded.options import LogOptions
+
+INT32_MAX = 2**31 - 1
+
+
+class Log:
+    """Made by `Log.open`, `LogStore.log` and `Broker.log`."""
+
+    def __init__(
+        self,
+        host: Host,
+        partition: Partition,
+        *,
+        compression: int,
+        level: int | None = None,
+        close: Callable[[], object] | None = None,
+    ) -> None:
+        self._host = host
+        self._partition = partition
+        config = partition.log.config
+        if config.target_compression != PRODUCER_COMPRESSION:
+            # The topic says how its batches are stored: built so at once, none is built anew.
+            compression, level = config.target_compression, config.compression_level
+        self._compression = compression
+        self._level = level
+        self._close = close
+        self._batches: list[Batch] = []
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] | None,
+        *,
+        compression: str = "none",
+        compression_level: int | None = None,
+        clock: Clock | None = None,
+        background: bool = True,
+        **options: "Unpack[LogOptions]",
+    ) -> "Log":
+        """The log in the directory `path`, which is made where there is none; None is a log in memory, gone when it is
+        closed.
+
+        `compression` is none, gzip, snappy, lz4 or zstd. With `background` false nothing happens but what is called
+        for: `tend` then does what a thread does otherwise (flush_ms, retention, checkpoints). `options` are Kafka's
+        keys of a topic with `_` for `.`; nothing is deleted unless they say so. Raises DirectoryInUseError,
+        InvalidConfigError, ConfigError for a directory that is no single log's, CorruptRecordError, OSError.
+        """
+        own_codec = codec(compression)
+        host, partition = open_single(path, cast("dict[str, OptionValue]", options), clock=clock, background=background)
+        return cls(host, partition, compression=own_codec, level=compression_level, close=host.close)
+
+    # --- what it is ---
+
+    @property
+    def path(self) -> str:
+        """The directory of its segments."""
+        return self._partition.log.directory.path
+
+    @property
+    def topic(self) -> str:
+        return self._partition.topic_partition.topic
+
+    @property
+    def partition(self) -> int:
+        return self._partition.topic_partition.partition
+
+    @property
+    def start_offset(self) -> int:
+        """The first offset that can be read."""
+        self._host.check()
+        return self._partition.log.log_start_offset
+
+    @property
+    def end_offset(self) -> int:
+        """The offset that the next record gets."""
+        self._host.check()
+        return self._partition.log.log_end_offset
+
+    @property
+    def flushed_offset(self) -> int:
+        """What lies before it survives the end of the machine."""
+        self._host.check()
+        return self._partition.log.recovery_point
+
+    @property
+    def size_in_bytes(self) -> int:
+        return self._host.do(lambda: self._partition.log.size_in_bytes)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._partition.topic_partition} in {self.path!r}>"
+
+    # --- writing ---
+
+    def append(
+        self,
+        value: "Buffer | None",
+        *,
+        key: "Buffer | None" = None,
+        headers: "Headers" = (),
+        timestamp_ms: int | None = None,
+        expected_offset: int | None = None,
+    ) -> int:
+        """Puts a record at the end; returns its offset.
+
+        `headers` are (name, value) pairs in their order, or a mapping. Without `timestamp_ms` it is now. With
+        `expected_offset` the record gets this offset or none: OffsetConflictError says that somebody else was first.
+        Raises MessageTooLargeError, InvalidRecordError, KafkaStorageError; the log is as it was then.
+        """
+        now_ms = self._host.clock.now_ms()
+        builder = BatchBuilder(compression=self._compression, level=self._level)
+        builder.append(now_ms if timestamp_ms is None else timestamp_ms, key, value, pairs(headers) if headers else ())
+        return self._host.append(self._partition, builder.build(), now_ms, expected_offset).first_offset
+
+    def extend(self, messages: "Iterable[Buffer | Message | Record]", *, expected_offset: int | None = None) -> range:
+        """Puts several records at the end as one batch, all or none of them; returns their offsets.
+
+        A message is a value, a Message, or the Record of another log. Raises as `append`; a batch may have
+        `max_message_bytes`.
+        """
+        now_ms = self._host.clock.now_ms()
+        builder = BatchBuilder(compression=self._compression, level=self._level)
+        builder.extend(parts(message, now_ms) for message in messages)
+        if not builder.count:
+            end_offset = self.end_offset
+            return range(end_offset, end_offset)
+        info = self._host.append(self._partition, builder.build(), now_ms, expected_offset)
+        return range(info.first_offset, info.last_offset + 1)
+
+    def batch(
+        self,
+        *,
+        linger_ms: float = 5,
+        batch_bytes: int = BATCH_BYTES,
+        buffer_bytes: int = BUFFER_BYTES,
+    ) -> Batch:
+        """Makes many small appends, by any thread, into few large batches; a record waits at most `linger_ms`.
+
+        with log.batch() as batch:
+            pending = batch.append(b"value")
+        pending.result()    # its offset
+        """
+        host, partition = self._host, self._partition
+        host.check()
+        self._batches = [batch for batch in self._batches if not batch.is_closed]
+        config = partition.log.config
+        batch = Batch(
+            lambda: BatchBuilder(compression=self._compression, level=self._level),
+            lambda builder: host.append(partition, builder.build(), host.clock.now_ms(), None).first_offset,
+            host.clock.now_ms,
+            f"the log {partition.topic_partition}",
+            linger_ms=linger_ms,
+            batch_bytes=min(batch_bytes, config.max_message_bytes, config.segment_bytes),
+            buffer_bytes=buffer_bytes,
+            largest_record=INT32_MAX if self._compression else config.max_message_bytes,
+        )
+        self._batches.append(batch)
+        return batch
+
+    def flush(self) -> None:
+        """Returns when all that was appended before is on the disk. Raises KafkaStorageError when it cannot be known
+        to be: the directory is offline then, for a failed fsync is not tried again."""
+        self._host.flush(self._partition)
+
+    # --- reading ---
+
+    def read(self, offset: int | None = None, until: int | None = None) -> Iterator[Record]:
+        """The records from `offset` (the log's start) to `until` (the end that the log has now), which is exclusive.
+
+        Raises OffsetOutOfRangeError for an offset that is not there, CorruptRecordError at damage.
+        """
+        offset, until = self._range(offset, until)
+        return reader.records(reader.batches(self._fetch, offset, until), offset, until)
+
+    def read_batches(self, offset: int | None = None, until: int | None = None) -> Iterator[RecordBatch]:
+        """The batches that hold these offsets, as views of the bytes that were read: `memoryview(batch)` are its bytes
+        as they lie in the file, `batch.records()` what is in it. The first may begin before `offset`."""
+        offset, until = self._range(offset, until)
+        return reader.batches(self._fetch, offset, until)
+
+    def follow(self, offset: int | None = None, *, timeout_s: float | None = None) -> Iterator[Record]:
+        """The records from `offset` (the end that the log has now) on, and those to come as they come.
+
+        It ends when none has come for `timeout_s`, and raises ClosedError when the log is closed.
+        """
+        offset = self._range(self.end_offset if offset is None else offset, None)[0]
+        return self._follow(offset, timeout_s)
+
+    def _follow(self, offset: int, timeout_s: float | None) -> Iterator[Record]:
+        while self._host.wait(self._partition, offset, timeout_s):
+            for batch in reader.batches(self._fetch, offset, self.end_offset):
+                if not batch.is_control:
+                    yield from reader.records_of(batch, offset, batch.next_offset)
+                offset = batch.next_offset
+
+    def send_slice(self, sock: "socket.socket", offset: int, max_bytes: int) -> Sent:
+        """Sends whole batches, from the one that holds `offset` on, by sendfile: what `read_batches` gives on the other
+        side, at most `max_bytes` of it or one batch. Returns when all of it went; tells where the next slice begins.
+
+        Raises OSError of the socket, ValueError for one that does not block.
+        """
+        piece = self._slice(offset, max_bytes)
+        send(sock, piece)
+        return Sent(piece.size, piece.next_offset)
+
+    def offset_for_timestamp(self, timestamp_ms: int) -> int | None:
+        """The offset of the first record that is not older; None where there is none."""
+        if timestamp_ms < 0:
+            raise ValueError(f"the timestamp {timestamp_ms} is before 1970")
+        found = self._host.do(lambda: self._partition.log.offset_for_timestamp(timestamp_ms))
+        return None if found is None else found.offset
+
+    def _range(self, offset: int | None, until: int | None) -> tuple[int, int]:
+        log = self._partition.log
+        start, end = self._host.do(lambda: (log.log_start_offset, log.high_watermark))
+        offset = start if offset is None else offset
+        reader.check_range(self._partition.topic_partition, offset, start, end)
+        return offset, end if until is None else min(until, end)
+
+    def _fetch(self, offset: int, max_bytes: int) -> "FileSlice | bytes":
+        return self._host.read(self._partition, offset, max_bytes).records
+
+    def _slice(self, offset: int, max_bytes: int) -> Slice:
+        return Slice(self._fetch(offset, max_bytes), offset)
+
+    # --- letting go of records ---
+
+    def delete_before(self, offset: int) -> int:
+        """Lets go of the records before `offset`; returns where the log begins now. Their files go with `tend`.
+
+        Raises OffsetOutOfRangeError above the end.
+        """
+
+        def delete() -> int:
+            self._partition.log.maybe_increment_log_start_offset(offset)
+            return self._partition.log.log_start_offset
+
+        return self._host.do(delete)
+
+    def truncate_to(self, offset: int) -> int:
+        """Cuts off the records from `offset` on; returns the end. Of a batch that holds `offset` nothing is left, so
+        the end may lie before it."""
+        if offset < 0:
+            raise ValueError(f"a log cannot end at offset {offset}")
+
+        def truncate() -> int:
+            self._partition.log.truncate_to(offset, now_ms=self._host.clock.now_ms())
+            return self._partition.log.log_end_offset
+
+        return self._host.do(truncate)
+
+    def tend(self) -> None:
+        """Does now what is due: flush_ms, retention, deletions, checkpoints."""
+        self._host.tend()
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Writes what its batches hold, makes all durable and lets go of the directory; a log of a store or a broker
+        leaves the latter two to its owner.
+
+        Safe to call twice. Raises KafkaStorageError when something could not be made durable.
+        """
+        host = self._host
+        if isinstance(host, _Closed):
+            return
+        try:
+            for batch in self._batches:
+                batch.close()
+        finally:
+            self._host = cast("Host", _Closed(f"the log {self._partition.topic_partition} is closed"))
+            if self._close is not None:
+                self._close()
+
+    def __enter__(self) -> Self:
+        self._host.check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Closed:
+    """The host of a log that was closed."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ClosedError(self._reason)

@@ -1,0 +1,126 @@
+"""Many small appends become few large batches; each gets its offset, or hears why not."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kstore
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[kstore.Log]:
+    with kstore.Log.open(tmp_path / "events", compression="lz4", background=False) as log:
+        yield log
+
+
+def test_many_appends_are_few_batches(log: kstore.Log) -> None:
+    with log.batch(linger_ms=60_000) as batch:
+        pending = [batch.append(b"%d" % i, key=b"k", headers={"h": b""}) for i in range(10_000)]
+    assert [each.result() for each in pending] == list(range(10_000))
+    assert [record.value for record in log.read()] == [b"%d" % i for i in range(10_000)]
+    assert 1 < len(list(log.read_batches())) < 10
+
+
+def test_a_record_waits_no_longer_than_linger(log: kstore.Log) -> None:
+    with log.batch(linger_ms=1) as batch:
+        assert batch.append(b"alone").result(30) == 0
+
+
+def test_flush_does_not_wait_for_linger(log: kstore.Log) -> None:
+    with log.batch(linger_ms=3_600_000) as batch:
+        pending = batch.append(b"0")
+        assert not pending.done()
+        batch.flush()
+        assert pending.done()
+        assert log.end_offset == 1
+        batch.flush()
+
+
+def test_a_result_that_does_not_come_is_a_timeout(log: kstore.Log) -> None:
+    with log.batch(linger_ms=3_600_000) as batch:
+        pending = batch.append(b"0")
+        with pytest.raises(TimeoutError):
+            pending.result(0.01)
+    assert pending.result() == 0
+
+
+def test_the_order_of_each_thread_is_kept(log: kstore.Log) -> None:
+    def work(number: int) -> None:
+        for i in range(2000):
+            batch.append(b"%d" % i, key=b"%d" % number)
+
+    with log.batch(batch_bytes=1000, buffer_bytes=4000) as batch:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for number in range(4):
+        own = [record.value for record in log.read() if record.key == b"%d" % number]
+        assert own == [b"%d" % i for i in range(2000)]
+
+
+def test_large_records_do_not_make_a_batch_of_others_too_large(tmp_path: Path) -> None:
+    with kstore.Log.open(tmp_path, background=False, max_message_bytes=10_000) as log:
+        with log.batch(linger_ms=60_000) as batch:
+            for size in (100, 9_800, 100, 5_000, 5_000, 5_000):
+                batch.append(bytes(size))
+            with pytest.raises(kstore.MessageTooLargeError, match="10001 bytes, where 10000 are possible"):
+                batch.append(bytes(10_001))
+        assert [len(record.value or b"") for record in log.read()] == [100, 9_800, 100, 5_000, 5_000, 5_000]
+
+
+def test_a_refused_record_leaves_the_others_alone(log: kstore.Log) -> None:
+    with log.batch() as batch:
+        with pytest.raises(TypeError):
+            batch.append("text")  # type: ignore[arg-type]
+        batch.flush()
+        assert batch.append(b"good").result(30) == 0
+
+
+def test_a_batch_that_cannot_be_written_tells_everybody(log: kstore.Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise kstore.KafkaStorageError("the disk is full")
+
+    monkeypatch.setattr(log._host, "append", fail)
+    batch = log.batch(linger_ms=60_000)
+    pending = batch.append(b"0")
+    with pytest.raises(kstore.KstoreError, match="could not be written: the disk is full"):
+        batch.flush()
+    monkeypatch.undo()
+    with pytest.raises(kstore.KafkaStorageError, match="the disk is full"):
+        pending.result()
+    with pytest.raises(kstore.KstoreError, match="the disk is full"):
+        batch.append(b"out of order")
+    with pytest.raises(kstore.KstoreError, match="the disk is full"):
+        batch.close()
+    assert log.end_offset == 0
+
+
+def test_closing_the_log_writes_what_its_batches_hold(tmp_path: Path) -> None:
+    with kstore.Log.open(tmp_path) as log:
+        batch = log.batch(linger_ms=60_000)
+        batch.append(b"value")
+    with kstore.Log.open(tmp_path) as log:
+        assert [record.value for record in log.read()] == [b"value"]
+    with pytest.raises(kstore.ClosedError, match="is closed"):
+        batch.append(b"too late")
+
+
+def test_a_body_that_fails_keeps_what_it_appended(log: kstore.Log) -> None:
+    def fail() -> None:
+        with log.batch(linger_ms=60_000) as batch:
+            batch.append(b"before")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert log.end_offset == 1
+
+
+def test_an_unused_batch_starts_no_thread(log: kstore.Log) -> None:
+    before = threading.active_count()
+    with log.batch():
+        assert threading.active_count() == before
