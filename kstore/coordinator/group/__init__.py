@@ -1,3 +1,3 @@
-"""The classic group protocol, in dependency order: config, requests, results, records, subscription, state,
-member, offsets, group, turn, rebalance, writes, joining, membership, cleanup, loading, shard.
+"""The classic group protocol, in dependency order: config, requests, results, state, subscription, member, records,
+offsets, group, turn, rebalance, joining, membership, committing, cleanup, loading, shard.
 """
