@@ -2,7 +2,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from kstore._native.libkstore cimport ks_records_walk
 
-cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size) except? 0
+cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size, uint32_t before=*) except? 0
 
 cdef class RecordsSummary:
     cdef readonly int32_t count

@@ -82,11 +82,12 @@ cdef class _Window:
         PyBuffer_FillInfo(view, self, <void *> self.data, self.size, 1, flags)
 
 
-cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size) except? 0:
+cdef uint32_t crc32c_of(const uint8_t *data, Py_ssize_t size, uint32_t before=0) except? 0:
+    """The CRC of bytes that follow others with the CRC `before`."""
     cdef _Window window = _Window.__new__(_Window)
     window.data = data
     window.size = size
-    return _crc32c(window)
+    return _crc32c(window, before) if before else _crc32c(window)
 
 
 @cython.final

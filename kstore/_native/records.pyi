@@ -13,7 +13,7 @@ from typing import final
 from typing_extensions import Buffer
 
 from kstore._native.batch import RecordBatch
-from kstore._native.scan import BatchHeader, SegmentScan
+from kstore._native.scan import BatchHeader, CheckedHeaders, SegmentScan
 
 class FileRecords:
     def __init__(
@@ -63,6 +63,10 @@ class FileRecords:
 
     def scan(self, start_position: int = 0, *, check_crc: bool = True, chunk_size: int = ...) -> SegmentScan:
         """All batches, with their bytes, from a position on."""
+
+    def check(self, start_position: int = 0, *, chunk_size: int = ...) -> CheckedHeaders:
+        """All batches with the right CRC from a position on, by their headers; what is held of the file at a time is
+        one chunk."""
 
     def truncate_to(self, size: int) -> int:
         """Cuts the file and returns how many bytes went."""

@@ -26,7 +26,7 @@ from kstore._native.libkstore cimport (
     ks_walk_to_offset,
     ks_walk_to_timestamp,
 )
-from kstore._native.scan cimport HeaderIterator, SegmentScan, read_batch, walk_error
+from kstore._native.scan cimport CheckedHeaders, HeaderIterator, SegmentScan, read_batch, walk_error
 from kstore._native.status cimport raise_status
 
 cdef enum:
@@ -192,6 +192,16 @@ cdef class FileRecords:
         scan._chunk_size = max(chunk_size, <Py_ssize_t> KS_BATCH_HEADER_SIZE)
         scan._chunk_start = scan.valid_bytes = start_position
         return scan
+
+    def check(self, int64_t start_position=0, *, Py_ssize_t chunk_size=DEFAULT_CHUNK_SIZE):
+        cdef CheckedHeaders headers = CheckedHeaders.__new__(CheckedHeaders)
+        self.check_range(start_position, 0)
+        headers._handle = self.handle()
+        headers._path = self.path
+        headers._end = self.size_in_bytes
+        headers._chunk_size = max(chunk_size, <Py_ssize_t> KS_BATCH_HEADER_SIZE)
+        headers.valid_bytes = start_position
+        return headers
 
     def truncate_to(self, int64_t size):
         cdef FileHandle handle = self.handle()

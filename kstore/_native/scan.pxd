@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from kstore._native.batch cimport RecordBatch
 from kstore._native.file cimport FileHandle
@@ -25,6 +25,24 @@ cdef class HeaderIterator:
     cdef FileHandle _handle
     cdef str _path
     cdef ks_walk _walk
+
+cdef class CheckedHeaders:
+    cdef FileHandle _handle
+    cdef str _path
+    cdef int64_t _end
+    cdef readonly int64_t valid_bytes
+    cdef readonly object error
+    cdef int64_t _chunk_size
+    cdef bytearray _chunk
+    cdef int64_t _chunk_start
+    cdef int64_t _loaded
+    cdef bint _done
+
+    cdef int check_crc(self, const uint8_t *header, int64_t start, int64_t size) except -1
+    cdef int64_t readable(self, int64_t position)
+    cdef uint8_t *at(self, int64_t position)
+    cdef int load(self, int64_t position) except -1
+    cdef int stop(self, int64_t status) except -1
 
 cdef class SegmentScan:
     cdef FileHandle _handle

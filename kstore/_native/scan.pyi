@@ -41,6 +41,21 @@ class BatchHeader:
     def count(self) -> int: ...
 
 @final
+class CheckedHeaders(Iterator[BatchHeader]):
+    """The headers of the batches whose CRC is right, up to the first that is torn or wrong. A batch may be as large as
+    it says: it is read in pieces of 1 MiB. Raises UnsupportedForMessageFormatError and OSError as SegmentScan does."""
+
+    @property
+    def valid_bytes(self) -> int:
+        """The position behind the last good batch."""
+
+    @property
+    def error(self) -> CorruptRecordError | None:
+        """Why the iteration ended before the end of the file, with `position`; None when it did not."""
+
+    def __next__(self) -> BatchHeader: ...
+
+@final
 class SegmentScan(Iterator[RecordBatch]):
     """Ends where the good batches end; never raises for damage but for message formats 0 and 1
     (UnsupportedForMessageFormatError with `position`). OSError when the file cannot be read."""

@@ -3,11 +3,12 @@
 cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.ref cimport Py_REFCNT
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
 
 from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 
-from kstore._native.batch cimport RecordBatch
+from kstore._native.batch cimport RecordBatch, crc32c_of
 from kstore._native.file cimport FileHandle, read_bytes
 from kstore._native.libkstore cimport (
     KS_BATCH_ATTRIBUTES,
@@ -15,6 +16,8 @@ from kstore._native.libkstore cimport (
     KS_BATCH_BASE_SEQUENCE,
     KS_BATCH_BASE_TIMESTAMP,
     KS_BATCH_COUNT,
+    KS_BATCH_CRC,
+    KS_BATCH_HEADER_SIZE,
     KS_BATCH_LEADER_EPOCH,
     KS_BATCH_MAX_TIMESTAMP,
     KS_BATCH_PRODUCER_EPOCH,
@@ -43,6 +46,23 @@ cdef RecordBatch read_batch(FileHandle handle, str path, int64_t position, int64
     batch.bind(read_bytes(handle, path, position, size), 0, -1)
     batch.file_position = position
     return batch
+
+
+cdef BatchHeader describe(const uint8_t *p, int64_t position, int64_t size):
+    cdef BatchHeader header = BatchHeader.__new__(BatchHeader)
+    header.position = position
+    header.size_in_bytes = size
+    header.base_offset = ks_load64(p + KS_BATCH_BASE_OFFSET)
+    header.last_offset = ks_batch_last_offset(p)
+    header.base_timestamp = ks_load64(p + KS_BATCH_BASE_TIMESTAMP)
+    header.max_timestamp = ks_load64(p + KS_BATCH_MAX_TIMESTAMP)
+    header.producer_id = ks_load64(p + KS_BATCH_PRODUCER_ID)
+    header.partition_leader_epoch = ks_load32(p + KS_BATCH_LEADER_EPOCH)
+    header.base_sequence = ks_load32(p + KS_BATCH_BASE_SEQUENCE)
+    header.count = ks_load32(p + KS_BATCH_COUNT)
+    header.attributes = ks_load16(p + KS_BATCH_ATTRIBUTES)
+    header.producer_epoch = ks_load16(p + KS_BATCH_PRODUCER_EPOCH)
+    return header
 
 
 cdef object walk_error(int64_t status, str path, int64_t position):
@@ -82,7 +102,6 @@ cdef class HeaderIterator:
 
     def __next__(self):
         cdef const uint8_t *p
-        cdef BatchHeader header
         cdef int64_t status
         with nogil:
             status = ks_walk_next(&self._walk, &p)
@@ -90,20 +109,95 @@ cdef class HeaderIterator:
             raise walk_error(status, self._path, self._walk.next)
         if status == 0:
             raise StopIteration
-        header = BatchHeader.__new__(BatchHeader)
-        header.position = self._walk.position
-        header.size_in_bytes = self._walk.size
-        header.base_offset = ks_load64(p + KS_BATCH_BASE_OFFSET)
-        header.last_offset = ks_batch_last_offset(p)
-        header.base_timestamp = ks_load64(p + KS_BATCH_BASE_TIMESTAMP)
-        header.max_timestamp = ks_load64(p + KS_BATCH_MAX_TIMESTAMP)
-        header.producer_id = ks_load64(p + KS_BATCH_PRODUCER_ID)
-        header.partition_leader_epoch = ks_load32(p + KS_BATCH_LEADER_EPOCH)
-        header.base_sequence = ks_load32(p + KS_BATCH_BASE_SEQUENCE)
-        header.count = ks_load32(p + KS_BATCH_COUNT)
-        header.attributes = ks_load16(p + KS_BATCH_ATTRIBUTES)
-        header.producer_epoch = ks_load16(p + KS_BATCH_PRODUCER_EPOCH)
-        return header
+        return describe(p, self._walk.position, self._walk.size)
+
+
+@cython.final
+cdef class CheckedHeaders:
+    """Holds one chunk, whatever a batch says of its size: its CRC is continued from chunk to chunk."""
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef uint8_t header[61]
+        cdef int64_t start = self.valid_bytes
+        cdef int64_t available = self._end - start
+        cdef int64_t size
+        if self._done or available <= 0:
+            raise StopIteration
+        if self.readable(start) < min(<int64_t> KS_BATCH_HEADER_SIZE, available):
+            self.load(start)
+            if self.readable(start) < min(<int64_t> KS_BATCH_HEADER_SIZE, available):
+                self.stop(KS_ETRUNCATED)  # the file has become shorter
+        size = ks_batch_size(self.at(start), available)
+        if size < 0:
+            self.stop(size)
+        memcpy(header, self.at(start), KS_BATCH_HEADER_SIZE)
+        self.check_crc(header, start, size)
+        self.valid_bytes = start + size
+        return describe(header, start, size)
+
+    cdef int check_crc(self, const uint8_t *header, int64_t start, int64_t size) except -1:
+        cdef uint32_t stored = <uint32_t> ks_load32(header + KS_BATCH_CRC)
+        cdef uint32_t crc = 0
+        cdef int64_t position = start + KS_BATCH_ATTRIBUTES
+        cdef int64_t end = start + size
+        cdef int64_t n
+        while position < end:
+            if self.readable(position) == 0:
+                self.load(position)
+                if self.readable(position) == 0:
+                    self.stop(KS_ETRUNCATED)
+            n = min(self.readable(position), end - position)
+            crc = crc32c_of(self.at(position), n, crc)
+            position += n
+        if crc != stored:
+            self._done = True
+            self.error = CorruptRecordError(
+                f"batch at offset {ks_load64(header + KS_BATCH_BASE_OFFSET)}, position {start}: "
+                f"stored CRC {stored:#010x}, computed {crc:#010x}"
+            )
+            self.error.position = start
+            raise StopIteration
+        return 0
+
+    cdef int64_t readable(self, int64_t position):
+        """How many bytes from a position on are in the chunk."""
+        return max(self._chunk_start + self._loaded - position, 0) if position >= self._chunk_start else 0
+
+    cdef uint8_t *at(self, int64_t position):
+        return <uint8_t *> PyByteArray_AS_STRING(self._chunk) + (position - self._chunk_start)
+
+    cdef int load(self, int64_t position) except -1:
+        cdef int64_t wanted = min(self._chunk_size, self._end - position)
+        cdef int64_t n
+        cdef uint8_t *p
+        if self._chunk is None:
+            self._chunk = bytearray(wanted)
+        p = <uint8_t *> PyByteArray_AS_STRING(self._chunk)
+        with nogil:
+            n = ks_file_read(self._handle.fd, p, wanted, position)
+        raise_status(n, self._path)
+        self._chunk_start = position
+        self._loaded = n
+        return 0
+
+    cdef int stop(self, int64_t status) except -1:
+        """Ends the iteration; always raises."""
+        self._done = True
+        self.error = end_error(status, self._path, self.valid_bytes)
+        if status == KS_EMAGIC:
+            raise self.error
+        raise StopIteration
+
+
+cdef object end_error(int64_t status, str path, int64_t position):
+    if status != KS_ETRUNCATED:
+        return walk_error(status, path, position)
+    error = CorruptRecordError(f"{path} ends inside the batch at position {position}")
+    error.position = position
+    return error
 
 
 @cython.final
@@ -195,13 +289,8 @@ cdef class SegmentScan:
         return n > 0
 
     cdef bint stop(self, int64_t status) except -1:
-        cdef int64_t position = self._chunk_start + self._scanned
         self._done = True
+        self.error = end_error(status, self._path, self._chunk_start + self._scanned)
         if status == KS_EMAGIC:
-            raise walk_error(status, self._path, position)
-        if status == KS_ETRUNCATED:
-            self.error = CorruptRecordError(f"{self._path} ends inside the batch at position {position}")
-            self.error.position = position
-        else:
-            self.error = walk_error(status, self._path, position)
+            raise self.error
         return False

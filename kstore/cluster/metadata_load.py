@@ -6,14 +6,15 @@ start, for what a recovery would cut off has been agreed on (KafkaMetadataLog.sc
 
 import os
 
-from kstore._native.batch import iter_batches
+from kstore._native.batch import HEADER_SIZE, LOG_OVERHEAD, iter_batches
 from kstore._native.records import FileRecords
 from kstore.cluster.replay import Replay
 from kstore.cluster.snapshot import find_snapshots, read_batches
-from kstore.errors import CorruptRecordError, KafkaError
+from kstore.errors import CorruptRecordError
 from kstore.log.partition_log import PartitionLog
 
 READ_BYTES = 1024 * 1024
+MAGIC_AT = 16  # where a batch has its magic byte, 2
 
 
 def load(log: PartitionLog, replay: Replay, *, now_ms: int) -> int:
@@ -62,34 +63,35 @@ def refuse_damage(directory: str) -> None:
         path = os.path.join(directory, name)
         records = FileRecords(path, writable=False)
         try:
-            scan = records.scan()
-            for batch in scan:
+            checked = records.check()
+            for batch in checked:
                 if batch.base_offset != offset or batch.partition_leader_epoch < epoch:
                     raise CorruptRecordError(
-                        f"{path} is damaged: the batch that ends at position {scan.valid_bytes} has offset"
+                        f"{path} is damaged: the batch that ends at position {checked.valid_bytes} has offset"
                         f" {batch.base_offset} and epoch {batch.partition_leader_epoch}, not {offset} and {epoch}"
                         " or above"
                     )
                 offset, epoch = batch.next_offset, batch.partition_leader_epoch
-            if scan.error is None:
+            if checked.error is None:
                 continue
-            position = scan.valid_bytes
-            if name != names[-1] or has_batch_behind(records.read(position, records.size_in_bytes - position)):
-                raise CorruptRecordError(f"{path} is damaged at position {position}: {scan.error}")
+            position = checked.valid_bytes
+            if name != names[-1] or has_batch_behind(records, position):
+                raise CorruptRecordError(f"{path} is damaged at position {position}: {checked.error}")
         finally:
             records.close()
 
 
-def has_batch_behind(data: bytes) -> bool:
-    """Whether a whole, valid batch lies somewhere behind the beginning of `data`."""
-    # The magic byte of a batch stands 16 bytes behind its beginning.
-    at = data.find(b"\x02", 17)
-    while at >= 0:
-        try:
-            batch = next(iter_batches(data, at - 16, allow_partial_tail=True), None)
-        except KafkaError:
-            batch = None
-        if batch is not None and batch.is_crc_valid():
-            return True
-        at = data.find(b"\x02", at + 1)
+def has_batch_behind(records: FileRecords, position: int) -> bool:
+    """Whether a whole, valid batch lies somewhere behind `position`."""
+    size = records.size_in_bytes
+    for start in range(position + 1, size, READ_BYTES):
+        window = records.read(start, READ_BYTES + MAGIC_AT)
+        at = window.find(b"\x02", MAGIC_AT)
+        while at >= 0:
+            begin = start + at - MAGIC_AT
+            length = int.from_bytes(window[at - 8 : at - 4], "big")
+            is_possible = HEADER_SIZE <= LOG_OVERHEAD + length <= size - begin
+            if is_possible and any(records.check(begin, chunk_size=READ_BYTES)):
+                return True
+            at = window.find(b"\x02", at + 1)
     return False

@@ -193,22 +193,35 @@ class MemoryHeader(NamedTuple):
     attributes: int
 
 
-class MemoryScan:
-    """Hands out whole batches; stops at the first that is not one."""
+def header_of(batch: RecordBatch) -> MemoryHeader:
+    return MemoryHeader(
+        batch.position,
+        batch.size_in_bytes,
+        batch.base_offset,
+        batch.last_offset,
+        batch.max_timestamp,
+        batch.producer_id,
+        batch.producer_epoch,
+        batch.base_sequence,
+        batch.partition_leader_epoch,
+        batch.attributes,
+    )
 
-    def __init__(self, data: bytes, start_position: int, check_crc: bool) -> None:
+
+class MemoryCheck:
+    """Hands out the headers of good batches; stops at the first that is not one."""
+
+    def __init__(self, data: bytes, start_position: int) -> None:
         self._data = data
-        self._check_crc = check_crc
         self.valid_bytes = start_position
         self.error: CorruptRecordError | None = None
 
-    def __iter__(self) -> Iterator[RecordBatch]:
+    def __iter__(self) -> Iterator[MemoryHeader]:
         try:
             for batch in iter_batches(self._data, self.valid_bytes):
-                if self._check_crc:
-                    batch.ensure_valid()
+                batch.ensure_valid()
                 self.valid_bytes = batch.position + batch.size_in_bytes
-                yield batch
+                yield header_of(batch)
         except CorruptRecordError as error:
             self.error = error
 
@@ -238,18 +251,7 @@ class MemoryRecords:
         data = self._directory.read_all(self._file, self._name)
         limit = len(data) if end_position < 0 else end_position
         for batch in iter_batches(data, start_position, limit, allow_partial_tail=True):
-            yield MemoryHeader(
-                batch.position,
-                batch.size_in_bytes,
-                batch.base_offset,
-                batch.last_offset,
-                batch.max_timestamp,
-                batch.producer_id,
-                batch.producer_epoch,
-                batch.base_sequence,
-                batch.partition_leader_epoch,
-                batch.attributes,
-            )
+            yield header_of(batch)
 
     def search_for_offset(self, target: int, start_position: int = 0) -> tuple[int, int, int, int] | None:
         for header in self.batch_headers(start_position):
@@ -275,8 +277,8 @@ class MemoryRecords:
             iter_batches(self._directory.read_all(self._file, self._name), position, allow_partial_tail=True), None
         )
 
-    def scan(self, start_position: int = 0, *, check_crc: bool = True) -> MemoryScan:
-        return MemoryScan(self._directory.read_all(self._file, self._name), start_position, check_crc)
+    def check(self, start_position: int = 0) -> MemoryCheck:
+        return MemoryCheck(self._directory.read_all(self._file, self._name), start_position)
 
     def truncate_to(self, size: int) -> int:
         removed = len(self._file.data) - size

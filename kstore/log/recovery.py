@@ -2,21 +2,21 @@
 
 What lies below the recovery point was fsynced and is believed. From there on the CRC of every batch is checked; the
 first that is torn or wrong ends the log. Indexes, leader epochs, transaction index and producer state follow in the
-same pass (LogSegment.recover, LogLoader.recoverLog; rules 37 and 43).
+same pass, all from the batches' headers; no batch is ever in memory as a whole, for a damaged one may claim the rest of
+its segment (LogSegment.recover, LogLoader.recoverLog; rules 37 and 43).
 """
 
 import logging
 from collections.abc import Iterator
 
-from kstore._native.batch import RecordBatch
 from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.config import LogConfig
 from kstore.log.directory import DELETED_SUFFIX
-from kstore.log.files import Directory, Scan
+from kstore.log.files import CheckedHeaders, Directory, Header
 from kstore.log.leader_epoch import LeaderEpochCache
 from kstore.log.log_dir import DeletedFiles, LogDir
 from kstore.log.producer_state import ProducerState
-from kstore.log.replay import apply_batch, replay, take_snapshot
+from kstore.log.replay import apply_header, replay, take_snapshot
 from kstore.log.segment import Segment
 from kstore.log.segments import Segments
 from kstore.model import TopicPartition
@@ -139,9 +139,9 @@ class Recovery:
         position = segment.prepare_recovery(from_offset)
         epochs = self.epochs
         next_offset = segment.base_offset
-        scan = segment.records.scan(position)
+        checked = segment.records.check(position)
         error: CorruptRecordError | None = None
-        for batch in _whole_batches(segment, scan):
+        for batch in _whole_batches(segment, checked):
             last_offset = batch.last_offset
             if last_offset > segment.last_possible_offset:
                 raise SegmentOverflowError(segment)
@@ -159,7 +159,7 @@ class Recovery:
             if batch.partition_leader_epoch > epochs.latest_epoch:
                 epochs.assign(batch.partition_leader_epoch, batch.base_offset)
             if batch.producer_id >= 0 and batch.last_offset >= state.map_end_offset:
-                completed = apply_batch(state, batch)
+                completed = apply_header(state, segment, batch)
                 if completed is not None:
                     if completed.is_aborted and last_offset >= from_offset:
                         segment.note_aborted(state.aborted_txn(completed))
@@ -175,7 +175,7 @@ class Recovery:
                 segment.base_offset,
                 position,
                 segment.size,
-                error or scan.error or "what lies there is no batch",
+                error or checked.error or "what lies there is no batch",
                 f"; {count} batches up to offset {last_offset} lie behind the damage" if count else "",
             )
             if cut:
@@ -200,10 +200,10 @@ class Recovery:
             self.log_dir.deleted.append(DeletedFiles(self.directory, names, due_ms))
 
 
-def _whole_batches(segment: Segment, scan: Scan) -> Iterator[RecordBatch]:
-    """What a scan finds up to where there are no batches. Raises UnsupportedForMessageFormatError for old messages."""
+def _whole_batches(segment: Segment, checked: CheckedHeaders) -> Iterator[Header]:
+    """What is found up to where there are no batches. Raises UnsupportedForMessageFormatError for old messages."""
     try:
-        yield from scan
+        yield from checked
     except UnsupportedForMessageFormatError as error:
         if error.position is None or segment.holds_old_message(error.position):
             raise

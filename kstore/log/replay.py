@@ -15,6 +15,9 @@ from kstore.log.segments import Segments
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
 
+# A marker has some 80 bytes: a control batch that says more of itself is no marker, and is not read for one.
+LARGEST_MARKER = 64 * 1024
+
 
 def apply_batch(
     state: ProducerState, batch: RecordBatch, segment_base_offset: int = -1, position: int = -1
@@ -50,12 +53,16 @@ def apply_batch(
     return None
 
 
-def _apply_header(state: ProducerState, segment: Segment, header: Header) -> CompletedTxn | None:
+def apply_header(state: ProducerState, segment: Segment, header: Header) -> CompletedTxn | None:
     """As `apply_batch`, from a header alone; only markers are read whole."""
     if header.attributes & CONTROL:
+        if header.size_in_bytes > LARGEST_MARKER:
+            return None
         batch = segment.records.read_batch(header.position)
         return None if batch is None else apply_batch(state, batch)
-    sequence = header.base_sequence + header.last_offset - header.base_offset
+    sequence = header.base_sequence
+    if sequence >= 0:
+        sequence += header.last_offset - header.base_offset
     state.append_data(
         header.producer_id,
         header.producer_epoch,
@@ -79,7 +86,7 @@ def replay(state: ProducerState, segments: Segments, end_offset: int) -> None:
             if header.base_offset >= end_offset:
                 break
             if header.last_offset >= start_offset and header.producer_id >= 0:
-                completed = _apply_header(state, segment, header)
+                completed = apply_header(state, segment, header)
                 if completed is not None:
                     state.complete(completed)
             if header.last_offset + 1 >= end_offset:

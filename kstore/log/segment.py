@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 MAX_RELATIVE_OFFSET = 2**31 - 1
 LONG_MAX = 2**63 - 1
 
+# What is read of a message at a time whose size need not be true.
+PIECE = 256 * 1024
+
 NOT_LOADED = -(2**63)  # of timestamps that are read from files when first asked for
 
 
@@ -427,8 +430,15 @@ class Segment:
         import zlib
 
         size = int.from_bytes(self._bytes(position + 8, 4), "big", signed=True)
-        content = self._bytes(position + LOG_OVERHEAD, max(size, 0))
-        return any(content[4:18]) or zlib.crc32(content[4:]) == int.from_bytes(content[:4], "big")
+        position += LOG_OVERHEAD
+        end = min(position + max(size, 0), self.size)
+        if any(self._bytes(position + 4, min(14, end - position - 4))):
+            return True
+        stored = int.from_bytes(self._bytes(position, 4), "big")
+        crc = 0
+        for start in range(position + 4, end, PIECE):
+            crc = zlib.crc32(self._bytes(start, min(PIECE, end - start)), crc)
+        return crc == stored
 
     def _bytes(self, position: int, size: int) -> bytes:
         piece = self.records.slice(position, size)

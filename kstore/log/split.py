@@ -8,12 +8,16 @@ replaceSegments).
 """
 
 import logging
+from contextlib import suppress
 
+from kstore.errors import CorruptRecordError
 from kstore.log.directory import CLEANED_SUFFIX, DELETED_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX, file_name
 from kstore.log.files import Directory, RecordsFile
 from kstore.log.segment import MAX_RELATIVE_OFFSET, Segment
 
 logger = logging.getLogger(__name__)
+
+COPIED_AT_ONCE = 1024 * 1024
 
 
 def split_segment(directory: Directory, segment: Segment) -> list[int]:
@@ -37,18 +41,25 @@ def split_segment(directory: Directory, segment: Segment) -> list[int]:
 def _write_parts(directory: Directory, segment: Segment) -> list[int]:
     base_offsets: list[int] = []
     parts: list[RecordsFile] = []
-    scan = segment.records.scan(0, check_crc=False)
-    for batch in scan:
-        if not parts or batch.last_offset - base_offsets[-1] > MAX_RELATIVE_OFFSET:
-            name = file_name(batch.base_offset, LOG_SUFFIX) + CLEANED_SUFFIX
-            directory.delete(name)
-            parts.append(directory.open_records(name, create=True))
-            base_offsets.append(batch.base_offset)
-        parts[-1].append(batch.buffer, batch.position, batch.size_in_bytes)
-    if scan.valid_bytes < segment.size:
-        # What is no batch stays at the end, for recovery or a reader to find.
-        rest = segment.records.slice(scan.valid_bytes, segment.size - scan.valid_bytes)
-        parts[-1].append(rest if isinstance(rest, bytes) else rest.read())
+    position = 0
+    with suppress(CorruptRecordError):
+        for header in segment.records.batch_headers(0, segment.size):
+            if not parts or header.last_offset - base_offsets[-1] > MAX_RELATIVE_OFFSET:
+                name = file_name(header.base_offset, LOG_SUFFIX) + CLEANED_SUFFIX
+                directory.delete(name)
+                parts.append(directory.open_records(name, create=True))
+                base_offsets.append(header.base_offset)
+            _copy(segment, position, header.size_in_bytes, parts[-1])
+            position += header.size_in_bytes
+    # What is no batch stays at the end, for recovery or a reader to find.
+    _copy(segment, position, segment.size - position, parts[-1])
     for part in parts:
         part.flush()
     return base_offsets
+
+
+def _copy(segment: Segment, position: int, size: int, part: RecordsFile) -> None:
+    end = position + size
+    for start in range(position, end, COPIED_AT_ONCE):
+        piece = segment.records.slice(start, min(COPIED_AT_ONCE, end - start))
+        part.append(piece if isinstance(piece, bytes) else piece.read())

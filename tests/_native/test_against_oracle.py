@@ -254,6 +254,12 @@ def test_files_are_scanned_alike(tmp_path: Path, pieces: list[bytes], chunk_size
         assert reason is None
         assert (scan.error is not None) == (stopped_by is not None)
 
+    checked = FileRecords(path, writable=False).check(chunk_size=chunk_size)
+    positions: list[int] = []
+    assert answer(lambda: positions.extend(header.position for header in checked)) == reason
+    assert positions == [position for position, _ in expected]
+    assert (checked.valid_bytes, checked.error is None) == (scan.valid_bytes, scan.error is None)
+
 
 @given(st.lists(st.tuples(record_lists().filter(bool), st.integers(0, 4))), st.data())
 @WITH_FILES

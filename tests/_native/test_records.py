@@ -512,3 +512,66 @@ def test_built_batches_are_appended_without_a_copy_in_between(path: Path) -> Non
     log = open_new(path)
     log.append(builder.build())
     assert [record.offset for batch in log.scan() for record in batch.records()] == [3]
+
+
+# Checking
+
+
+@pytest.mark.parametrize("chunk_size", [1, 61, 200, 1 << 20])
+def test_check_tells_the_headers_whatever_the_chunk(path: Path, chunk_size: int) -> None:
+    batches = [make_batch(size=size, base_offset=3 * i) for i, size in enumerate([1, 500, 0, 70, 3000])]
+    log = open_new(path, *batches)
+    checked = log.check(chunk_size=chunk_size)
+    assert [str(header) for header in checked] == [str(header) for header in log.batch_headers()]
+    assert checked.valid_bytes == log.size_in_bytes
+    assert checked.error is None
+    assert next(checked, None) is None
+
+
+def test_check_begins_anywhere(path: Path) -> None:
+    data = make_batch()
+    log = open_new(path, data, make_batch(base_offset=3))
+    assert [(header.base_offset, header.position) for header in log.check(len(data))] == [(3, len(data))]
+    assert list(log.check(log.size_in_bytes)) == []
+
+
+@pytest.mark.parametrize("chunk_size", [61, 1 << 20])
+@pytest.mark.parametrize("tail", [bytes(5), bytes(4096), b"\xff" * 100, make_batch(size=100)[:-1], make_batch()[:40]])
+def test_check_ends_before_what_is_no_batch(path: Path, tail: bytes, chunk_size: int) -> None:
+    data = make_batch()
+    log = open_new(path, data, tail)
+    checked = log.check(chunk_size=chunk_size)
+    assert len(list(checked)) == 1
+    assert checked.valid_bytes == len(data)
+    assert isinstance(checked.error, CorruptRecordError)
+    assert checked.error.position == len(data)
+
+
+@pytest.mark.parametrize("chunk_size", [61, 1 << 20])
+def test_check_ends_before_a_wrong_checksum(path: Path, chunk_size: int) -> None:
+    data, bad = make_batch(), make_batch(size=300)
+    bad[-1] ^= 1
+    log = open_new(path, data, bad, data)
+    checked = log.check(chunk_size=chunk_size)
+    assert len(list(checked)) == 1
+    assert checked.valid_bytes == len(data)
+    assert checked.error is not None
+    assert checked.error.position == len(data)
+
+
+def test_check_refuses_old_messages(path: Path) -> None:
+    old = make_batch()
+    old[16] = 1
+    checked = open_new(path, make_batch(), old).check()
+    with pytest.raises(UnsupportedForMessageFormatError):
+        list(checked)
+    assert checked.valid_bytes == len(old)
+
+
+def test_check_ends_where_the_file_has_become_shorter(path: Path) -> None:
+    data = make_batch(size=5000)
+    log = open_new(path, data, data)
+    checked = log.check(chunk_size=1000)
+    os.truncate(path, len(data) + 2000)
+    assert len(list(checked)) == 1
+    assert checked.error is not None

@@ -1,5 +1,6 @@
 """Recovery after an unclean stop. The cases are those of Kafka's LogLoaderTest and LogSegmentTest."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from kstore.log.partition_log import PartitionLog
 from tests.log.build import NOW, append, batch, batches_of, crash, fill, marker, offsets_of, open_log
 
 SIZE = len(batch())
+MIB = 1024 * 1024
 
 
 def recover(directory: Path, config: LogConfig | None = None, **arguments: object) -> PartitionLog:
@@ -516,6 +518,36 @@ def test_log_start_beyond_the_log_begins_it_anew(tmp_path: Path) -> None:
     assert append(log, batch()).first_offset == 40
 
 
+def test_log_start_beyond_the_log_is_believed_up_to_the_high_watermark(tmp_path: Path) -> None:
+    """Records were deleted, and a power loss took the tail: what is left is not to be seen again."""
+    directory = tmp_path / "topic-0"
+    crash(write(directory, 15))
+    log = recover(directory, small(), log_start_offset=40, high_watermark=41)
+    assert (log.log_start_offset, log.log_end_offset, log.size_in_bytes) == (40, 40, 0)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_log_start_beyond_all_that_is_known_of_the_log_deletes_nothing(
+    tmp_path: Path, clean: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged digit of the checkpoint deleted the whole log."""
+    directory = tmp_path / "topic-0"
+    log = write(directory, 15)
+    log.begin_close()
+    log.close()
+    log = open_log(directory, small(), clean_shutdown=clean, log_start_offset=90, high_watermark=15)
+    assert (log.log_start_offset, offsets_of(batches_of(log))) == (0, list(range(15)))
+    assert log.log_dir.deleted == []
+    assert "begins at offset 90, but it ends at 15" in caplog.text
+
+
+def test_log_start_above_an_old_high_watermark_is_believed_within_the_log(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    crash(write(directory, 15))
+    log = recover(directory, small(), log_start_offset=12, high_watermark=3)
+    assert (log.log_start_offset, log.log_end_offset) == (12, 15)
+
+
 def test_log_start_below_the_first_segment_is_raised(tmp_path: Path) -> None:
     directory = tmp_path / "topic-0"
     log = write(directory, 15)
@@ -523,6 +555,50 @@ def test_log_start_below_the_first_segment_is_raised(tmp_path: Path) -> None:
     log.delete_old_segments(NOW)
     crash(log)
     assert recover(directory, small(), log_start_offset=2).log_start_offset == 5
+
+
+# --- memory ---
+
+
+def peak_of_recovery(directory: Path, **arguments: object) -> tuple[PartitionLog, int]:
+    """The recovered log, and how many bytes were in memory at once."""
+    tracemalloc.start()
+    try:
+        log = recover(directory, **arguments)
+        return log, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("magic", [0, 2])
+def test_damaged_length_costs_no_memory(tmp_path: Path, magic: int) -> None:
+    """A batch that claimed the rest of its segment was read into memory whole, up to 1 GiB a thread."""
+    directory = tmp_path / "topic-0"
+    crash(write(directory, 3, LogConfig()))
+    path = directory / "00000000000000000000.log"
+    size = 64 * MIB
+    damaged = bytearray(61)
+    damaged[8:12] = (size - 2 * SIZE - 12).to_bytes(4, "big")
+    damaged[16] = magic
+    with open(path, "r+b") as file:
+        file.seek(2 * SIZE)
+        file.write(damaged)
+        file.truncate(size)
+    log, peak = peak_of_recovery(directory)
+    assert log.log_end_offset == 2
+    assert peak < 4 * MIB
+
+
+def test_large_batches_are_recovered_in_little_memory(tmp_path: Path) -> None:
+    directory = tmp_path / "topic-0"
+    log = open_log(directory, LogConfig(max_message_bytes=64 * MIB))
+    for value in (b"x", bytes(32 * MIB), b"y"):
+        append(log, batch(value=value, producer_id=7, producer_epoch=0, base_sequence=log.log_end_offset))
+    crash(log)
+    log, peak = peak_of_recovery(directory)
+    assert log.log_end_offset == 3
+    assert log.producer_state.producers[7].last_sequence == 2
+    assert peak < 4 * MIB
 
 
 # --- what cannot be served ---
