@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -264,6 +264,15 @@ class Broker:
 
         async def run() -> Result:
             return do(self.app)
+
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(TIMEOUT_S)
+
+    def run(self, begin: Callable[[App], Awaitable[Result]]) -> Result:
+        """What the awaitable gives that `begin` makes, run on the broker's loop."""
+
+        async def run() -> Result:
+            return await begin(self.app)
 
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(TIMEOUT_S)

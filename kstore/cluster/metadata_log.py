@@ -40,6 +40,8 @@ METADATA_TOPIC_ID = bytes(15) + b"\x01"  # Uuid.METADATA_TOPIC_ID
 # Kafka's metadata.log.segment.bytes and metadata.log.max.record.bytes.between.snapshots.
 SEGMENT_BYTES = 1024 * 1024 * 1024
 SNAPSHOT_BYTES = 20 * 1024 * 1024
+# When a full disk has refused a snapshot, the next try.
+SNAPSHOT_RETRY_MS = 60_000
 
 
 class MetadataWrite:
@@ -125,6 +127,7 @@ class MetadataLog:
         self._snapshotting: SnapshotWrite | None = None
         self._snapshot_bytes = snapshot_bytes
         self._unsnapshotted = unsnapshotted
+        self._next_snapshot_ms = 0
         self.image = replay.image()
         # Above whatever anybody has written or voted for.
         self.epoch = max(replay.epoch, log.latest_epoch, quorum.leader_epoch if quorum else 0) + 1
@@ -188,6 +191,11 @@ class MetadataLog:
     @property
     def directory(self) -> str:
         return self._log.directory.path
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be written any more: the directory has failed."""
+        return self._log.log_dir.failure
 
     def _begin(self, root: str, now_ms: int) -> None:
         """Writes what a new cluster begins with."""
@@ -273,9 +281,14 @@ class MetadataLog:
 
     # --- snapshots ---
 
-    @property
-    def snapshot_due(self) -> bool:
-        return self._unsnapshotted >= self._snapshot_bytes and self._snapshotting is None
+    def is_snapshot_due(self, *, now_ms: int) -> bool:
+        """One that could not be written is due again only some time later."""
+        return (
+            self._unsnapshotted >= self._snapshot_bytes
+            and self._snapshotting is None
+            and now_ms >= self._next_snapshot_ms
+            and self.failure is None
+        )
 
     def begin_snapshot(self, *, now_ms: int) -> SnapshotWrite | None:
         """A snapshot of `image`; None when there is nothing new for one, or one is on its way."""
@@ -299,6 +312,7 @@ class MetadataLog:
         assert write is self._snapshotting, "a snapshot is completed once"
         self._snapshotting = None
         if write.error is not None:
+            self._next_snapshot_ms = now_ms + SNAPSHOT_RETRY_MS
             raise self._log.log_dir.io_error(f"writing the snapshot {write.id.name}", write.error) from write.error
         self._unsnapshotted -= write.covered_bytes
         logger.info("wrote the metadata snapshot %s", write.id.name)

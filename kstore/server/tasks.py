@@ -1,20 +1,22 @@
 """The complete list of what a broker does on its own, and how often.
 
 Each task is a method that decides on the loop and sends only disk work to threads. One that is still at work
-when its time comes again is left alone; one that fails is logged and tried at its next time.
+when its time comes again is left alone; one that fails is logged, once, and tried at its next time.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from kstore.errors import KafkaStorageError
 from kstore.server.context import Context
 from kstore.server.listener import SWEEP_MS, Listeners
 
 log = logging.getLogger(__name__)
 
 LOG_TICK_MS = 500
-SNAPSHOT_CHECK_MS = 1000
+METADATA_CHECK_MS = 1000
 
 
 class Tasks:
@@ -26,12 +28,13 @@ class Tasks:
         self._running: list[asyncio.Task[None]] = []
         self._asleep: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._told_of_metadata = False
 
     def start(self) -> None:
         self._running = [
             self._context.loop.create_task(self._repeat(SWEEP_MS, self.sweep_connections)),
             self._context.loop.create_task(self._repeat(LOG_TICK_MS, self.tend_logs)),
-            self._context.loop.create_task(self._repeat(SNAPSHOT_CHECK_MS, self.snapshot_metadata)),
+            self._context.loop.create_task(self._repeat(METADATA_CHECK_MS, self.tend_metadata)),
         ]
 
     async def stop(self) -> None:
@@ -58,23 +61,35 @@ class Tasks:
         if not replicas.logs.live_dirs:
             self._stop("every log directory has failed")
 
-    async def snapshot_metadata(self) -> None:
+    async def tend_metadata(self) -> None:
         """A snapshot of the metadata when enough has been written since the last one."""
         metadata, clock = self._context.metadata, self._context.clock
-        if metadata.snapshot_due:
+        if metadata.failure is not None and not self._told_of_metadata:
+            self._told_of_metadata = True
+            log.error(
+                "the metadata log in %s has failed: partitions are served as they are, and no topic, configuration or"
+                " producer id block can be changed until a start with a whole disk",
+                metadata.directory,
+            )
+        if metadata.is_snapshot_due(now_ms=clock.now_ms()):
             snapshot = metadata.begin_snapshot(now_ms=clock.now_ms())
             if snapshot is not None:
                 await self._context.loop.run_in_executor(None, snapshot.run)
-                metadata.complete_snapshot(snapshot, now_ms=clock.now_ms())
+                with contextlib.suppress(KafkaStorageError):  # it is told where it was found
+                    metadata.complete_snapshot(snapshot, now_ms=clock.now_ms())
 
     async def _repeat(self, interval_ms: int, task: Callable[[], Awaitable[None]]) -> None:
         this = asyncio.current_task()
         assert this is not None
+        said = ""
         while not self._stopping:
             self._asleep.add(this)
             await asyncio.sleep(interval_ms / 1000)
             self._asleep.discard(this)
             try:
                 await task()
-            except Exception:
-                log.exception("%s failed", task.__name__)
+                said = ""
+            except Exception as error:
+                if repr(error) != said:  # what fails again in the same way has been told
+                    said = repr(error)
+                    log.exception("%s failed", task.__name__)

@@ -38,7 +38,7 @@ for number in range(first, first + 100_000):
     change.run()
     metadata.complete(change, now_ms=1)
     print(number + 1, flush=True)
-    if metadata.snapshot_due:
+    if metadata.is_snapshot_due(now_ms=1):
         snapshot = metadata.begin_snapshot(now_ms=1)
         snapshot.run()
         metadata.complete_snapshot(snapshot, now_ms=1)

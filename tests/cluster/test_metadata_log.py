@@ -8,6 +8,7 @@ import pytest
 
 from kstore._native.builder import BatchBuilder
 from kstore._native.records import FileRecords
+from kstore.cluster import metadata_log
 from kstore.cluster.bootstrap import Controller
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.metadata_log import MetadataLog
@@ -201,11 +202,11 @@ def test_snapshots_replace_the_log_and_the_one_before_the_last_stays(tmp_path: P
 def test_a_snapshot_is_due_after_its_bytes_and_not_twice(tmp_path: Path) -> None:
     metadata = start(tmp_path, snapshot_bytes=1000)
     numbers = iter(range(100))
-    while not metadata.snapshot_due:
+    while not metadata.is_snapshot_due(now_ms=NOW):
         write(metadata, *topic(next(numbers)))
     snapshot = metadata.begin_snapshot(now_ms=NOW)
     assert snapshot is not None
-    assert not metadata.snapshot_due
+    assert not metadata.is_snapshot_due(now_ms=NOW)
     assert metadata.begin_snapshot(now_ms=NOW) is None
     change = metadata.append(topic(500), now_ms=NOW)  # while the snapshot is on its way
     snapshot.run()
@@ -215,6 +216,28 @@ def test_a_snapshot_is_due_after_its_bytes_and_not_twice(tmp_path: Path) -> None
     image = metadata.image
     metadata.close(now_ms=NOW)
     assert start(tmp_path).image == image
+
+
+def test_a_snapshot_that_finds_no_room_is_tried_again_later_and_not_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was tried, and told of, every second."""
+    metadata = start(tmp_path, snapshot_bytes=1)
+    write(metadata, *topic(1))
+
+    def no_room(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(metadata_log, "write_snapshot", no_room)
+        with pytest.raises(KafkaStorageError):
+            take_snapshot(metadata)
+    assert metadata.failure is None
+    assert not metadata.is_snapshot_due(now_ms=NOW)
+    assert not metadata.is_snapshot_due(now_ms=NOW + metadata_log.SNAPSHOT_RETRY_MS - 1)
+    assert metadata.is_snapshot_due(now_ms=NOW + metadata_log.SNAPSHOT_RETRY_MS)
+    take_snapshot(metadata)
+    metadata.close(now_ms=NOW)
 
 
 def test_an_unfinished_snapshot_is_removed(tmp_path: Path) -> None:

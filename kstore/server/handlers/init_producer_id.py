@@ -14,11 +14,13 @@ from kstore.errors import (
     KafkaError,
     TransactionalIdAuthorizationError,
 )
+from kstore.log.rarely import Rarely
 from kstore.protocol.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 from kstore.server.context import Context
 from kstore.server.respond import respond, respond_later
 
-log = logging.getLogger(__name__)
+# A refused producer asks again ten times a second.
+rarely = Rarely(logging.getLogger(__name__))
 
 
 def handle(context: Context, request: Request) -> object:
@@ -36,7 +38,7 @@ def handle(context: Context, request: Request) -> object:
             producer_id = await context.producer_ids.next()
         except KafkaError as error:
             # What ails the disk is none of the producer's business; this code has it try again.
-            log.error("no block of producer ids could be claimed: %s", error)
+            rarely.log("claim", logging.ERROR, "no block of producer ids could be claimed: %s", error)
             return InitProducerIdResponse(error_code=CoordinatorLoadInProgressError.code)
         return InitProducerIdResponse(producer_id=producer_id, producer_epoch=0)
 
