@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage, TopicImage
+from kstore.cluster.records import DIRECTORIES_FROM
 from kstore.cluster.topic_names import METADATA_TOPIC, TakenNames, validate_topic_name
 from kstore.errors import (
     InvalidPartitionsError,
@@ -18,9 +19,10 @@ from kstore.errors import (
     PolicyViolationError,
     TopicAlreadyExistsError,
 )
-from kstore.model import random_uuid
+from kstore.model import TopicPartition, random_uuid
 from kstore.protocol.messages.metadata_records import (
     ConfigRecord,
+    PartitionChangeRecord,
     PartitionRecord,
     RemoveTopicRecord,
     TopicRecord,
@@ -28,6 +30,9 @@ from kstore.protocol.messages.metadata_records import (
 
 # One request changes the metadata by no more records than this (QuorumController.MAX_RECORDS_PER_USER_OP).
 MAX_RECORDS_A_REQUEST = 10_000
+
+# Says that a replica's directory is not known (DirectoryId.UNASSIGNED).
+DIRECTORY_UNASSIGNED = bytes(15) + b"\x01"
 
 # A count that the broker's configuration gives.
 BY_DEFAULT = -1
@@ -156,6 +161,26 @@ def delete_topics(topics: Sequence[TopicImage]) -> list[Any]:
     """The topics' partitions and configurations go with them (ConfigurationsDelta.java, handleDeletedTopic)."""
     check_size(len(topics))
     return [RemoveTopicRecord(topic_id=topic.id) for topic in topics]
+
+
+def moved_partitions(
+    image: ClusterImage, directories: Mapping[TopicPartition, bytes], *, broker_id: int
+) -> list[PartitionChangeRecord]:
+    """Records for those of the broker's partitions that lie in another directory than the image says; `directories`
+    has the right ones (ReplicationControlManager.handleAssignReplicasToDirs, KIP-858)."""
+    records = []
+    if image.metadata_version < DIRECTORIES_FROM:
+        return []
+    for (name, index), directory_id in directories.items():
+        topic = image.topics.get(name)
+        partition = None if topic is None else topic.partitions.get(index)
+        if topic is None or partition is None or broker_id not in partition.replicas:
+            continue
+        if partition.directory_of(broker_id) != directory_id:
+            told = [partition.directory_of(replica) or DIRECTORY_UNASSIGNED for replica in partition.replicas]
+            told[partition.replicas.index(broker_id)] = directory_id
+            records.append(PartitionChangeRecord(topic_id=topic.id, partition_id=index, directories=told))
+    return records
 
 
 def config_records(resource_type: int, resource_name: str, configs: Mapping[str, str | None]) -> list[ConfigRecord]:

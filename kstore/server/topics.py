@@ -14,13 +14,14 @@ from typing import Any
 from kstore.clock import Clock
 from kstore.cluster.image import BROKER_RESOURCE, ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.metadata_log import MetadataLog
-from kstore.cluster.topic_changes import Counts, Placement, TooManyRecordsError, TopicCreation
+from kstore.cluster.topic_changes import Counts, Placement, TooManyRecordsError, TopicCreation, moved_partitions
 from kstore.config_def import ConfigValue
 from kstore.errors import InvalidConfigError, KafkaError
 from kstore.log.config import LogConfig
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.model import TopicPartition
 from kstore.replica.manager import ReplicaManager
+from kstore.replica.partition import Partition
 from kstore.server.config import ServerConfig
 from kstore.server.deliver import Deliver
 
@@ -68,6 +69,8 @@ class Topics:
         self._clock = clock
         self._broker_id = broker_id
         self._changing = asyncio.Lock()
+        # The directories of partitions that lie elsewhere than the image says.
+        self._moved: dict[TopicPartition, bytes] = {}
 
     @property
     def image(self) -> ClusterImage:
@@ -80,6 +83,7 @@ class Topics:
         """Writes what `decide` gives, and makes the replicas follow the image for the first time."""
         await self._write(decide)
         await self._apply(ClusterImage(), self.metadata.image, starting=True)
+        await self._tell_directories()
 
     async def change(self, decide: Decision) -> ClusterImage:
         """Writes what `decide` gives, waits until it is durable, and applies it. Raises what `decide` raises."""
@@ -88,6 +92,7 @@ class Topics:
             await self._write(decide)
             if self.metadata.image is not before:
                 await self._apply(before, self.metadata.image)
+                await self._tell_directories()
             return self.metadata.image
 
     async def _write(self, decide: Decision) -> None:
@@ -96,6 +101,17 @@ class Topics:
             written = self.metadata.append(records, now_ms=self._clock.now_ms())
             await asyncio.get_running_loop().run_in_executor(None, written.run)
             self.metadata.complete(written, now_ms=self._clock.now_ms())
+
+    async def _tell_directories(self) -> None:
+        """Writes where partitions lie that were not found, or could not be made, where the image says."""
+        moved, self._moved = self._moved, {}
+        if not moved:
+            return
+        try:
+            await self._write(lambda image: moved_partitions(image, moved, broker_id=self._broker_id))
+        except KafkaError as error:
+            # They are served all the same, and the next start tells it.
+            log.warning("the directories of %d partitions are not written down: %s", len(moved), error)
 
     async def auto_create(self, names: Sequence[str]) -> None:
         """Makes topics that a client asked for by name; whichever cannot be made stays unknown."""
@@ -179,7 +195,15 @@ class Topics:
                     now_ms=self._clock.now_ms(),
                 )
                 self._deliver(effects)
+                held = self._replicas.partitions.get((topic.name, index))
+                if held is not None:
+                    self._note_directory(held, partition)
                 yield
+
+    def _note_directory(self, held: Partition, partition: PartitionImage) -> None:
+        found = self._replicas.logs.directory_ids.get(held.log.log_dir.path)
+        if found is not None and found != partition.directory_of(self._broker_id):
+            self._moved[held.topic_partition] = found
 
     def _reconfigure(self, before: ClusterImage, after: ClusterImage) -> None:
         """Brings changed configurations to the broker and to the running logs."""

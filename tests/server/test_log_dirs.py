@@ -89,3 +89,52 @@ def test_one_partition_that_cannot_be_led_leaves_the_others_alone(start, tmp_pat
     client.create_topic("t", 3)
     codes = [client.produce("t", batch(b"x"), partition=index).error_code for index in range(3)]
     assert codes == [STORAGE, NONE, NONE]
+
+
+def told_directories(broker, topic, partitions):
+    """Where the metadata log says that partitions lie, by path."""
+
+    def ask(app):
+        paths = {directory_id: path for path, directory_id in app.logs.directory_ids.items()}
+        found = app.context.metadata.image.topics[topic].partitions
+        return [paths.get(found[index].directory_of(app.context.node_id)) for index in range(partitions)]
+
+    return broker.call(ask)
+
+
+def test_the_metadata_log_tells_where_a_partition_lies_that_had_to_go_elsewhere(start, tmp_path, monkeypatch):
+    """It went on naming the directory that had refused, and a start with that one missing looked for it there."""
+    broker = start()
+    create = DiskDirectory.create
+
+    def refuse(directory):
+        if directory.parent == str(tmp_path / "b"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return create(directory)
+
+    with monkeypatch.context() as full:
+        full.setattr(DiskDirectory, "create", refuse)
+        broker.connect().create_topic("t", 2)
+    assert told_directories(broker, "t", 2) == [str(tmp_path / "a")] * 2
+    broker.stop()
+    broker = start()
+    assert told_directories(broker, "t", 2) == [str(tmp_path / "a")] * 2
+    assert [directory_of(broker, "t", index) for index in (0, 1)] == [str(tmp_path / "a")] * 2
+
+
+def test_the_metadata_log_tells_where_a_partition_lies_that_was_moved(start, tmp_path):
+    broker = start()
+    client = broker.connect()
+    client.create_topic("t", 2)
+    assert sorted(told_directories(broker, "t", 2)) == [str(tmp_path / "a"), str(tmp_path / "b")]
+    moved = next(index for index in (0, 1) if directory_of(broker, "t", index) == str(tmp_path / "b"))
+    client.produce("t", batch(b"x"), partition=moved)
+    broker.stop()
+    (tmp_path / "b" / f"t-{moved}").rename(tmp_path / "a" / f"t-{moved}")
+    broker = start()
+    assert told_directories(broker, "t", 2) == [str(tmp_path / "a")] * 2
+    offset = broker.call(lambda app: app.context.metadata.image.offset)
+    assert broker.connect().values("t", partition=moved) == [b"x"]
+    broker.stop()
+    # It is told once: a start that finds everything in its place writes nothing.
+    assert start().call(lambda app: app.context.metadata.image.offset) == offset
