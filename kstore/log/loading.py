@@ -67,13 +67,17 @@ def load(
     config: LogConfig,
     *,
     log_start_offset: int,
+    high_watermark: int | None = None,
     recovery_point: int,
     clean_shutdown: bool,
     now_ms: int,
     producer_id_expiration_ms: int,
 ) -> LoadedLog:
-    """Raises OSError when the disk fails, UnsupportedForMessageFormatError for messages of format 0 or 1 and
-    CorruptRecordError for a partition.metadata that cannot be read, with file and position."""
+    """`high_watermark` is what its checkpoint says, if anybody asked it.
+
+    Raises OSError when the disk fails, UnsupportedForMessageFormatError for messages of format 0 or 1 and
+    CorruptRecordError for a partition.metadata that cannot be read, with file and position.
+    """
     while True:
         try:
             return _load_once(
@@ -82,6 +86,7 @@ def load(
                 topic_partition,
                 config,
                 log_start_offset=log_start_offset,
+                high_watermark=high_watermark,
                 recovery_point=recovery_point,
                 clean_shutdown=clean_shutdown,
                 now_ms=now_ms,
@@ -98,6 +103,7 @@ def _load_once(
     config: LogConfig,
     *,
     log_start_offset: int,
+    high_watermark: int | None,
     recovery_point: int,
     clean_shutdown: bool,
     now_ms: int,
@@ -108,6 +114,8 @@ def _load_once(
     state = ProducerState(topic_partition, directory, expiration_ms=producer_id_expiration_ms, names=names)
     epochs = _load_leader_epochs(directory, segments)
     is_new = not len(segments)
+    if not is_new and high_watermark is not None and log_start_offset > high_watermark:
+        log_start_offset = _believable_start(topic_partition, segments, log_start_offset, high_watermark)
     recovery = Recovery(directory, log_dir, topic_partition, config, segments, state, epochs, now_ms)
     for segment in damaged:
         if not clean_shutdown and segment.base_offset >= recovery_point:
@@ -126,7 +134,7 @@ def _load_once(
             log_end_offset, _ = segments.active.read_end()
     if log_end_offset < log_start_offset:
         logger.warning(
-            "%s: the log ends at offset %d, before its start %d: deleting all of it",
+            "%s: the log ends at offset %d, before its start %d: deleting all of it, which had been deleted before",
             topic_partition,
             log_end_offset,
             log_start_offset,
@@ -166,6 +174,35 @@ def _load_once(
         not clean_shutdown and not is_new,
         is_new,
     )
+
+
+def _believable_start(
+    topic_partition: TopicPartition, segments: Segments, log_start_offset: int, high_watermark: int
+) -> int:
+    """The log start that a checkpoint tells, or 0 where that lies beyond all that is known of the log.
+
+    A log may end before its start: records were deleted, and a power loss took the tail. Nothing of it is to be seen
+    again then. But a start is never above the high watermark, so where neither that file nor a batch reaches it, the
+    checkpoint is damaged. Kafka deletes the whole log then (LogLoader.deleteSegmentsIfLogStartGreaterThanLogEnd).
+    """
+    active = segments.active
+    end_offset = active.base_offset
+    try:
+        for header in active.records.batch_headers(0, active.size):
+            end_offset = header.last_offset + 1
+    except (CorruptRecordError, UnsupportedForMessageFormatError):
+        pass  # recovery or a reader will tell
+    if log_start_offset <= end_offset:
+        return log_start_offset
+    logger.error(
+        "%s: its checkpoint says that it begins at offset %d, but it ends at %d and its high watermark was %d: the"
+        " checkpoint is not believed, and deleted records may be seen again",
+        topic_partition,
+        log_start_offset,
+        end_offset,
+        high_watermark,
+    )
+    return 0
 
 
 def finish_interrupted_work(directory: Directory, names: list[str]) -> list[str]:

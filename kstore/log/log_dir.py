@@ -10,10 +10,15 @@ import logging
 from typing import NamedTuple
 
 from kstore.errors import KafkaStorageError
+from kstore.log.checkpoint_file import HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT
 from kstore.log.files import Directory
+from kstore.log.offset_checkpoint import OffsetCheckpoint
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
+
+# In the order in which they are written: a log start is believed up to the high watermark.
+CHECKPOINTS = (RECOVERY_POINT_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT)
 
 # Refusals that leave the disk as good as it was: no room, or the process has run out of something.
 PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -37,10 +42,10 @@ class LogDir:
     not durable yet, partitions with a sealed segment to flush, and files to unlink when their time has come.
 
     Directories of partitions are counted as they are made; `names_synced` is how many of them the last fsync of this
-    directory has seen.
+    directory has seen. `checkpoints` are its checkpoint files by their names.
     """
 
-    __slots__ = ("deleted", "failure", "made", "names_made", "names_synced", "path", "rolled")
+    __slots__ = ("checkpoints", "deleted", "failure", "made", "names_made", "names_synced", "path", "rolled")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -50,6 +55,7 @@ class LogDir:
         self.names_synced = 0
         self.rolled: list[TopicPartition] = []
         self.deleted: list[DeletedFiles] = []
+        self.checkpoints = {name: OffsetCheckpoint(path, name) for name in CHECKPOINTS}
 
     def fail(self, doing: str, error: OSError) -> KafkaStorageError:
         """Takes the directory offline; returns the error for the caller to raise."""

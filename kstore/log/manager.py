@@ -17,21 +17,14 @@ from kstore.log.checkpoint_file import (
     HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
     RECOVERY_POINT_CHECKPOINT,
-    fsync_directory,
     replace_file,
 )
-from kstore.log.checkpoints import CHECKPOINTS, Checkpoints
+from kstore.log.checkpoints import Checkpoints
 from kstore.log.config import LogConfig
-from kstore.log.directory import (
-    DELETE_DIR_SUFFIX,
-    FUTURE_DIR_SUFFIX,
-    STRAY_DIR_SUFFIX,
-    DiskDirectory,
-    parse_partition_dir_name,
-    partition_dir_name,
-)
+from kstore.log.directory import DiskDirectory, partition_dir_name
 from kstore.log.files import Directory
-from kstore.log.log_dir import LogDir
+from kstore.log.load_dirs import CLEAN_SHUTDOWN_FILE, DirLoad, IsStray
+from kstore.log.log_dir import CHECKPOINTS, LogDir
 from kstore.log.log_dirs import LogDirs
 from kstore.log.parallel import run_all
 from kstore.log.partition_log import PartitionLog
@@ -40,9 +33,7 @@ from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
 
-CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown"
-METADATA_TOPIC = "__cluster_metadata"
-IGNORED_DIRECTORIES = ("remote-log-index-cache", "lost+found")
+__all__ = ["CLEAN_SHUTDOWN_FILE", "IsStray", "LogManager"]
 
 
 class LogManager(LogDirs):
@@ -60,6 +51,7 @@ class LogManager(LogDirs):
         node_id: int = -1,
         recovery_threads: int = 0,
         retention_check_ms: int = 300_000,
+        flush_check_ms: int = 0,
         flush_checkpoint_ms: int = 60_000,
         start_offset_checkpoint_ms: int = 60_000,
         high_watermark_checkpoint_ms: int = 5_000,
@@ -85,6 +77,7 @@ class LogManager(LogDirs):
         self._clean: dict[str, bool] = {}
         self._intervals = {
             "flush": flush_checkpoint_ms,
+            "flush_ms": flush_check_ms,
             "start_offsets": start_offset_checkpoint_ms,
             "high_watermarks": high_watermark_checkpoint_ms,
             "retention": retention_check_ms,
@@ -126,113 +119,42 @@ class LogManager(LogDirs):
 
     # --- loading ---
 
-    def load_all(self, now_ms: int, config_for: Callable[[str], LogConfig] | None = None) -> None:
+    def load_all(
+        self,
+        now_ms: int,
+        config_for: Callable[[str], LogConfig] | None = None,
+        is_stray: IsStray | None = None,
+    ) -> None:
         """Loads every partition of every online directory; after an unclean stop on all cores.
 
-        `config_for` gives a topic's configuration. A partition that cannot be served goes to `offline` with
-        the reason; an I/O error takes its directory offline.
+        `config_for` gives a topic's configuration, `is_stray` tells the partitions to be set aside. A partition that
+        cannot be served goes to `offline` with the reason; an I/O error takes its directory offline. Raises
+        ConfigError for a partition that two directories hold.
         """
         started = time.monotonic()
-        pending: list[Callable[[], None]] = []
+        load = DirLoad(
+            self._checkpoints,
+            config_for=config_for or (lambda topic: self.default_config),
+            is_stray=is_stray,
+            producer_id_expiration_ms=self.producer_id_expiration_ms,
+            now_ms=now_ms,
+        )
+        # Shared, so that a load that fails half-way can still be given up.
+        self.logs, self.offline, self._clean = load.logs, load.offline, load.clean
+        load.run(self.live_dirs, self.recovery_threads)
         for log_dir in self.live_dirs:
             try:
-                pending += self._loads_in(log_dir, now_ms, config_for or (lambda topic: self.default_config))
+                self._checkpoints.correct(log_dir, self.logs_in(log_dir))
             except OSError as error:
-                log_dir.fail("loading the log directory", error)
-        total = len(pending)
-        unclean = bool(self.unclean_dirs)
-        run_all(pending, self.recovery_threads if unclean else 1, "loaded" if not unclean else "recovered")
+                log_dir.io_error("correcting its checkpoints", error)
+        due_ms = now_ms + self.default_config.file_delete_delay_ms
+        self._deleted_directories += [(due_ms, log_dir, directory) for log_dir, directory in load.deleted]
         logger.info(
             "loaded %d partitions in %d ms%s",
-            total,
+            load.loaded,
             (time.monotonic() - started) * 1000,
-            f", unclean directories: {[d.path for d in self.unclean_dirs]}" if unclean else "",
+            f", unclean directories: {[d.path for d in self.unclean_dirs]}" if self.unclean_dirs else "",
         )
-
-    def _loads_in(
-        self, log_dir: LogDir, now_ms: int, config_for: Callable[[str], LogConfig]
-    ) -> list[Callable[[], None]]:
-        """One call for each partition in a directory. Raises OSError."""
-        marker = os.path.join(log_dir.path, CLEAN_SHUTDOWN_FILE)
-        clean = os.path.exists(marker)
-        if clean:
-            # Gone before anything is loaded: a crash from here on is a crash (KAFKA-10471).
-            os.unlink(marker)
-            fsync_directory(log_dir.path)
-        recovery_points = self._checkpoints.read(log_dir, RECOVERY_POINT_CHECKPOINT)
-        start_offsets = self._checkpoints.read(log_dir, LOG_START_OFFSET_CHECKPOINT)
-        high_watermarks = self._checkpoints.read(log_dir, HIGH_WATERMARK_CHECKPOINT)
-        loads: list[Callable[[], None]] = []
-        for name in sorted(entry.name for entry in os.scandir(log_dir.path) if entry.is_dir()):
-            topic_partition = parse_partition_dir_name(name)
-            directory = DiskDirectory(os.path.join(log_dir.path, name))
-            if topic_partition is None:
-                if name not in IGNORED_DIRECTORIES:
-                    logger.warning("%s is not the directory of a partition, leaving it alone", directory.path)
-            elif name.endswith(DELETE_DIR_SUFFIX):
-                due_ms = now_ms + self.default_config.file_delete_delay_ms
-                self._deleted_directories.append((due_ms, log_dir, directory))
-            elif name.endswith((FUTURE_DIR_SUFFIX, STRAY_DIR_SUFFIX)):
-                logger.warning("%s is left alone", directory.path)
-            elif topic_partition.topic != METADATA_TOPIC:
-                loads.append(
-                    self._loader(
-                        log_dir,
-                        directory,
-                        topic_partition,
-                        config_for(topic_partition.topic),
-                        clean,
-                        recovery_points.get(topic_partition, 0),
-                        start_offsets.get(topic_partition, 0),
-                        high_watermarks.get(topic_partition, 0),
-                        now_ms,
-                    )
-                )
-        self._clean[log_dir.path] = clean or not loads
-        if loads and not clean:
-            logger.info("recovering %d partitions of %s after an unclean stop", len(loads), log_dir.path)
-        return loads
-
-    def _loader(
-        self,
-        log_dir: LogDir,
-        directory: DiskDirectory,
-        topic_partition: TopicPartition,
-        config: LogConfig,
-        clean: bool,
-        recovery_point: int,
-        log_start_offset: int,
-        high_watermark: int,
-        now_ms: int,
-    ) -> Callable[[], None]:
-        def load() -> None:
-            try:
-                log = PartitionLog.open(
-                    directory,
-                    topic_partition,
-                    config,
-                    log_dir=log_dir,
-                    log_start_offset=log_start_offset,
-                    recovery_point=recovery_point,
-                    clean_shutdown=clean,
-                    now_ms=now_ms,
-                    producer_id_expiration_ms=self.producer_id_expiration_ms,
-                )
-            except KafkaError as error:
-                logger.error("%s is offline: %s", topic_partition, error)
-                self.offline[topic_partition] = str(error)
-                self._checkpoints.not_loaded.setdefault(log_dir.path, set()).add(topic_partition)
-                return
-            except OSError as error:
-                log_dir.fail(f"loading {directory.path}", error)
-                self.offline[topic_partition] = str(error)
-                return
-            log.update_high_watermark(high_watermark)
-            twin = self.logs.setdefault(topic_partition, log)
-            if twin is not log:
-                self.offline[topic_partition] = f"{twin.directory.path} and {directory.path} hold the same partition"
-
-        return load
 
     # --- partitions ---
 
@@ -327,10 +249,9 @@ class LogManager(LogDirs):
         config: LogConfig,
         now_ms: int,
     ) -> PartitionLog:
-        for name in CHECKPOINTS:
+        for checkpoint in log_dir.checkpoints.values():
             # What it says of a deleted partition must not be taken for one of the same name.
-            if self._checkpoints.mentions(log_dir, name, topic_partition):
-                self._checkpoints.write(log_dir, name, self.logs_in(log_dir))
+            checkpoint.forget(topic_partition)
         directory = DiskDirectory(os.path.join(log_dir.path, partition_dir_name(topic_partition)))
         created = directory.create()
         try:
@@ -367,19 +288,10 @@ class LogManager(LogDirs):
         finally:
             for segment in log.segments:
                 segment.drop_handles()
-        self._deleted_directories.append((now_ms + log.config.file_delete_delay_ms, log.log_dir, log.directory))
+        # The broker's delay, not the topic's, whose configuration is gone with it (LogManager.deleteLogs).
+        due_ms = now_ms + self.default_config.file_delete_delay_ms
+        self._deleted_directories.append((due_ms, log.log_dir, log.directory))
         return True
-
-    def set_aside(self, topic_partition: TopicPartition) -> None:
-        """Takes a partition away that nobody knows any more; its files stay under a `-stray` name.
-
-        Raises KafkaStorageError.
-        """
-        log = self.logs[topic_partition]
-        log.rename_for_delete(STRAY_DIR_SUFFIX)
-        del self.logs[topic_partition]
-        for segment in log.segments:
-            segment.drop_handles()
 
     def logs_in(self, log_dir: LogDir) -> list[PartitionLog]:
         return [log for log in self.logs.values() if log.log_dir is log_dir]
@@ -405,10 +317,11 @@ class LogManager(LogDirs):
         if self._flush_round_open and not self._to_flush and not self.flushing and not work:
             self._flush_round_open = False
             work += self._changed(RECOVERY_POINT_CHECKPOINT)
-        if self._is_due("start_offsets", now_ms):
-            work += self._changed(LOG_START_OFFSET_CHECKPOINT)
-        if self._is_due("high_watermarks", now_ms):
+        start_offsets = self._changed(LOG_START_OFFSET_CHECKPOINT) if self._is_due("start_offsets", now_ms) else []
+        if self._is_due("high_watermarks", now_ms) or start_offsets:
+            # Before the start offsets, which are believed up to the high watermark.
             work += self._changed(HIGH_WATERMARK_CHECKPOINT)
+        work += start_offsets
         work += self._deletions(now_ms)
         return work
 
@@ -447,10 +360,12 @@ class LogManager(LogDirs):
                 # A sealed segment is written out soon, that the recovery point can pass it.
                 self._to_flush.extendleft(self.logs[tp] for tp in log_dir.rolled if tp in self.logs)
                 log_dir.rolled.clear()
-        for log in self.logs.values():
-            flush_ms = log.config.flush_ms
-            if now_ms - log.last_flush_ms >= flush_ms and log.unflushed_messages:
-                self._to_flush.append(log)
+        if self._is_due("flush_ms", now_ms):
+            self._to_flush.extend(
+                log
+                for log in self.logs.values()
+                if now_ms - log.last_flush_ms >= log.config.flush_ms and log.unflushed_messages
+            )
         work: list[Work] = []
         for _ in range(min(len(self._to_flush), self.FLUSHES_PER_TICK)):
             log = self._to_flush.popleft()

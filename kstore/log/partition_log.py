@@ -7,8 +7,9 @@ what was asked (UnifiedLog.scala, LocalLog.scala).
 
 import logging
 
+from kstore.log.checkpoint_file import LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT
 from kstore.log.config import LogConfig
-from kstore.log.directory import DELETE_DIR_SUFFIX, DELETED_SUFFIX, DiskDirectory, delete_dir_name
+from kstore.log.directory import DELETED_SUFFIX, DiskDirectory, delete_dir_name
 from kstore.log.files import Directory
 from kstore.log.flush import NAMED_FILES, FlushJob
 from kstore.log.loading import load
@@ -45,6 +46,7 @@ class PartitionLog(LogWriter):
         *,
         log_dir: LogDir | None = None,
         log_start_offset: int = 0,
+        high_watermark: int | None = None,
         recovery_point: int = 0,
         clean_shutdown: bool = True,
         now_ms: int,
@@ -52,7 +54,9 @@ class PartitionLog(LogWriter):
         producer_id_expiration_ms: int = 24 * 60 * 60 * 1000,
     ) -> "PartitionLog":
         """Loads the log that lies in `directory`, recovering it after an unclean stop; an empty directory
-        becomes an empty log. Raises OSError, UnsupportedForMessageFormatError, InconsistentTopicIdError."""
+        becomes an empty log. Offsets are those of the checkpoints; where the high watermark's is given, a log start
+        that is beyond that and beyond the log's end is not believed. Raises OSError,
+        UnsupportedForMessageFormatError, InconsistentTopicIdError."""
         if isinstance(directory, str):
             directory = DiskDirectory(directory)
         if log_dir is None:
@@ -63,6 +67,7 @@ class PartitionLog(LogWriter):
             topic_partition,
             config,
             log_start_offset=log_start_offset,
+            high_watermark=high_watermark,
             recovery_point=recovery_point,
             clean_shutdown=clean_shutdown,
             now_ms=now_ms,
@@ -154,6 +159,7 @@ class PartitionLog(LogWriter):
             self.truncate_fully_and_start_at(offset, now_ms=now_ms)
             return True
         logger.info("%s: truncating from %d to offset %d", self.topic_partition, self.log_end_offset, offset)
+        self._lower_checkpoints(offset, min(offset, self.log_start_offset))
         self._truncations += 1
         self._remove_segments(self.segments.above(offset), now_ms)
         active = self._active = self.segments.active
@@ -170,6 +176,7 @@ class PartitionLog(LogWriter):
         """Deletes everything; the next record will have `offset`."""
         self.log_dir.check()
         logger.info("%s: deleting all and starting at offset %d", self.topic_partition, offset)
+        self._lower_checkpoints(offset, offset if log_start_offset is None else log_start_offset)
         self._truncations += 1
         self._remove_segments(list(self.segments), now_ms)
         try:
@@ -181,6 +188,15 @@ class PartitionLog(LogWriter):
         except OSError as error:
             raise self.log_dir.fail(f"truncating {self.topic_partition}", error) from error
         self._after_truncation(offset, offset if log_start_offset is None else log_start_offset, now_ms)
+
+    def _lower_checkpoints(self, end_offset: int, log_start_offset: int) -> None:
+        """Before anything is cut: what is appended behind the cut must not be taken for what was flushed there, nor
+        for what was deleted, if the machine stops before the next checkpoint."""
+        try:
+            self.log_dir.checkpoints[RECOVERY_POINT_CHECKPOINT].lower(self.topic_partition, end_offset)
+            self.log_dir.checkpoints[LOG_START_OFFSET_CHECKPOINT].lower(self.topic_partition, log_start_offset)
+        except OSError as error:
+            raise self.log_dir.io_error(f"truncating {self.topic_partition}", error) from error
 
     def _after_truncation(self, end_offset: int, log_start_offset: int, now_ms: int) -> None:
         self.log_end_offset = end_offset
@@ -318,12 +334,11 @@ class PartitionLog(LogWriter):
         for segment in self.segments:
             segment.close_handles()
 
-    def rename_for_delete(self, suffix: str = DELETE_DIR_SUFFIX) -> None:
-        """Gives the directory its `-delete` name, or another: the partition is gone, whatever happens to the
-        files."""
+    def rename_for_delete(self) -> None:
+        """Gives the directory its `-delete` name: the partition is gone, whatever happens to the files."""
         self.log_dir.check()
         try:
-            self.directory.rename_self(delete_dir_name(self.topic_partition, suffix))
+            self.directory.rename_self(delete_dir_name(self.topic_partition))
         except OSError as error:
             raise self.log_dir.fail(f"renaming the directory of {self.topic_partition}", error) from error
 

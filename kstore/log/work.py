@@ -5,16 +5,14 @@ out.
 """
 
 import logging
-import os
 from typing import Protocol
 
 from kstore.errors import KafkaStorageError
-from kstore.log.checkpoint_file import write_offsets
 from kstore.log.files import Directory
 from kstore.log.flush import FlushJob
 from kstore.log.log_dir import DeletedFiles, LogDir
+from kstore.log.offset_checkpoint import Replacement
 from kstore.log.partition_log import PartitionLog
-from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -111,31 +109,21 @@ class RemoveDirectoryWork:
 
 
 class CheckpointWork:
-    """Replaces one checkpoint file of one directory; `written` remembers what the files say."""
+    """Replaces one checkpoint file of one directory."""
 
-    __slots__ = ("error", "log_dir", "name", "offsets", "written")
+    __slots__ = ("error", "log_dir", "replacement")
 
-    def __init__(
-        self,
-        written: dict[tuple[str, str], dict[TopicPartition, int]],
-        log_dir: LogDir,
-        name: str,
-        offsets: dict[TopicPartition, int],
-    ) -> None:
-        self.written = written
+    def __init__(self, log_dir: LogDir, replacement: Replacement) -> None:
         self.log_dir = log_dir
-        self.name = name
-        self.offsets = offsets
+        self.replacement = replacement
         self.error: OSError | None = None
 
     def run(self) -> None:
         try:
-            write_offsets(os.path.join(self.log_dir.path, self.name), self.offsets)
+            self.replacement.run()
         except OSError as error:
             self.error = error
 
     def complete(self, now_ms: int) -> None:
         if self.error is not None:
-            self.log_dir.io_error(f"writing {self.name}", self.error)
-        else:
-            self.written[self.log_dir.path, self.name] = self.offsets
+            self.log_dir.io_error(f"writing {self.replacement.checkpoint.name}", self.error)

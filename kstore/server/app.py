@@ -30,7 +30,7 @@ from kstore.server.dispatch import Dispatcher
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
 from kstore.server.listener import Listeners
-from kstore.server.metadata_dir import open_metadata, set_strays_aside
+from kstore.server.metadata_dir import open_metadata, stray_check
 from kstore.server.producer_ids import ProducerIds
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 from kstore.server.tasks import Tasks
@@ -85,8 +85,9 @@ class App:
         image = context.metadata.image
         self.config = self.config.with_node_id(context.node_id)
         context.config = self._effective(image)
-        self.logs.load_all(now_ms, lambda topic: log_config(context.config, image.topic_config(topic)))
-        set_strays_aside(self.logs, image)
+        self.logs.load_all(
+            now_ms, lambda topic: log_config(context.config, image.topic_config(topic)), stray_check(image)
+        )
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
         context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later))
         context.flusher = Flusher(self.clock)
@@ -182,12 +183,19 @@ def open_logs(config: ServerConfig) -> LogManager:
         log_config(config, {}),
         node_id=config.node_id,
         retention_check_ms=config.log_retention_check_interval_ms,
+        flush_check_ms=flush_check_ms(config),
         flush_checkpoint_ms=config.log_flush_offset_checkpoint_interval_ms,
         start_offset_checkpoint_ms=config.log_flush_start_offset_checkpoint_interval_ms,
         high_watermark_checkpoint_ms=config.replica_high_watermark_checkpoint_interval_ms,
         producer_id_expiration_ms=config.producer_id_expiration_ms,
         producer_id_expiration_check_ms=config.producer_id_expiration_check_interval_ms,
     )
+
+
+def flush_check_ms(config: ServerConfig) -> int:
+    """How often logs are looked through for those that `flush.ms` asks to flush: all the time where nobody says it;
+    Kafka would not look at all then."""
+    return config.log_flush_scheduler_interval_ms if config.is_set("log.flush.scheduler.interval.ms") else 0
 
 
 def raise_descriptor_limit() -> None:

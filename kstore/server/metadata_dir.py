@@ -16,9 +16,9 @@ from kstore.log.checkpoint_file import fsync_directory
 from kstore.log.dir_lock import DirLock
 from kstore.log.directory import parse_partition_dir_name
 from kstore.log.log_dir import LogDir
-from kstore.log.manager import LogManager
+from kstore.log.manager import IsStray, LogManager
 from kstore.log.meta_properties import MetaProperties, read_meta_properties, write_meta_properties
-from kstore.model import random_uuid, uuid_to_text
+from kstore.model import TopicPartition, random_uuid, uuid_to_text
 from kstore.server.config import ServerConfig
 from kstore.server.endpoints import parse_endpoints
 
@@ -44,24 +44,30 @@ def open_metadata(config: ServerConfig, logs: LogManager, *, now_ms: int) -> Met
             os.makedirs(path)
             fsync_directory(os.path.dirname(path))
         log_dir, lock = LogDir(path), DirLock(path)
-        found = read_meta_properties(path)
-        refuse_zookeeper_mode(path, found)
-    refuse_lost_metadata(path, logs)
-    cluster_id = logs.cluster_id or (found and found.cluster_id) or uuid_to_text(random_uuid())
-    node_id = logs.node_id if logs.node_id >= 0 else found.node_id if found else FIRST_NODE_ID
-    if lock is not None:
-        directory_id = own_metadata_dir(path, found, cluster_id, node_id)
-    logs.write_owner(cluster_id, node_id)
-    if lock is None:
-        directory_id = logs.directory_ids[path]
-    return MetadataLog.open(
-        path,
-        controller_of(config, node_id, directory_id),
-        now_ms=now_ms,
-        log_dir=log_dir,
-        lock=lock,
-        snapshot_bytes=config.metadata_log_max_record_bytes_between_snapshots,
-    )
+    try:
+        if lock is not None:
+            found = read_meta_properties(path)
+            refuse_zookeeper_mode(path, found)
+        refuse_lost_metadata(path, logs)
+        cluster_id = logs.cluster_id or (found and found.cluster_id) or uuid_to_text(random_uuid())
+        node_id = logs.node_id if logs.node_id >= 0 else found.node_id if found else FIRST_NODE_ID
+        if lock is not None:
+            directory_id = own_metadata_dir(path, found, cluster_id, node_id)
+        logs.write_owner(cluster_id, node_id)
+        if lock is None:
+            directory_id = logs.directory_ids[path]
+        return MetadataLog.open(
+            path,
+            controller_of(config, node_id, directory_id),
+            now_ms=now_ms,
+            log_dir=log_dir,
+            lock=lock,
+            snapshot_bytes=config.metadata_log_max_record_bytes_between_snapshots,
+        )
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
 
 
 def refuse_lost_metadata(path: str, logs: LogManager) -> None:
@@ -82,16 +88,17 @@ def refuse_lost_metadata(path: str, logs: LogManager) -> None:
             )
 
 
-def set_strays_aside(logs: LogManager, image: ClusterImage) -> None:
-    """Renames the directories of partitions that the metadata log does not know: a crash came between a topic's
-    end and theirs, and a new topic may have the name (LogManager.isStrayKraftReplica). Nothing is deleted."""
-    for topic_partition, log in list(logs.logs.items()):
+def stray_check(image: ClusterImage) -> IsStray:
+    """Tells the partitions that the metadata log does not know: a crash came between a topic's end and theirs, and a
+    new topic may have the name (LogManager.isStrayKraftReplica). A log that has no topic id yet is nobody's stray."""
+
+    def is_stray(topic_partition: TopicPartition, topic_id: bytes | None) -> bool:
         topic = image.topics.get(topic_partition.topic)
-        is_known = topic is not None and topic_partition.partition in topic.partitions
-        if is_known and topic is not None and log.topic_id in (None, topic.id):
-            continue
-        logs.set_aside(topic_partition)
-        logger.warning("%s belongs to no topic, its files are now in %s", topic_partition, log.directory.path)
+        if topic is None or topic_partition.partition not in topic.partitions:
+            return True
+        return topic_id is not None and topic_id != topic.id
+
+    return is_stray
 
 
 def refuse_zookeeper_mode(path: str, found: MetaProperties | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kstore.errors import ConfigError, InconsistentTopicIdError, KafkaStorageError
+from kstore.log import offset_checkpoint
 from kstore.log.checkpoint_file import read_offsets, write_offsets
 from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory
@@ -18,6 +19,7 @@ from kstore.log.flush import FlushJob
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import MetaProperties, parse_properties, read_meta_properties
 from kstore.log.partition_log import PartitionLog
+from kstore.log.work import CheckpointWork
 from kstore.model import TopicPartition
 from tests.log.build import NOW, append, batch, batches_of, fill, offsets_of
 
@@ -241,8 +243,8 @@ def test_failed_directory_takes_its_partitions_along_and_no_others(tmp_path: Pat
 
 
 def test_deleted_partition_is_gone_at_once_and_its_files_later(tmp_path: Path, managers: MakeManager) -> None:
-    manager = managers(tmp_path)
-    fill(create(manager, file_delete_delay_ms=5000), 3)
+    manager = managers(tmp_path, default_config=LogConfig(file_delete_delay_ms=5000))
+    fill(create(manager, file_delete_delay_ms=1), 3)
     assert manager.delete(TP, now_ms=NOW)
     assert manager.get(TP) is None
     assert not manager.delete(TP, now_ms=NOW)
@@ -397,16 +399,6 @@ def test_partition_with_old_messages_is_offline_and_the_others_serve(tmp_path: P
         again.get_or_create(TP, now_ms=NOW)
 
 
-def test_same_partition_in_two_directories_is_served_once(tmp_path: Path, managers: MakeManager) -> None:
-    for name in "ab":
-        manager = managers(tmp_path / name)
-        fill(create(manager), 1)
-        manager.close(NOW)
-    manager = managers(tmp_path / "a", tmp_path / "b")
-    assert list(manager.logs) == [TP]
-    assert str(tmp_path / "b") in manager.offline[TP]
-
-
 def test_foreign_directories_are_left_alone(tmp_path: Path, managers: MakeManager) -> None:
     for name in ("lost+found", "remote-log-index-cache", "notes", "x-y", "__cluster_metadata-0", "topic-1.abc-future"):
         (tmp_path / name).mkdir()
@@ -511,6 +503,17 @@ def test_flush_ms_is_kept(tmp_path: Path, managers: MakeManager) -> None:
     assert log.recovery_point == 1
 
 
+def test_flush_ms_is_looked_at_as_often_as_the_scheduler_is_told_to(tmp_path: Path, managers: MakeManager) -> None:
+    manager = managers(tmp_path, flush_check_ms=5000)
+    manager.run_due(NOW)
+    log = create(manager, flush_ms=1000)
+    fill(log, 1)
+    manager.run_due(NOW + 4999)
+    assert log.recovery_point == 0
+    manager.run_due(NOW + 5000)
+    assert log.recovery_point == 1
+
+
 def test_high_watermarks_are_kept_every_five_seconds(tmp_path: Path, managers: MakeManager) -> None:
     manager = managers(tmp_path)
     manager.run_due(NOW)
@@ -543,6 +546,109 @@ def test_deleted_records_stay_deleted(tmp_path: Path, managers: MakeManager) -> 
     assert checkpoint(tmp_path, "log-start-offset-checkpoint") == {0: 3}
     manager.close_handles()
     assert loaded(managers, tmp_path).log_start_offset == 3
+
+
+@pytest.mark.parametrize("offset", ["90", "4"])
+def test_damaged_start_offset_is_not_believed_later_either(tmp_path: Path, managers: MakeManager, offset: str) -> None:
+    """The log grew beyond the wrong offset before the next checkpoint, and was cut there at the next start."""
+    manager = managers(tmp_path)
+    fill(create(manager), 3)
+    manager.close(NOW)
+    (tmp_path / "log-start-offset-checkpoint").write_text(f"0\n1\ntopic 0 {offset}\n")
+    manager = managers(tmp_path)
+    log = manager.logs[TP]
+    fill(log, 3)
+    manager.close_handles()
+    assert offsets_of(batches_of(loaded(managers, tmp_path))) == [0, 1, 2, 3, 4, 5]
+
+
+def test_high_watermark_is_kept_before_the_start_offset_that_it_bounds(tmp_path: Path, managers: MakeManager) -> None:
+    manager = managers(tmp_path, high_watermark_checkpoint_ms=100 * MINUTE)
+    manager.tick(NOW)
+    log = create(manager)
+    fill(log, 5)
+    log.maybe_increment_log_start_offset(5)
+    written = [
+        work.replacement.checkpoint.name for work in manager.tick(NOW + MINUTE) if isinstance(work, CheckpointWork)
+    ]
+    assert written[-2:] == ["replication-offset-checkpoint", "log-start-offset-checkpoint"]
+
+
+def test_bytes_behind_a_truncation_are_not_taken_for_flushed(tmp_path: Path, managers: MakeManager) -> None:
+    """The checkpoint still said 10 when the log had been cut at 4 and grown again: damage behind was not looked for."""
+    manager = managers(tmp_path)
+    log = create(manager)
+    fill(log, 10)
+    log.flush(now_ms=NOW)
+    manager.run_due(NOW)
+    manager.run_due(NOW + MINUTE)
+    assert read_offsets(str(tmp_path / "recovery-point-offset-checkpoint")) == {TP: 10}
+    log.truncate_to(4, now_ms=NOW)
+    fill(log, 6)
+    manager.close_handles()
+    path = tmp_path / "topic-0" / "00000000000000000000.log"
+    content = bytearray(path.read_bytes())
+    content[7 * SIZE - 1] ^= 1
+    path.write_bytes(content)
+    assert loaded(managers, tmp_path).log_end_offset == 6
+
+
+@pytest.mark.parametrize("start", [4, 20])
+def test_start_of_a_log_that_was_begun_anew_is_that_of_its_checkpoint_at_once(
+    tmp_path: Path, managers: MakeManager, start: int
+) -> None:
+    manager = managers(tmp_path)
+    log = create(manager)
+    fill(log, 10)
+    log.maybe_increment_log_start_offset(8)
+    log.flush(now_ms=NOW)
+    manager.run_due(NOW)
+    manager.run_due(NOW + MINUTE)
+    log.truncate_fully_and_start_at(start, now_ms=NOW)
+    fill(log, 6)
+    manager.close_handles()
+    again = loaded(managers, tmp_path)
+    assert (again.log_start_offset, again.log_end_offset) == (start, start + 6)
+
+
+def test_truncation_that_cannot_be_told_does_not_happen(
+    tmp_path: Path, managers: MakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = managers(tmp_path)
+    log = create(manager)
+    fill(log, 10)
+    log.flush(now_ms=NOW)
+    manager.run_due(NOW)
+    manager.run_due(NOW + MINUTE)
+
+    def no_room(path: str, offsets: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(offset_checkpoint, "write_offsets", no_room)
+    for cut in (lambda: log.truncate_to(4, now_ms=NOW), lambda: log.truncate_fully_and_start_at(4, now_ms=NOW)):
+        with pytest.raises(KafkaStorageError):
+            cut()
+    assert log.log_end_offset == 10
+    assert manager.live_dirs
+
+
+def test_log_that_ends_before_its_recovery_point_is_not_trusted_up_to_it(tmp_path: Path, managers: MakeManager) -> None:
+    """A power loss took what had been fsynced; the old recovery point covered what came next."""
+    manager = managers(tmp_path)
+    fill(create(manager), 10)
+    manager.logs[TP].flush(now_ms=NOW)
+    manager.run_due(NOW)
+    manager.run_due(NOW + MINUTE)
+    manager.close_handles()
+    path = tmp_path / "topic-0" / "00000000000000000000.log"
+    os.truncate(path, 4 * SIZE)
+    manager = managers(tmp_path)
+    fill(manager.logs[TP], 6)
+    manager.close_handles()
+    content = bytearray(path.read_bytes())
+    content[7 * SIZE - 1] ^= 1
+    path.write_bytes(content)
+    assert loaded(managers, tmp_path).log_end_offset == 6
 
 
 def test_checkpoints_of_a_deleted_partition_are_not_taken_for_a_new_one(tmp_path: Path, managers: MakeManager) -> None:

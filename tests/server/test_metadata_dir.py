@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
-from kstore.errors import ConfigError
+from kstore.errors import ConfigError, CorruptRecordError
 from kstore.log.directory import format_partition_metadata
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import MetaProperties, read_meta_properties, write_meta_properties
 from kstore.model import TopicPartition, uuid_to_text
 from kstore.protocol.messages.control_records import VotersRecord, decode_control_record
 from kstore.server.config import ServerConfig
-from kstore.server.metadata_dir import controller_of, open_metadata, set_strays_aside
+from kstore.server.metadata_dir import controller_of, open_metadata, stray_check
 from tests.golden.golden import golden
 
 NOW = 1_700_000_000_000
@@ -88,6 +88,23 @@ def test_the_metadata_log_may_have_a_directory_of_its_own(tmp_path: Path) -> Non
         start(config(data, metadata_log_dir=metadata))
 
 
+def test_a_metadata_directory_that_cannot_be_opened_is_free_again(tmp_path: Path) -> None:
+    """The lock was kept, and the directory could not be used again before the process ended."""
+    data, metadata = tmp_path / "data", tmp_path / "metadata"
+    start(config(data, metadata_log_dir=metadata))
+    (log,) = (metadata / "__cluster_metadata-0").glob("*.log")
+    good = log.read_bytes()
+    log.write_bytes(good[:20] + bytes([good[20] ^ 1]) + good[21:] + good)
+    with pytest.raises(CorruptRecordError):
+        start(config(data, metadata_log_dir=metadata))
+    log.write_bytes(good)
+    (metadata / "meta.properties").write_text("version=7\n")
+    with pytest.raises(ConfigError):
+        start(config(data, metadata_log_dir=metadata))
+    shutil.copy(data / "meta.properties", metadata / "meta.properties")
+    start(config(data, metadata_log_dir=metadata))
+
+
 def test_a_directory_of_zookeeper_mode_is_refused_and_not_changed(tmp_path: Path) -> None:
     root = tmp_path / "data"
     shutil.copytree(golden("kafka-3.9.1-zookeeper").directory, root)
@@ -126,8 +143,7 @@ def test_what_no_topic_owns_is_set_aside_under_another_name(tmp_path: Path) -> N
     partition = PartitionImage((1,), (1,), 1, leader_epoch=0, partition_epoch=0)
     topics = {name: TopicImage(name, mine, {0: partition}) for name in ("known", "reborn")}
     logs = LogManager([str(tmp_path)])
-    logs.load_all(NOW)
-    set_strays_aside(logs, ClusterImage(topics=topics))
+    logs.load_all(NOW, is_stray=stray_check(ClusterImage(topics=topics)))
     assert set(logs.logs) == {TopicPartition("known", 0)}
     kept = sorted(re.sub(r"\.[0-9a-f]{32}", "", entry.name) for entry in tmp_path.iterdir() if entry.is_dir())
     assert kept == ["gone-0-stray", "known-0", "known-1-stray", "reborn-0-stray"]
