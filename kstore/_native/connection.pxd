@@ -14,6 +14,8 @@ cdef class Request:
     cdef public object on_gone
     cdef object answer
     cdef bint answered
+    # When the request was taken up.
+    cdef long long started_ns
 
     cpdef void complete(self, object answer)
 
@@ -58,6 +60,10 @@ cdef class Connection:
     cdef object on_close
     cdef MemoryBudget budget
     cdef Py_ssize_t max_frame
+    # Durations by API key.
+    cdef list durations
+    # When the request was taken up that is at work now.
+    cdef long long taken_ns
 
     cdef bytearray inbuf
     cdef Py_ssize_t capacity
@@ -90,7 +96,8 @@ cdef class Connection:
     cdef int turn(self) except -1
     cdef bint has_frame(self)
     cdef int handle_frames(self, long long deadline) except -1
-    cdef int handle_frame(self, Py_ssize_t position, Py_ssize_t limit) except -1
+    cdef int handle_frame(self, Py_ssize_t position, Py_ssize_t limit) except -2
+    cdef void took(self, int api_key, long long nanoseconds)
     cdef Request read_header(self, Py_ssize_t position, Py_ssize_t limit)
     cdef object describe_length(self, Py_ssize_t length)
     cdef void fail(self, object reason)

@@ -5,6 +5,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from kstore._native.durations import Durations
+
 PENDING: object
 
 class Request:
@@ -86,9 +88,11 @@ class Connection:
         on_close: Callable[[Connection, str | None], None],
         budget: MemoryBudget,
         max_frame: int,
+        durations: list[Durations] | None = None,
     ) -> None:
         """`dispatch` returns the answer (bytes of a frame, or a list of bytes and slices), None for a request that
-        gets none, or PENDING; it raises InvalidRequestError to have the connection closed."""
+        gets none, or PENDING; it raises InvalidRequestError to have the connection closed. `durations`, by API key,
+        learn how long each request took until its answer was there."""
 
     @property
     def peer(self) -> tuple[str, int]: ...

@@ -23,6 +23,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcpy, memmove
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+from kstore._native.durations cimport Durations
 from kstore._native.hot_messages cimport RequestHeader, read_request_header
 
 from collections import deque
@@ -56,6 +57,8 @@ cdef enum:
     JOINED = 64 * 1024
     # So much of a file is asked for in the page cache before it is sent; a probe of it costs some microseconds.
     WARM_WINDOW = 1024 * 1024
+    # What is no API key.
+    NOT_ANSWERED = -1
 
 
 class _Marker:
@@ -83,6 +86,7 @@ cdef class Request:
         self.on_gone = None
         self.answer = answer
         self.answered = True
+        self.connection.took(self.api_key, now_ns() - self.started_ns)
         self.connection.answer_in_order()
 
 
@@ -183,12 +187,13 @@ cdef class Connection:
     """Owns a non-blocking socket and drives it from the loop's readiness callbacks.
 
     `dispatch(request)` returns the answer (bytes of a whole frame, or a list of bytes and slices), None for a request
-    that gets none, or PENDING; it raises InvalidRequestError to have the connection closed.
+    that gets none, or PENDING; it raises InvalidRequestError to have the connection closed. `durations`, by API key,
+    learn how long each request took until its answer was there.
     """
 
     def __cinit__(
         self, *, sock, peer, listener_name, loop, dispatch, turn_ended, on_close, MemoryBudget budget,
-        Py_ssize_t max_frame,
+        Py_ssize_t max_frame, list durations=None,
     ):
         self.fd = sock.fileno()
         self.sock = sock
@@ -201,6 +206,7 @@ cdef class Connection:
         self.on_close = on_close
         self.budget = budget
         self.max_frame = max_frame
+        self.durations = durations if durations is not None else []
         self.inbuf = None
         self.capacity = self.start = self.end = 0
         self.pending = deque()
@@ -372,6 +378,8 @@ cdef class Connection:
 
     cdef int handle_frames(self, long long deadline) except -1:
         cdef Py_ssize_t length, position
+        cdef long long now = now_ns()
+        cdef int answered_key
         while self.end - self.start >= 4 and not self.closed:
             if self.out_size > MAX_QUEUED or len(self.pending) >= MAX_PENDING or self.tired:
                 return 0
@@ -384,31 +392,42 @@ cdef class Connection:
             position = self.start + 4
             self.start = position + length
             self.requests += 1
-            self.handle_frame(position, position + length)
+            self.taken_ns = now
+            answered_key = self.handle_frame(position, position + length)
+            now = now_ns()
+            if answered_key != NOT_ANSWERED:
+                self.took(answered_key, now - self.taken_ns)
             # Asked after each, not before: some frame is handled in every turn.
-            self.tired = now_ns() > deadline
+            self.tired = now > deadline
         return 0
 
-    cdef int handle_frame(self, Py_ssize_t position, Py_ssize_t limit) except -1:
+    cdef void took(self, int api_key, long long nanoseconds):
+        if 0 <= api_key < len(self.durations):
+            (<Durations>self.durations[api_key]).observe(nanoseconds)
+
+    cdef int handle_frame(self, Py_ssize_t position, Py_ssize_t limit) except -2:
+        """The API key of a request that is answered, NOT_ANSWERED for one that waits or has failed."""
         cdef Request request
         try:
             request = self.read_header(position, limit)
             answer = self.dispatch(request)
         except InvalidRequestError as error:
             self.fail(str(error))
-            return 0
+            return NOT_ANSWERED
         request.buffer = None
         if self.closed:
             forget(request)
-        elif answer is PENDING:
+            return NOT_ANSWERED
+        if answer is PENDING:
             self.pending.append(request)
-        elif self.pending:
+            return NOT_ANSWERED
+        if self.pending:
             request.answer = answer
             request.answered = True
             self.pending.append(request)
         else:
             self.queue(answer)
-        return 0
+        return request.api_key
 
     cdef Request read_header(self, Py_ssize_t position, Py_ssize_t limit):
         cdef RequestHeader header = read_request_header(
@@ -416,6 +435,7 @@ cdef class Connection:
         )
         cdef Request request = Request.__new__(Request)
         request.connection = self
+        request.started_ns = self.taken_ns
         request.api_key = header.api_key
         request.api_version = header.api_version
         request.correlation_id = header.correlation_id

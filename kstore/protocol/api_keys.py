@@ -133,6 +133,8 @@ APIS: Final[dict[int, tuple[str, int]]] = {
 
 set_flexible_versions({key: flexible for key, (_, flexible) in APIS.items()})
 
+HIGHEST_API_KEY: Final = max(APIS)
+
 
 def api_name(api_key: int) -> str:
     """How messages call the API: its name, or its number when no Kafka gave it one."""

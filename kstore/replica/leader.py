@@ -48,9 +48,17 @@ class Leader:
         return info, self.advance()
 
     def advance(self) -> tuple[Effect, ...]:
-        """Raises the high watermark to what the in-sync replicas now hold."""
+        """Raises the high watermark to what the in-sync replicas now hold. Of what `flush.messages` wants on the disk
+        first nothing is seen before it is there (UnifiedLog.append flushes before the watermark moves)."""
         log = self.log
-        end = log.log_end_offset
+        return self._advance_to(log.recovery_point if log.must_flush else log.log_end_offset)
+
+    def begin(self) -> tuple[Effect, ...]:
+        """Raises the high watermark at the start of the epoch, whatever of the log is flushed."""
+        return self._advance_to(self.log.log_end_offset)
+
+    def _advance_to(self, end: int) -> tuple[Effect, ...]:
+        log = self.log
         if self.remote_end_offsets:
             end = high_watermark([end, *(self.remote_end_offsets[replica] for replica in self.isr - {self.broker_id})])
         if end <= log.high_watermark:

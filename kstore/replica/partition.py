@@ -41,7 +41,7 @@ class Partition:
             Leader(self.log, broker_id=broker_id, epoch=epoch, replicas=replicas, isr=isr),
         )
         ended = NO_EFFECTS if earlier is None else (LeadershipEnded(self.topic_partition),)
-        return ended + self.leader.advance()
+        return ended + self.leader.begin()
 
     def resign(self) -> tuple[Effect, ...]:
         """Leads no longer: the partition is deleted, or its disk has failed."""
@@ -57,6 +57,10 @@ class Partition:
         if leader is None:
             raise self._not_leader()
         return leader.append(buffer, position, size, required_acks=required_acks, now_ms=now_ms)
+
+    def flushed(self) -> tuple[Effect, ...]:
+        """To be told after a flush: what waited for the disk may be seen now."""
+        return NO_EFFECTS if self.leader is None else self.leader.advance()
 
     def leader_for(self, current_leader_epoch: int) -> Leader:
         """The leader, if the sender of a request believes in the same epoch as we do; -1 is no belief."""

@@ -33,8 +33,10 @@ from kstore.server.listener import Listeners
 from kstore.server.metadata_dir import open_metadata, stray_check
 from kstore.server.producer_ids import ProducerIds
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
+from kstore.server.service_manager import notify
 from kstore.server.tasks import Tasks
 from kstore.server.topics import Topics, log_config
+from kstore.server.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +92,8 @@ class App:
         )
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
         context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later))
-        context.flusher = Flusher(self.clock)
+        context.flusher = Flusher(self.clock, context.deliver)
+        context.traffic = Traffic()
         context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
         context.topics = Topics(
             metadata=context.metadata,
@@ -214,10 +217,20 @@ def configure_logging() -> None:
     )
 
 
-async def serve(config: ServerConfig, started: float) -> None:
+async def serve(config: ServerConfig, started: float, metrics_at: tuple[str, int] | None) -> None:
+    metrics = None
+    if metrics_at is not None:
+        # What a broker that nobody watches does not load.
+        from kstore.server.metrics_server import MetricsServer
+
+        metrics = MetricsServer(*metrics_at)
     app = App(config)
     await app.start()
     loop = asyncio.get_running_loop()
+    if metrics is not None:
+        from kstore.server.metrics import collect
+
+        metrics.ready(loop, lambda: collect(app.context, app.listeners))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.ask_to_stop)
     from kstore import __version__
@@ -230,19 +243,25 @@ async def serve(config: ServerConfig, started: float) -> None:
         len(app.context.replicas.partitions),
         (time.monotonic() - started) * 1000,
     )
+    notify("READY=1")
     await app.stopping.wait()
     log.info("stopping")
+    notify("STOPPING=1")
+    if metrics is not None:
+        metrics.not_ready()
     await app.stop()
+    if metrics is not None:
+        await loop.run_in_executor(None, metrics.close)
     if app.failure is not None:
         raise KafkaStorageError(app.failure)
     log.info("stopped")
 
 
-def run(config: ServerConfig) -> None:
-    """Runs a broker until it is told to stop."""
+def run(config: ServerConfig, metrics_at: tuple[str, int] | None = None) -> None:
+    """Runs a broker until it is told to stop; `metrics_at` is the host and port of its metrics."""
     started = time.monotonic()
     configure_logging()
     for note in config.notes:
         log.info("%s", note)
     raise_descriptor_limit()
-    uvloop.run(serve(config, started))
+    uvloop.run(serve(config, started, metrics_at))

@@ -13,6 +13,7 @@ from kstore.server.endpoints import Endpoint
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
 from kstore.server.topics import Topics
+from kstore.server.traffic import Traffic
 
 
 class Context:
@@ -33,6 +34,7 @@ class Context:
         "replicas",
         "start_task",
         "topics",
+        "traffic",
     )
 
     # Listener name -> the endpoint that clients are told.
@@ -51,3 +53,4 @@ class Context:
     # Runs a coroutine in the background; a failure is logged.
     start_task: Callable[[Coroutine[Any, Any, None]], Any]
     topics: Topics
+    traffic: Traffic

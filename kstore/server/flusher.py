@@ -1,21 +1,29 @@
 """Flushes that an answer waits for (`flush.messages`), many answers to one fsync.
 
 A partition has one flush at work at a time; what is appended meanwhile shares the next one. A producer is
-answered only when its records are on the disk, where Kafka would hold up its request thread
+answered, and consumers see its records, only when they are on the disk, where Kafka would hold up its request thread
 (UnifiedLog.append).
 """
 
 import asyncio
+import time
 
+from kstore._native.durations import Durations
 from kstore.clock import Clock
 from kstore.errors import NotLeaderOrFollowerError
+from kstore.log.flush import FlushJob
 from kstore.log.partition_log import PartitionLog
+from kstore.log.work import FlushWork
 from kstore.replica.partition import Partition
+from kstore.server.deliver import Deliver
 
 
 class Flusher:
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, deliver: Deliver) -> None:
         self._clock = clock
+        self._deliver = deliver
+        # How long flushes took, these and those of the background.
+        self.durations = Durations()
         self._running: dict[PartitionLog, asyncio.Future[None]] = {}
 
     async def flushed(self, partition: Partition, end_offset: int) -> None:
@@ -34,9 +42,17 @@ class Flusher:
                 running.add_done_callback(lambda _: self._running.pop(log))
             # One producer that goes away does not take the others' flush with it.
             await asyncio.shield(running)
+        self._deliver(partition.flushed())
+        self._deliver.turn_ended()
 
     async def _flush(self, log: PartitionLog) -> None:
         job = log.begin_flush()
         if job is not None:
-            await asyncio.get_running_loop().run_in_executor(None, job.run)
+            await asyncio.get_running_loop().run_in_executor(None, self.run_measured, job)
             log.complete_flush(job, now_ms=self._clock.now_ms())
+
+    def run_measured(self, job: FlushJob | FlushWork) -> None:
+        """Runs a flush in the thread that calls."""
+        started = time.monotonic_ns()
+        job.run()
+        self.durations.observe(time.monotonic_ns() - started)

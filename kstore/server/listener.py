@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kstore._native.connection import Connection, MemoryBudget
+from kstore._native.durations import Durations
+from kstore.protocol.api_keys import HIGHEST_API_KEY
 from kstore.server.config import ServerConfig
 from kstore.server.connection_limits import ConnectionLimits
 from kstore.server.endpoints import Endpoint
@@ -46,6 +48,8 @@ class Listeners:
         self.config = config
         self.connections: set[Connection] = set()
         self.endpoints: list[Endpoint] = []
+        # By API key: how long requests took until their answers were there.
+        self.durations = [Durations() for _ in range(HIGHEST_API_KEY + 1)]
         self._budget = MemoryBudget(config.queued_max_request_bytes)
         self._idle_ms: dict[Connection, int] = {}
         # (requests taken up, how long the next one has been on its way while others waited for memory)
@@ -56,6 +60,11 @@ class Listeners:
         self._limits = ConnectionLimits()
         self._warnings = 0
         self._sockets: list[socket.socket] = []
+
+    @property
+    def request_memory(self) -> int:
+        """Bytes of buffers that unfinished requests hold."""
+        return self._budget.used
 
     def bind(self) -> None:
         """Binds every listener; `endpoints` then has the real ports. Nothing is accepted yet. Raises OSError."""
@@ -184,6 +193,7 @@ class Listeners:
             on_close=self._closed,
             budget=self._budget,
             max_frame=self.config.socket_request_max_bytes,
+            durations=self.durations,
         )
         self._limits.opened(ip, endpoint.listener)
         self.connections.add(connection)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from kstore.errors import KafkaStorageError
+from kstore.log.work import FlushWork
 from kstore.server.context import Context
 from kstore.server.listener import SWEEP_MS, Listeners
 
@@ -53,7 +54,10 @@ class Tasks:
         for work in replicas.logs.tick(clock.now_ms()):
             if self._stopping:
                 return  # the logs are flushed when they are closed, and what is to be deleted is found again
-            await self._context.loop.run_in_executor(None, work.run)
+            if isinstance(work, FlushWork):
+                await self._context.loop.run_in_executor(None, self._context.flusher.run_measured, work)
+            else:
+                await self._context.loop.run_in_executor(None, work.run)
             work.complete(clock.now_ms())
         for path, topic_partitions in replicas.logs.take_failed_dirs().items():
             self._context.deliver(replicas.take_offline(topic_partitions, f"log directory {path} has failed"))

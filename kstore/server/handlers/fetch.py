@@ -220,6 +220,11 @@ def respond(context: Context, request: Request, opened: Opened, reading: Reading
                     continue
                 if has_records:
                     session.moved_to_end(key)
+        if result[1] == 0 or (want.topic, want.partition) in context.replicas.partitions:
+            counted = context.traffic[want.topic or ""]
+            counted.fetches += 1
+            counted.failed_fetches += result[1] != 0
+            counted.bytes_out += len(records) if type(records) is bytes else records.size
         entry = topics.get(key[0])
         if entry is None:
             entry = topics[key[0]] = (want.topic, want.topic_id, [])

@@ -81,6 +81,7 @@ def handle(context: Context, request: Request) -> object:
     now_ms = context.clock.now_ms()
     partitions = context.replicas.partitions
     deliver = context.deliver
+    traffic = context.traffic
     buffer = request.buffer
     suspicious = TRANSACTIONAL if request.api_version >= ZSTD_FROM else TRANSACTIONAL | ZSTD
     failed = False
@@ -114,6 +115,11 @@ def handle(context: Context, request: Request) -> object:
                         None,
                     )
                 )
+                if not info.is_duplicate:
+                    counted = traffic[topic]
+                    counted.produces += 1
+                    counted.messages_in += info.record_count
+                    counted.bytes_in += info.size_in_bytes
                 if acks == -1 and partition.log.high_watermark <= info.last_offset:
                     assert partition.leader is not None
                     required[partition.topic_partition] = Appended(info.last_offset + 1, partition.leader.epoch)
@@ -121,6 +127,9 @@ def handle(context: Context, request: Request) -> object:
                     unflushed[partition] = info.last_offset + 1
             except KafkaError as error:
                 failed = True
+                if partition is not None:
+                    traffic[topic].produces += 1
+                    traffic[topic].failed_produces += 1
                 if partition is None or isinstance(error, TELL_NO_START):
                     results.append(refused(index, error))
                 else:

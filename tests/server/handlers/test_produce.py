@@ -13,7 +13,7 @@ from kstore.log.flush import FlushJob
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.init_producer_id import InitProducerIdRequest
 from kstore.protocol.messages.produce import ProduceRequest
-from tests.fix_broker import batch, frame, produce_request, records_in
+from tests.fix_broker import batch, fetch_request, frame, produce_request, records_in
 
 NONE, CORRUPT, UNKNOWN_TOPIC, TIMED_OUT, TOO_LARGE, TOO_LONG = 0, 2, 3, 7, 10, 18
 NOT_ENOUGH_REPLICAS, INVALID_ACKS, INVALID_TIMESTAMP, NOT_LEADER, INVALID_TOPIC = 19, 21, 32, 6, 17
@@ -435,6 +435,30 @@ def test_what_is_committed_while_it_is_flushed_is_answered_at_once(broker, clien
     follower_fetches(broker, "held.committed", 1)
     held_flush.release.set()
     assert client.receive().responses[0].partition_responses[0].error_code == NONE
+
+
+def test_nothing_is_seen_before_it_is_flushed_where_a_flush_is_asked_for(broker, client, held_flush):
+    client.create_topic("held.seen", flush_messages="2")
+    assert client.produce("held.seen", batch(b"first")).error_code == NONE
+    client.send(produce_request({("held.seen", 0): batch(b"second")}, acks=1), 9)
+    assert held_flush.begun.wait(30)
+    with broker.connect() as consumer:
+        assert consumer.values("held.seen") == [b"first"]
+        held_flush.release.set()
+        assert client.receive().responses[0].partition_responses[0].error_code == NONE
+        assert consumer.values("held.seen") == [b"first", b"second"]
+
+
+def test_a_consumer_that_waits_hears_of_the_flush(broker, client, held_flush):
+    client.create_topic("held.waited", flush_messages="1")
+    client.send(produce_request({("held.waited", 0): batch(b"x")}, acks=0), 9, answered=False)
+    assert held_flush.begun.wait(30)
+    with broker.connect() as consumer:
+        consumer.send(fetch_request({("held.waited", 0): 0}, max_wait_ms=600_000, min_bytes=1), 11)
+        broker.wait_for(lambda app: len(app.context.deliver.fetches) == 1)
+        held_flush.release.set()
+        answer = consumer.receive()
+    assert answer.responses[0].partitions[0].high_watermark == 1
 
 
 def test_a_flush_that_breaks_closes_the_connection(client, monkeypatch):
