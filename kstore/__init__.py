@@ -14,7 +14,7 @@ The floors, lowest first; a floor imports only floors below it (`tests/test_laye
 3. log, protocol                      one partition on disk; wire messages and framing
 4. replica, coordinator, cluster      leader, high watermark; groups; the metadata image and its log
 6. server                             sockets, tasks, timers, handlers
-7. embedded                           the library's face: logs, stores and brokers in this process
+7. embedded, cli                      the library's face in this process; the command line
 """
 
 TYPE_CHECKING = False
