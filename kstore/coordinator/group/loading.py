@@ -78,15 +78,16 @@ def _replay_offset(
     group_id, topic, partition = key
     committed = None if value is None else read_offset_value(value, offset)
     group = _group(state, group_id)
-    if committed is None and producer_id is None:
-        group.offsets.remove(topic, partition, log_offset=offset)
+    offsets = group.offsets
+    if producer_id is None:
+        if committed is None:
+            offsets.remove(topic, partition, log_offset=offset)
+        else:
+            offsets.put(topic, partition, committed)
     elif committed is None:
-        group.offsets.drop_transactional(topic, partition)
-    elif producer_id is None:
-        group.offsets.put(topic, partition, committed)
+        offsets.drop_transactional(topic, partition, producer_id)
     else:
-        assert producer_id is not None
-        group.offsets.put_transactional(producer_id, topic, partition, committed)
+        offsets.put_transactional(producer_id, topic, partition, committed)
     _forget_if_vacant(state, group)
 
 

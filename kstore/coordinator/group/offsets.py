@@ -73,12 +73,13 @@ class GroupOffsets:
             if commit:
                 self.put(topic, partition, offset)
 
-    def drop_transactional(self, topic: str, partition: int) -> None:
-        """A tombstone ends also what is not decided yet."""
-        for producer_id, offsets in list(self.transactional.items()):
-            offsets.pop((topic, partition), None)
-            if not offsets:
-                del self.transactional[producer_id]
+    def drop_transactional(self, topic: str, partition: int, producer_id: int | None = None) -> None:
+        """A tombstone ends also what is not decided yet: of one producer when it is part of its transaction."""
+        for known_id, offsets in list(self.transactional.items()):
+            if producer_id is None or producer_id == known_id:
+                offsets.pop((topic, partition), None)
+                if not offsets:
+                    del self.transactional[known_id]
 
     def partitions(self) -> Iterator[Partition]:
         """All that have an offset, decided or not, each once."""
