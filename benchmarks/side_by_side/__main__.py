@@ -77,8 +77,7 @@ def main() -> int:
         for question, measure in OTHERS.items():
             if question in wanted:
                 figures += measure(arguments.kafka, workplace, scale, say)
-    marks = [mark for mark in ("pinned", "short", "only") if getattr(arguments, mark)]
-    name = "-".join([arguments.kafka, *("some" if mark == "only" else mark for mark in marks)])
+    name = "-".join([arguments.kafka, *(mark for mark in ("pinned", "short") if getattr(arguments, mark))])
     path = write(
         home.REPOSITORY / "benchmarks" / "results",
         name,

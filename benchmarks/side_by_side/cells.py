@@ -32,12 +32,13 @@ class Scale(NamedTuple):
     requests: int
     warm_up_seconds: float
     restarts: int
+    full_restarts: int  # with 1,000 partitions, which Kafka takes a minute to close
     recovery_gigabytes: float
     memory_gigabytes: float
 
 
-FULL = Scale(7, 1.0, 200_000, 60, 7, 5.0, 5.0)
-SHORT = Scale(2, 0.3, 40_000, 10, 2, 0.6, 0.6)
+FULL = Scale(7, 1.0, 200_000, 60, 7, 3, 5.0, 5.0)
+SHORT = Scale(2, 0.3, 40_000, 10, 2, 1, 0.6, 0.6)
 
 
 class Figure(NamedTuple):
@@ -65,9 +66,10 @@ class LoadCell(NamedTuple):
     size: int
     value: Callable[[Run], float]
     counts_requests: bool = False  # the amount is in requests, not in bytes
+    share: float = 1.0  # of the scale's amount
 
     def records(self, scale: Scale) -> int:
-        return scale.requests if self.counts_requests else int(scale.gigabytes * 1e9) // self.size
+        return int((scale.requests if self.counts_requests else scale.gigabytes * 1e9 / self.size) * self.share)
 
 
 BATCH_16K: dict[str, Any] = {"batch__size": 16384, "batch__num__messages": 10000, "linger__ms": 5}
@@ -174,8 +176,15 @@ CELLS = [
         100,
         ack_p99_ms,
         counts_requests=True,
+        share=0.25,
     ),
 ]
+
+# Every figure, in the order in which the report has them.
+FIGURES = (
+    *(cell.name for cell in CELLS),
+    *("start-empty", "start-1000", "start-1000-all", "rss-idle", "rss-1000", "rss-loaded", "recovery"),
+)
 
 
 class Contest:
@@ -329,7 +338,7 @@ def start_times(kafka: str, workplace: Path, scale: Scale, say: Callable[[str], 
         broker.kill()
         remove(broker)
     brokers = {side: filled(name, workplace / f"many-{side}", 1000) for side, name in alternating(kafka, 1)}
-    for side, _ in alternating(kafka, scale.restarts):
+    for side, _ in alternating(kafka, scale.full_restarts):
         broker = brokers[side]
         first, all_of_them = first_ack_seconds(broker, broker.port, "many", 1000)
         full[side].append(first)

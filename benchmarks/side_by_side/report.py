@@ -7,10 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.side_by_side.cells import Figure, Scale
+from benchmarks.side_by_side.cells import FIGURES, Figure, Scale
 from benchmarks.side_by_side.load import Run
 from benchmarks.side_by_side.machine import describe
 from benchmarks.side_by_side.statistics import ratio_of_pairs
+
+ORDER = {name: place for place, name in enumerate(FIGURES)}
 
 
 def spread(values: list[float]) -> str:
@@ -100,23 +102,40 @@ def write(
     scale: Scale,
     discarded: int,
 ) -> Path:
+    """Cells that were measured before at the same scale on the same machine, and not now, stay as they were."""
     facts = {
         "kafka": kafka,
-        "date": time.strftime("%Y-%m-%d"),
         **describe(),
         "scale": ", ".join(f"{key} {value:g}" for key, value in scale._asdict().items()),
-        "runs discarded for stolen time": str(discarded),
     }
     directory.mkdir(parents=True, exist_ok=True)
+    dates = dict.fromkeys((figure.name for figure in figures), time.strftime("%Y-%m-%d"))
+    record = directory / f"{name}.json"
+    earlier = json.loads(record.read_text()) if record.exists() else {}
+    if earlier.get("facts") == facts:
+        known = [Figure(**figure) for figure in earlier["figures"]]
+        figures = sorted(
+            [*(figure for figure in known if figure.name not in dates), *figures], key=lambda figure: ORDER[figure.name]
+        )
+        runs = {
+            **{
+                cell: {side: [Run(**run) for run in of_side] for side, of_side in of_cell.items()}
+                for cell, of_cell in earlier["runs"].items()
+            },
+            **runs,
+        }
+        dates = {**earlier["dates"], **dates}
     found: dict[str, Any] = {
         "facts": facts,
+        "dates": dates,
         "figures": [figure._asdict() for figure in figures],
         "runs": {
             cell: {side: [run._asdict() for run in of_side] for side, of_side in of_cell.items()}
             for cell, of_cell in runs.items()
         },
     }
-    (directory / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    record.write_text(json.dumps(found, indent=1) + "\n")
     path = directory / f"{name}.md"
-    path.write_text(markdown(figures, runs, facts))
+    measured = {"measured": ", ".join(sorted(set(dates.values()))), "runs discarded for stolen time": str(discarded)}
+    path.write_text(markdown(figures, runs, facts | measured))
     return path
