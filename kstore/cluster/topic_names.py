@@ -7,7 +7,8 @@ from kstore.errors import InvalidTopicError
 MAX_LENGTH = 249
 LEGAL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
-INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
+GROUPS_TOPIC = "__consumer_offsets"
+INTERNAL_TOPICS = frozenset({GROUPS_TOPIC, "__transaction_state"})
 METADATA_TOPIC = "__cluster_metadata"
 
 

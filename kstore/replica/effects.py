@@ -23,11 +23,18 @@ class LogStartAdvanced(NamedTuple):
     log_start_offset: int
 
 
+class LeadershipBegan(NamedTuple):
+    """This broker leads the partition from `leader_epoch` on."""
+
+    topic_partition: TopicPartition
+    leader_epoch: int
+
+
 class LeadershipEnded(NamedTuple):
     """This broker leads the partition no longer, or not in the epoch that a waiting request was accepted in."""
 
     topic_partition: TopicPartition
 
 
-Effect = HighWatermarkAdvanced | LogStartAdvanced | LeadershipEnded
+Effect = HighWatermarkAdvanced | LogStartAdvanced | LeadershipBegan | LeadershipEnded
 NO_EFFECTS: tuple[Effect, ...] = ()

@@ -15,7 +15,7 @@ from kstore.errors import (
 from kstore.log.append import LogAppendInfo
 from kstore.log.partition_log import HIGH_WATERMARK, TXN_COMMITTED, FetchData, PartitionLog
 from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, TopicPartition
-from kstore.replica.effects import NO_EFFECTS, Effect, LeadershipEnded, LogStartAdvanced
+from kstore.replica.effects import NO_EFFECTS, Effect, LeadershipBegan, LeadershipEnded, LogStartAdvanced
 from kstore.replica.leader import Leader
 
 READ_UNCOMMITTED = 0
@@ -41,7 +41,7 @@ class Partition:
             Leader(self.log, broker_id=broker_id, epoch=epoch, replicas=replicas, isr=isr),
         )
         ended = NO_EFFECTS if earlier is None else (LeadershipEnded(self.topic_partition),)
-        return ended + self.leader.begin()
+        return (*ended, LeadershipBegan(self.topic_partition, epoch), *self.leader.begin())
 
     def resign(self) -> tuple[Effect, ...]:
         """Leads no longer: the partition is deleted, or its disk has failed."""

@@ -29,6 +29,7 @@ from kstore.server.deliver import Deliver
 from kstore.server.dispatch import Dispatcher
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
+from kstore.server.groups import Groups
 from kstore.server.listener import Listeners
 from kstore.server.metadata_dir import open_metadata, stray_check
 from kstore.server.producer_ids import ProducerIds
@@ -91,7 +92,8 @@ class App:
             now_ms, lambda topic: log_config(context.config, image.topic_config(topic)), stray_check(image)
         )
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
-        context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later))
+        context.groups = Groups(context)
+        context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later), context.groups)
         context.flusher = Flusher(self.clock, context.deliver)
         context.traffic = Traffic()
         context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
@@ -101,6 +103,7 @@ class App:
             deliver=context.deliver,
             config=lambda: context.config,
             reconfigure_broker=self._reconfigure,
+            topics_deleted=context.groups.topics_deleted,
             clock=self.clock,
             broker_id=context.node_id,
         )
@@ -142,6 +145,7 @@ class App:
         What threads are at work on is brought to its end first: no file is closed under an fsync.
         """
         self.listeners.close()
+        self.context.groups.stop()
         await self.tasks.stop()
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)

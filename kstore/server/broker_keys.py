@@ -12,12 +12,11 @@ test holds them equal to the real ones.
 REASONS = {
     "cleaner": "kstore does not compact logs yet",
     "cores": "partitions are recovered on all cores, and each task waits its own interval first",
-    "groups": "kstore has no consumer groups yet",
     "later": "kstore does not do this yet",
     "loop": "one event loop does the work of these threads and queues",
     "magic": "kstore keeps records of format version 2 only and never converts them",
     "metrics": "kstore loads no reporters and keeps its own figures",
-    "newgroups": "kstore has no share or streams groups",
+    "newgroups": "kstore has groups of the classic protocol only",
     "plugins": "kstore cannot load Java classes",
     "purgatory": "waiting requests are forgotten when they are answered",
     "quorum": "this broker is its own controller and the only voter",
@@ -47,6 +46,10 @@ controller.quorum.voters list '' ro
 default.replication.factor int 1 ro
 delete.topic.enable boolean true ro
 fetch.max.bytes int 57671680 ro 1024..
+group.initial.rebalance.delay.ms int 3000 ro
+group.max.session.timeout.ms int 1800000 ro
+group.max.size int 2147483647 ro 1..
+group.min.session.timeout.ms int 6000 ro
 inter.broker.listener.name string - ro
 listener.security.protocol.map string SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT broker
 listeners string PLAINTEXT://:9092 broker
@@ -87,6 +90,16 @@ metadata.log.max.record.bytes.between.snapshots long 20971520 ro 1..
 min.insync.replicas int 1 cluster 1..
 node.id int -1 ro
 num.partitions int 1 ro 1..
+offset.metadata.max.bytes int 4096 ro
+offsets.commit.required.acks short -1 ro,3
+offsets.commit.timeout.ms int 5000 ro 1..
+offsets.load.buffer.size int 5242880 ro 1..
+offsets.retention.check.interval.ms long 600000 ro 1..
+offsets.retention.minutes int 10080 ro 1..
+offsets.topic.compression.codec int 0 ro
+offsets.topic.num.partitions int 50 ro 1..
+offsets.topic.replication.factor short 3 ro 1..
+offsets.topic.segment.bytes int 104857600 ro 1..
 process.roles list '' ro broker|controller
 producer.id.expiration.check.interval.ms int 600000 ro,i 1..
 producer.id.expiration.ms int 86400000 cluster 1..
@@ -191,41 +204,6 @@ log.cleaner.threads int 1 cluster 0..
 log.initial.task.delay.ms long 30000 ro,i 0..
 num.recovery.threads.per.data.dir int 1 cluster 1..
 """,
-    "groups": """
-group.consumer.assignment.interval.ms int 1000 cluster,4 0..
-group.consumer.assignors list org.apache.kafka.coordinator.group.assignor.UniformAssignor,org.apache.kafka.coordinator.group.assignor.RangeAssignor ro
-group.consumer.heartbeat.interval.ms int 5000 ro 1..
-group.consumer.max.assignment.interval.ms int 15000 ro,4 0..
-group.consumer.max.heartbeat.interval.ms int 15000 ro 1..
-group.consumer.max.session.timeout.ms int 60000 ro 1..
-group.consumer.max.size int 2147483647 ro 1..
-group.consumer.migration.policy string disabled ro,i i:DISABLED|DOWNGRADE|UPGRADE|BIDIRECTIONAL
-group.consumer.min.assignment.interval.ms int 0 ro,4 0..
-group.consumer.min.heartbeat.interval.ms int 5000 ro 1..
-group.consumer.min.session.timeout.ms int 45000 ro 1..
-group.consumer.regex.refresh.interval.ms int 600000 ro,4,i 10000..
-group.consumer.session.timeout.ms int 45000 ro 1..
-group.coordinator.append.linger.ms int 10 ro -1..
-group.coordinator.background.threads int 2 ro,4 1..
-group.coordinator.cached.buffer.max.bytes int 1048588 cluster,4 524288..
-group.coordinator.new.enable boolean false ro,3,i
-group.coordinator.rebalance.protocols list classic ro classic|consumer|share|streams|unknown
-group.coordinator.threads int 1 ro 1..
-group.initial.rebalance.delay.ms int 3000 ro
-group.max.session.timeout.ms int 1800000 ro
-group.max.size int 2147483647 ro 1..
-group.min.session.timeout.ms int 6000 ro
-offset.metadata.max.bytes int 4096 ro
-offsets.commit.required.acks short -1 ro,3
-offsets.commit.timeout.ms int 5000 ro 1..
-offsets.load.buffer.size int 5242880 ro 1..
-offsets.retention.check.interval.ms long 600000 ro 1..
-offsets.retention.minutes int 10080 ro 1..
-offsets.topic.compression.codec int 0 ro
-offsets.topic.num.partitions int 50 ro 1..
-offsets.topic.replication.factor short 3 ro 1..
-offsets.topic.segment.bytes int 104857600 ro 1..
-""",
     "later": """
 cordoned.log.dirs list '' broker,4
 log.dir.failure.timeout.ms long 30000 ro 1..
@@ -233,6 +211,9 @@ max.connection.creation.rate int 2147483647 cluster 0..
 """,
     "loop": """
 background.threads int 10 cluster 1..
+group.coordinator.append.linger.ms int 10 ro -1..
+group.coordinator.background.threads int 2 ro,4 1..
+group.coordinator.threads int 1 ro 1..
 num.io.threads int 8 cluster 1..
 num.network.threads int 3 cluster 1..
 num.replica.alter.log.dirs.threads int - ro
@@ -253,6 +234,22 @@ metrics.sample.window.ms long 30000 ro 1..
 telemetry.max.bytes int 1048576 ro 1..
 """,
     "newgroups": """
+group.consumer.assignment.interval.ms int 1000 cluster,4 0..
+group.consumer.assignors list org.apache.kafka.coordinator.group.assignor.UniformAssignor,org.apache.kafka.coordinator.group.assignor.RangeAssignor ro
+group.consumer.heartbeat.interval.ms int 5000 ro 1..
+group.consumer.max.assignment.interval.ms int 15000 ro,4 0..
+group.consumer.max.heartbeat.interval.ms int 15000 ro 1..
+group.consumer.max.session.timeout.ms int 60000 ro 1..
+group.consumer.max.size int 2147483647 ro 1..
+group.consumer.migration.policy string disabled ro,i i:DISABLED|DOWNGRADE|UPGRADE|BIDIRECTIONAL
+group.consumer.min.assignment.interval.ms int 0 ro,4 0..
+group.consumer.min.heartbeat.interval.ms int 5000 ro 1..
+group.consumer.min.session.timeout.ms int 45000 ro 1..
+group.consumer.regex.refresh.interval.ms int 600000 ro,4,i 10000..
+group.consumer.session.timeout.ms int 45000 ro 1..
+group.coordinator.cached.buffer.max.bytes int 1048588 cluster,4 524288..
+group.coordinator.new.enable boolean false ro,3,i
+group.coordinator.rebalance.protocols list classic ro classic|consumer|share|streams|unknown
 group.share.assignment.interval.ms int 1000 cluster,4 0..
 group.share.assignors list simple ro,4
 group.share.delivery.count.limit int 5 ro 2..10

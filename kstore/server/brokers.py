@@ -9,6 +9,7 @@ from kstore.server.context import Context
 
 # Operations a client without an authorizer may do, as bits by AclOperation's codes (AclEntry.scala).
 TOPIC_OPERATIONS = sum(1 << code for code in (3, 4, 5, 6, 7, 8, 10, 11))
+GROUP_OPERATIONS = sum(1 << code for code in (3, 6, 8))
 CLUSTER_OPERATIONS = sum(1 << code for code in (5, 7, 8, 9, 10, 11, 12))
 OPERATIONS_NOT_ASKED = -(2**31)
 
@@ -40,3 +41,14 @@ def partition_state(context: Context, topic: str, index: int, partition: Partiti
     if partition.leader == NO_LEADER:
         return PartitionState(LeaderNotAvailableError.code, NO_LEADER, [])
     return PartitionState(NONE, partition.leader, [])
+
+
+def client_host(request: Request) -> str:
+    """The client's address as Kafka tells it in descriptions of groups (InetAddress.toString)."""
+    host = request.connection.peer[0]
+    if ":" in host:
+        import socket
+
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        host = ":".join(f"{packed[i] << 8 | packed[i + 1]:x}" for i in range(0, 16, 2))
+    return f"/{host}"

@@ -53,6 +53,10 @@ class ServerConfig:
     default_replication_factor: int
     delete_topic_enable: bool
     fetch_max_bytes: int
+    group_initial_rebalance_delay_ms: int
+    group_max_session_timeout_ms: int
+    group_max_size: int
+    group_min_session_timeout_ms: int
     log_flush_offset_checkpoint_interval_ms: int
     log_flush_scheduler_interval_ms: int
     log_flush_start_offset_checkpoint_interval_ms: int
@@ -64,6 +68,16 @@ class ServerConfig:
     message_max_bytes: int
     metadata_log_max_record_bytes_between_snapshots: int
     num_partitions: int
+    offset_metadata_max_bytes: int
+    offsets_commit_required_acks: int
+    offsets_commit_timeout_ms: int
+    offsets_load_buffer_size: int
+    offsets_retention_check_interval_ms: int
+    offsets_retention_minutes: int
+    offsets_topic_compression_codec: int
+    offsets_topic_num_partitions: int
+    offsets_topic_replication_factor: int
+    offsets_topic_segment_bytes: int
     producer_id_expiration_check_interval_ms: int
     producer_id_expiration_ms: int
     queued_max_request_bytes: int  # -1: no bound
@@ -100,6 +114,7 @@ class ServerConfig:
         self._set_identity()
         self._set_listeners()
         self._set_limits()
+        self._set_groups()
         self._set_storage()
         if self._faults:
             raise ConfigError("\n".join(self._faults))
@@ -241,6 +256,15 @@ class ServerConfig:
                 prefixed = split_listener_prefix(name)
                 if prefixed and prefixed.name == "max.connections":
                     self.listener_connection_limits[prefixed.listener.upper()] = int(text)
+
+    def _set_groups(self) -> None:
+        if not 0 <= self.offsets_topic_compression_codec <= 4:
+            self._fault("offsets.topic.compression.codec", "must be 0 none, 1 gzip, 2 snappy, 3 lz4 or 4 zstd")
+        if self.group_max_session_timeout_ms < self.group_min_session_timeout_ms:
+            least = self.group_min_session_timeout_ms
+            self._fault("group.max.session.timeout.ms", f"is less than group.min.session.timeout.ms, {least}")
+        if not -1 <= self.offsets_commit_required_acks <= self.offsets_topic_replication_factor:
+            self._fault("offsets.commit.required.acks", "must be -1, or from 0 to offsets.topic.replication.factor")
 
     def _set_storage(self) -> None:
         directories = self.value("log.dirs") or self.value("log.dir")

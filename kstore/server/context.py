@@ -27,6 +27,7 @@ class Context:
         "deliver",
         "fetch_sessions",
         "flusher",
+        "groups",
         "loop",
         "metadata",
         "node_id",
@@ -45,6 +46,8 @@ class Context:
     deliver: Deliver
     fetch_sessions: FetchSessionCache
     flusher: Flusher
+    # Groups and ProducerIds, which stand on this themselves.
+    groups: Any
     loop: asyncio.AbstractEventLoop
     metadata: MetadataLog
     node_id: int

@@ -4,15 +4,25 @@ Within a turn of the loop they are only noted; when the turn ends each waiting r
 once, however many appends the turn held.
 """
 
+from typing import Protocol
+
 from kstore.model import TopicPartition
-from kstore.replica.effects import Effect, HighWatermarkAdvanced, LeadershipEnded
+from kstore.replica.effects import Effect, HighWatermarkAdvanced, LeadershipBegan, LeadershipEnded
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 
 
+class Coordinators(Protocol):
+    """Who coordinates as long as this broker leads a partition of an internal topic."""
+
+    def elected(self, topic_partition: TopicPartition, leader_epoch: int) -> None: ...
+    def resigned(self, topic_partition: TopicPartition) -> None: ...
+
+
 class Deliver:
-    def __init__(self, produces: ProducePurgatory, fetches: FetchPurgatory) -> None:
+    def __init__(self, produces: ProducePurgatory, fetches: FetchPurgatory, coordinators: Coordinators) -> None:
         self.produces = produces
         self.fetches = fetches
+        self.coordinators = coordinators
         self.advanced: dict[TopicPartition, int] = {}
 
     def __call__(self, effects: tuple[Effect, ...]) -> None:
@@ -21,8 +31,11 @@ class Deliver:
                 if self.produces.watched or self.fetches.watched:
                     self.advanced[effect.topic_partition] = effect.high_watermark
             elif type(effect) is LeadershipEnded:
+                self.coordinators.resigned(effect.topic_partition)
                 self.produces.leadership_ended(effect.topic_partition)
                 self.fetches.leadership_ended(effect.topic_partition)
+            elif type(effect) is LeadershipBegan:
+                self.coordinators.elected(effect.topic_partition, effect.leader_epoch)
 
     def turn_ended(self) -> None:
         """Wakes whom the turn's news concerns; what they answer may not make news again."""

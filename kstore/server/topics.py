@@ -58,6 +58,7 @@ class Topics:
         deliver: Deliver,
         config: Callable[[], ServerConfig],
         reconfigure_broker: Callable[[ClusterImage], None],
+        topics_deleted: Callable[[list[str]], None],
         clock: Clock,
         broker_id: int,
     ) -> None:
@@ -66,6 +67,7 @@ class Topics:
         self._deliver = deliver
         self._config = config
         self._reconfigure_broker = reconfigure_broker
+        self._topics_deleted = topics_deleted
         self._clock = clock
         self._broker_id = broker_id
         self._changing = asyncio.Lock()
@@ -152,6 +154,8 @@ class Topics:
                 began = time.monotonic()
         if after.configs is not before.configs:
             self._reconfigure(before, after)
+        if deleted := [name for name in before.topics if name not in after.topics]:
+            self._topics_deleted(deleted)
         self._deliver.turn_ended()
 
     def _steps(self, before: ClusterImage, after: ClusterImage, *, starting: bool) -> Iterator[None]:

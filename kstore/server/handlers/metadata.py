@@ -4,15 +4,17 @@ API 3, versions 0-12 KIP-4 auto-creation by the client's leave (4), KIP-430 auth
 KIP-516 topic ids (10, 12) Kafka: KafkaApis.handleTopicMetadataRequest, MetadataRequest.json
 """
 
+import contextlib
 from typing import Any
 
 from kstore._native.connection import PENDING, Request
 from kstore.cluster.image import TopicImage
-from kstore.cluster.topic_names import INTERNAL_TOPICS, validate_topic_name
+from kstore.cluster.topic_names import GROUPS_TOPIC, INTERNAL_TOPICS, validate_topic_name
 from kstore.errors import (
     NONE,
     InvalidRequestError,
     InvalidTopicError,
+    KafkaError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
@@ -28,6 +30,9 @@ from kstore.server.brokers import (
 from kstore.server.context import Context
 from kstore.server.respond import respond, respond_later
 
+# Internal topics that nobody makes yet.
+NOT_YET = INTERNAL_TOPICS - {GROUPS_TOPIC}
+
 
 def handle(context: Context, request: Request) -> object:
     asked = MetadataRequest.decode(request.buffer, request.position, request.limit, request.api_version)
@@ -37,7 +42,10 @@ def handle(context: Context, request: Request) -> object:
         return respond(request, answer(context, request, asked))
 
     async def create_and_answer() -> Any:
-        await context.topics.auto_create(missing)
+        if GROUPS_TOPIC in missing:
+            with contextlib.suppress(KafkaError):
+                await context.groups.create_topic()
+        await context.topics.auto_create([name for name in missing if name != GROUPS_TOPIC])
         return answer(context, request, asked)
 
     respond_later(context, request, create_and_answer())
@@ -55,11 +63,11 @@ def missing_topics(context: Context, asked: Any) -> list[str]:
     if not asked.topics or not asked.allow_auto_topic_creation or not context.config.auto_create_topics_enable:
         return []
     topics = context.topics.image.topics
-    # An internal topic is made by who knows what it has to look like, not by who asks for it.
+    # A topic of transactions is made by who knows what it has to look like, not by who asks for it.
     return [
         topic.name
         for topic in asked.topics
-        if topic.name is not None and topic.name not in topics and topic.name not in INTERNAL_TOPICS
+        if topic.name is not None and topic.name not in topics and topic.name not in NOT_YET
     ]
 
 

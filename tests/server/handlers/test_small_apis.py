@@ -1,4 +1,4 @@
-"""ApiVersions, DescribeCluster, FindCoordinator, InitProducerId and OffsetForLeaderEpoch against a live broker."""
+"""ApiVersions, DescribeCluster, InitProducerId and OffsetForLeaderEpoch against a live broker."""
 
 import shutil
 import struct
@@ -9,14 +9,13 @@ from kstore.cluster.metadata_log import MetadataLog
 from kstore.errors import KafkaStorageError
 from kstore.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from kstore.protocol.messages.describe_cluster import DescribeClusterRequest
-from kstore.protocol.messages.find_coordinator import FindCoordinatorRequest
 from kstore.protocol.messages.init_producer_id import InitProducerIdRequest
 from kstore.protocol.messages.offset_for_leader_epoch import OffsetForLeaderEpochRequest
 from kstore.server.dispatch import APIS
 from tests.fix_broker import batch, frame
 
 LOADING = 14
-NONE, UNKNOWN_TOPIC, NO_COORDINATOR, UNSUPPORTED_VERSION, INVALID_REQUEST = 0, 3, 15, 35, 42
+NONE, UNKNOWN_TOPIC, UNSUPPORTED_VERSION, INVALID_REQUEST = 0, 3, 35, 42
 NO_TRANSACTION, UNKNOWN_EPOCH = 53, 75
 
 
@@ -73,25 +72,6 @@ def test_the_cluster_is_this_broker(broker, client, version):
 @pytest.mark.parametrize(("endpoint_type", "code"), [(1, NONE), (2, 114), (3, 115), (0, 115), (-1, 115)])
 def test_a_broker_knows_brokers(client, endpoint_type, code):
     assert client.ask(DescribeClusterRequest(endpoint_type=endpoint_type), 1).error_code == code
-
-
-# FindCoordinator
-
-
-@pytest.mark.parametrize("version", range(7))
-@pytest.mark.parametrize(("key_type", "code"), [(0, NO_COORDINATOR), (1, NO_TRANSACTION), (9, INVALID_REQUEST)])
-def test_there_are_no_coordinators_yet(client, version, key_type, code):
-    if version == 0:
-        key_type, code = 0, NO_COORDINATOR
-    if version < 4:
-        answer = client.ask(FindCoordinatorRequest(key="k", key_type=key_type), version)
-        assert (answer.error_code, answer.node_id) == (code, -1)
-    else:
-        answer = client.ask(FindCoordinatorRequest(coordinator_keys=["a", "b"], key_type=key_type), version)
-        assert [(each.key, each.error_code, each.node_id) for each in answer.coordinators] == [
-            ("a", code, -1),
-            ("b", code, -1),
-        ]
 
 
 # InitProducerId
