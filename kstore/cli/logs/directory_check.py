@@ -1,5 +1,6 @@
 """A whole log directory, or several of one broker: all partitions, and the files at the root that speak of them."""
 
+import io
 import os
 
 from kstore.cli.logs.files import (
@@ -10,7 +11,6 @@ from kstore.cli.logs.files import (
     describe_file,
     directory_names,
     file_names,
-    is_partition_dir,
 )
 from kstore.cli.logs.findings import Findings
 from kstore.cli.logs.metadata_check import METADATA_DIR, MetadataCheck, is_compacted
@@ -52,6 +52,7 @@ class DirectoriesCheck:
         self._owners: dict[str, MetaProperties] = {}
         self._places: dict[TopicPartition, str] = {}
         self._topic_ids: dict[str, tuple[bytes, str]] = {}
+        self._cleaned: dict[str, set[TopicPartition]] = {}
         self.images: list[ClusterImage] = []
 
     def read_metadata(self, path: str) -> None:
@@ -71,7 +72,7 @@ class DirectoriesCheck:
         self._check_owner(path)
         is_live = process_using(path) is not None
         is_clean = not is_live and os.path.exists(os.path.join(path, CLEAN_SHUTDOWN))
-        compacted = self._cleaned_partitions(path)
+        starts = self.read_offsets(path, LOG_START_OFFSET_CHECKPOINT)
         checks: dict[TopicPartition, PartitionCheck] = {}
         for name in directory_names(path):
             partition = parse_partition_dir_name(name)
@@ -81,8 +82,9 @@ class DirectoriesCheck:
             if side is not None:
                 self._findings.note(label, "side-directory", SIDE_DIRS[side])
                 continue
-            known = True if partition in compacted else is_compacted(self.image, partition.topic)
-            check = PartitionCheck(label, label, self._findings, self._progress, Situation(is_live, is_clean, known))
+            known = self.is_compacted(path, partition)
+            situation = Situation(is_live, is_clean, known, starts.get(partition, 0))
+            check = PartitionCheck(label, label, self._findings, self._progress, situation)
             try:
                 check.run()
             except (FileNotFoundError, NotADirectoryError):
@@ -94,6 +96,17 @@ class DirectoriesCheck:
             self._check_topic(partition, check)
         self._check_checkpoints(path, checks, is_live=is_live, is_clean=is_clean)
         self._check_root_files(path)
+
+    def is_compacted(self, path: str, partition: TopicPartition) -> bool | None:
+        """Whether compaction may have made holes in a log, as far as the directory tells.
+
+        The cleaner notes what it has cleaned; a topic whose policy was `compact` until lately is not known for one.
+        """
+        if path not in self._cleaned:
+            self._cleaned[path] = set(self.read_offsets(path, CLEANER_CHECKPOINT))
+        if partition in self._cleaned[path]:
+            return True
+        return is_compacted(self.image, partition.topic)
 
     # --- whose directory it is ---
 
@@ -153,7 +166,7 @@ class DirectoriesCheck:
 
     # --- checkpoints ---
 
-    def _read_offsets(self, path: str, name: str) -> dict[TopicPartition, int]:
+    def read_offsets(self, path: str, name: str) -> dict[TopicPartition, int]:
         label = os.path.join(path, name)
         try:
             return read_offsets(label)
@@ -161,15 +174,12 @@ class DirectoriesCheck:
             self._findings.damaged(label, "checkpoint", f"{error}; delete it while no broker runs")
             return {}
 
-    def _cleaned_partitions(self, path: str) -> set[TopicPartition]:
-        return set(self._read_offsets(path, CLEANER_CHECKPOINT))
-
     def _check_checkpoints(
         self, path: str, checks: dict[TopicPartition, PartitionCheck], *, is_live: bool, is_clean: bool
     ) -> None:
         for name in (RECOVERY_POINT_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT):
             label = os.path.join(path, name)
-            for partition, offset in self._read_offsets(path, name).items():
+            for partition, offset in self.read_offsets(path, name).items():
                 check = checks.get(partition)
                 if check is None:
                     self._missing_partition(label, partition, offset, is_live=is_live)
@@ -210,13 +220,17 @@ class DirectoriesCheck:
 
 
 def check_partition(path: str, findings: Findings, progress: Progress) -> None:
-    """A partition's directory by itself; whether a broker runs on it, the directory above tells. Raises OSError."""
-    assert is_partition_dir(path)
-    root = os.path.dirname(os.path.realpath(path))
-    is_live = process_using(root) is not None
-    is_clean = not is_live and os.path.exists(os.path.join(root, CLEAN_SHUTDOWN))
-    name = os.path.basename(os.path.realpath(path))
+    """A partition's directory by itself; what is known of it from outside, the directory above tells. Raises
+    OSError."""
+    root, name = os.path.split(os.path.realpath(path))
     partition = parse_partition_dir_name(name)
     assert partition is not None
-    known = is_compacted(None, partition.topic)
-    PartitionCheck(path, path, findings, progress, Situation(is_live, is_clean, known)).run()
+    # What is wrong with the directory above was not asked for.
+    unheard = Findings(io.StringIO())
+    above = DirectoriesCheck(unheard, progress)
+    above.read_metadata(root)
+    is_live = process_using(root) is not None
+    is_clean = not is_live and os.path.exists(os.path.join(root, CLEAN_SHUTDOWN))
+    known = above.is_compacted(root, partition)
+    start = above.read_offsets(root, LOG_START_OFFSET_CHECKPOINT).get(partition, 0)
+    PartitionCheck(path, path, findings, progress, Situation(is_live, is_clean, known, start)).run()

@@ -1,9 +1,9 @@
 """Whether a segment's indexes lead to where they say, checked in step with the batches of the segment.
 
-An entry of the offset index names the position where a batch begins, and an offset that is not below that batch
-(LogSegment.append: the last offset of what was appended together). An entry of the time index names an offset whose
-batch has that very max timestamp, and no batch before has a larger one. Both rise. An index that breaks this makes a
-reader miss records; deleting it is enough, the next start builds it anew.
+An entry of the offset index names the position where a batch begins and the last offset of what was appended there
+together, which may be several batches (LogSegment.append); compaction may name an offset within the last of them. An
+entry of the time index names an offset whose batch is the first with that very max timestamp or a larger one. Both
+rise. An index that breaks this makes a reader miss records; deleting it is enough, the next start builds it anew.
 """
 
 import os
@@ -75,20 +75,36 @@ class IndexCheck:
 
 
 class OffsetIndexCheck(IndexCheck):
+    # The entry whose position was right and whose offset has not come yet.
+    _open: tuple[int, int] | None = None
+
     def describe(self, fields: tuple[int, ...]) -> str:
         return f"offset {self.base_offset + fields[0]} -> position {fields[1]}"
 
     def batch(self, position: int, batch: RecordBatch) -> None:
         while self.pending is not None and self.pending[1] <= position:
+            self._close("is of another offset than what lies there")
             if self.pending[1] < position:
                 self.damaged(f"entry {self.describe(self.pending)} leads to no batch")
-            elif self.base_offset + self.pending[0] < batch.base_offset:
-                self.damaged(
-                    f"entry {self.describe(self.pending)} leads to a batch that begins at offset {batch.base_offset}"
-                )
+            else:
+                self._open = self.pending
             self.advance()
+        if self._open is not None and self.base_offset + self._open[0] <= batch.last_offset:
+            if self.base_offset + self._open[0] < batch.base_offset:
+                self._close(f"leads to a batch that begins at offset {batch.base_offset}")
+            self._open = None
+
+    def _close(self, problem: str) -> None:
+        if self._open is not None:
+            self.damaged(f"entry {self.describe(self._open)} {problem}")
+            self._open = None
+
+    def end(self, end_offset: int, end_position: int) -> None:
+        self._close(f"names an offset behind the segment, which ends at offset {end_offset}")
+        super().end(end_offset, end_position)
 
     def skip(self, position: int, end: int) -> None:
+        self._open = None
         while self.pending is not None and position <= self.pending[1] < end:
             self.advance()
 
@@ -125,8 +141,8 @@ class TimeIndexCheck(IndexCheck):
             self.damaged(f"{entry} leads to no batch")
         elif timestamp != batch.max_timestamp:
             self.damaged(f"{entry} leads to a batch whose max timestamp is {batch.max_timestamp}")
-        elif timestamp < self._largest:
-            self.damaged(f"{entry} stands behind a batch with the larger timestamp {self._largest}")
+        elif timestamp <= self._largest:
+            self.damaged(f"{entry} stands behind a batch with the timestamp {self._largest}")
 
     def skip(self, position: int, end: int) -> None:
         # Which offsets the damage held, the next batch tells.

@@ -82,11 +82,9 @@ class MetadataCheck:
 
 
 def is_compacted(image: ClusterImage | None, topic: str) -> bool | None:
-    """Whether compaction may have made holes in a topic's logs, as far as its own configuration tells."""
+    """Whether a topic's logs are to be compacted; None where there is no metadata log that knows the topic."""
     if topic in ("__consumer_offsets", "__transaction_state", "__share_group_state"):
         return True
     if image is None or topic not in image.topics:
         return None
-    policy = image.configs.get((TOPIC_RESOURCE, topic), {}).get("cleanup.policy")
-    # The broker's default is not known here.
-    return None if policy is None else "compact" in policy
+    return "compact" in image.configs.get((TOPIC_RESOURCE, topic), {}).get("cleanup.policy", "delete")

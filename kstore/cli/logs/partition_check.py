@@ -4,9 +4,11 @@ Everything beside the segments can be built anew from them; so of what disagrees
 """
 
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 
 from kstore.cli.logs.files import (
     KRAFT_SNAPSHOT,
@@ -21,7 +23,7 @@ from kstore.cli.logs.files import (
     partition_files,
 )
 from kstore.cli.logs.findings import Findings
-from kstore.cli.logs.segment_check import LogCheck, SegmentCheck, Situation
+from kstore.cli.logs.segment_check import SETTLE_SECONDS, SETTLE_STEP, LogCheck, SegmentCheck, Situation
 from kstore.cli.logs.small_files import read_small_file, txn_index_rows
 from kstore.cli.output import Progress
 from kstore.errors import CorruptRecordError
@@ -35,8 +37,10 @@ from kstore.log.directory import (
     file_name,
     parse_partition_metadata,
 )
-from kstore.log.producer_state import decode_snapshot
+from kstore.log.producer_state import ProducerEntry, decode_snapshot
 from kstore.model import uuid_to_text
+
+T = TypeVar("T")
 
 LEFT_OVERS = {
     DELETED_SUFFIX: "waits for its deletion; the next start removes it",
@@ -133,10 +137,8 @@ class PartitionCheck:
         """Offsets are missing between two segments."""
         log = self.log
         text = f"offsets {log.end_offset} to {file.base_offset - 1} before this segment are missing"
-        if self.situation.is_compacted or (log.has_holes and self.situation.is_compacted is None):
-            return
+        log.tell_hole(file.label, text, is_lost=True)
         log.producers.has_gaps = True
-        self.findings.damaged(file.label, "hole", f"{text}, and this log is not compacted")
 
     def _check_aborted(self, file: LogFile) -> None:
         """Whether the transaction index has what the segment's batches say, and no more."""
@@ -144,7 +146,7 @@ class PartitionCheck:
         producers = self.log.producers
         label = index.label if index else file.label.removesuffix(LOG_SUFFIX) + ".txnindex"
         try:
-            entries = list(txn_index_rows(index)) if index else []
+            entries = self._settled(lambda: list(txn_index_rows(index))) if index else []
         except CorruptRecordError as error:
             self.findings.damaged(label, "txnindex", str(error))
             return
@@ -163,46 +165,69 @@ class PartitionCheck:
             previous = max(previous, entry["last_offset"])
         for aborted in producers.aborted:
             found = known.get((aborted.producer_id, aborted.last_offset))
-            if found is None or found["first_offset"] > aborted.first_offset:
-                self.findings.damaged(
-                    label,
-                    "txnindex",
-                    f"the transaction of producer {aborted.producer_id} from offset {aborted.first_offset} was aborted"
-                    f" at {aborted.last_offset}, and is not in the index: its records are read as committed",
-                )
+            what = (
+                f"the transaction of producer {aborted.producer_id} from offset {aborted.first_offset} was aborted at"
+            )
+            if found is None:
+                text = f"{what} {aborted.last_offset}, and is not in the index: its records are read as committed"
+                self.findings.damaged(label, "txnindex", text)
+            elif not self._is_beginning(found["first_offset"], aborted.first_offset):
+                text = f"{what} {aborted.last_offset}, the index says that it began at {found['first_offset']}"
+                self.findings.damaged(label, "txnindex", text)
         self.findings.end_of_file(label)
+
+    def _is_beginning(self, said: int, found: int) -> bool:
+        """Whether a transaction can have begun at `said` that is found in the log from `found` on: what came first may
+        have been deleted or compacted."""
+        if self.log.has_holes or self.log.producers.has_gaps:
+            return said <= found
+        return said == found or said < self.log.first_offset
 
     # --- producer snapshots ---
 
     def _snapshot(self, file: LogFile) -> None:
         """A snapshot at the offset that the segments have been read up to."""
         self.findings.checked["snapshots"] += 1
-        try:
-            entries = decode_snapshot(read_small_file(file.path))
-        except CorruptRecordError as error:
-            text = f"{error}; an older one serves, delete it while no broker runs"
-            self.findings.damaged(file.label, "snapshot", text)
+        entries = self._read_snapshot(file)
+        if entries is None:
             return
         for entry in entries:
             if max(entry.last_offset, entry.current_txn_first_offset) >= file.base_offset:
                 self.findings.damaged(
                     file.label, "snapshot", f"producer {entry.producer_id} is beyond the snapshot's own offset"
                 )
-        self.log.producers.check_snapshot(file.label, file.base_offset, entries, is_compacted=self.log.is_compacted)
+        self.log.producers.check_snapshot(file.label, file.base_offset, entries, is_compacted=self.log.has_holes)
+
+    def _read_snapshot(self, file: LogFile) -> list[ProducerEntry] | None:
+        try:
+            return self._settled(lambda: decode_snapshot(read_small_file(file.path)))
+        except CorruptRecordError as error:
+            text = f"{error}; an older one serves, delete it while no broker runs"
+            self.findings.damaged(file.label, "snapshot", text)
+            return None
 
     def _late_snapshot(self, file: LogFile) -> None:
         """A snapshot that no segment begins at: the one at the end of the log, or one that is left over."""
-        if file.base_offset == self.log.end_offset or self.is_live:
+        if self.is_live:
+            self._read_snapshot(file)  # it may be of a segment that is newer than our list of them
+        elif file.base_offset == self.log.end_offset:
             self._snapshot(file)
-            return
-        if file.base_offset > self.log.end_offset:
+        elif file.base_offset > self.log.end_offset:
             tell = self.findings.damaged if self.situation.is_clean else self.findings.note
             tell(file.label, "snapshot", f"is of an offset behind the end of the log, {self.log.end_offset}")
-            return
-        try:
-            decode_snapshot(read_small_file(file.path))
-        except CorruptRecordError as error:
-            self.findings.damaged(file.label, "snapshot", f"{error}; an older one serves")
+        else:
+            self._read_snapshot(file)
+
+    def _settled(self, read: Callable[[], T]) -> T:
+        """What `read` gives. A file that a running broker is just writing gets a second to become whole."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                return read()
+            except CorruptRecordError:
+                if not self.is_live or time.monotonic() > deadline:
+                    raise
+            time.sleep(SETTLE_STEP)
 
     # --- leader epochs ---
 
@@ -238,14 +263,18 @@ class PartitionCheck:
                 f"epoch {entries[-1][0]} begins at offset {entries[-1][1]}, behind the end of the log,"
                 f" {self.log.end_offset}",
             )
+        start_offset = max(self.first_base_offset, self.situation.log_start_offset)
+        if self.situation.is_clean and entries and self.log.epochs and entries[0][1] > start_offset:
+            text = f"the epochs begin at offset {entries[0][1]}, the log at {start_offset}"
+            findings.damaged(label, "epochs", text)
         for run in self.log.epochs:
             # Of records that are deleted logically the epochs may be forgotten before the segment is gone.
             first = max(run.first_offset, entries[0][1] if entries else 0)
             if first > run.last_offset:
                 continue
-            known = max((entry for entry in entries if entry[1] <= first), default=None)
-            if known is None or known[0] != run.epoch:
-                said = "no epoch" if known is None else f"epoch {known[0]}"
+            known = {max((e for e in entries if e[1] <= at), default=(-1, 0))[0] for at in (first, run.last_offset)}
+            if known != {run.epoch}:
+                said = " and ".join(f"epoch {epoch}" if epoch >= 0 else "no epoch" for epoch in sorted(known))
                 findings.damaged(
                     label,
                     "epochs",

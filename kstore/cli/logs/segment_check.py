@@ -16,7 +16,7 @@ from kstore.cli.logs.files import LogFile
 from kstore.cli.logs.findings import Findings
 from kstore.cli.logs.index_check import IndexCheck, OffsetIndexCheck, TimeIndexCheck
 from kstore.cli.logs.producers_check import ProducersCheck
-from kstore.cli.output import Progress, timestamp_text
+from kstore.cli.output import Progress, count_text, timestamp_text
 from kstore.errors import KafkaError
 
 MAX_DELTA = 2**31 - 1
@@ -31,6 +31,7 @@ class Situation(NamedTuple):
     is_live: bool = False  # a broker runs on it
     is_clean: bool = False  # it was closed properly
     is_compacted: bool | None = None  # None: nobody knows
+    log_start_offset: int = 0  # as the checkpoint has it
 
 
 class EpochRun(NamedTuple):
@@ -54,9 +55,14 @@ class LogCheck:
         self.end_offset = -1
         self.has_holes = False
 
-    @property
-    def is_compacted(self) -> bool:
-        return bool(self.situation.is_compacted) or self.has_holes
+    def tell_hole(self, label: str, text: str, *, is_lost: bool = False) -> None:
+        """Offsets are missing: compaction leaves such holes, and so does the loss of records, as `is_lost` suspects."""
+        if self.situation.is_compacted is False:
+            self.findings.damaged(label, "hole", f"{text}, and this log is not compacted")
+        elif self.situation.is_compacted is None and is_lost and not self.has_holes:
+            self.findings.damaged(label, "hole", f"{text}; were this log compacted, there would be smaller holes too")
+        elif self.situation.is_compacted is None:
+            self.findings.note(label, "hole", f"{text}, as compaction leaves it")
 
 
 class SegmentCheck:
@@ -178,13 +184,14 @@ class SegmentCheck:
 
     def _epoch(self, position: int, batch: RecordBatch) -> None:
         epoch, runs = batch.partition_leader_epoch, self.log.epochs
-        if epoch < 0:
-            return
-        if runs and epoch < runs[-1].epoch:
+        if epoch == -1 and not runs:
+            return  # from before there were leader epochs
+        if epoch < (runs[-1].epoch if runs else 0):
+            before = f"the one before of {runs[-1].epoch}" if runs else "which no leader has"
             self.findings.damaged(
                 self.label,
                 "epoch",
-                f"the batch at offset {batch.base_offset} is of epoch {epoch}, the one before of {runs[-1].epoch}",
+                f"the batch at offset {batch.base_offset} is of leader epoch {epoch}, {before}",
                 position,
             )
         elif runs and epoch == runs[-1].epoch:
@@ -252,7 +259,7 @@ class SegmentCheck:
             )
         if self._holes:
             self.log.has_holes = True
-            if self.log.situation.is_compacted is not True:
-                text = f"offsets are missing at {self._holes} places, as compaction leaves it"
-                self.findings.note(self.label, "holes", text)
+            self.log.tell_hole(
+                self.label, f"offsets are missing at {count_text(self._holes, 'place')} inside the segment"
+            )
         self.findings.end_of_file(self.label)

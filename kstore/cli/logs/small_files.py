@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 OFFSET_ENTRY = struct.Struct(">ii")
 TIME_ENTRY = struct.Struct(">qi")
-CHUNK_ENTRIES = 65536
+CHUNK_ENTRIES = 4096
 # A snapshot of five million producers; what is larger is none of these files.
 SMALL_FILE_BYTES = 256 * 1024 * 1024
 
@@ -45,6 +45,9 @@ def index_entries(path: str, entry: struct.Struct, size: int = LONG_MAX) -> Iter
         while chunk := file.read(min(size, CHUNK_ENTRIES * entry.size)):
             size -= len(chunk)
             whole = len(chunk) - len(chunk) % entry.size
+            if whole == len(chunk) == chunk.count(0):
+                zeros += whole // entry.size
+                continue
             for fields in entry.iter_unpack(chunk[:whole]):
                 if fields == zero:
                     zeros += 1
