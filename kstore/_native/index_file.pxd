@@ -28,6 +28,7 @@ cdef class Index:
     cdef void forget(self)
     cdef bint has_room(self, size_t more)
     cdef int check_size(self) except -1
+    cdef FileHandle opened(self)
     cdef int load(self) except -1
     cdef int read_entries(self, size_t first, size_t count, uint8_t *into) except -1
     cdef int load_tail(self, size_t entries) except -1

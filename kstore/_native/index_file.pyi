@@ -41,6 +41,9 @@ class Index:
     def flush(self, sync: bool = True) -> None:
         """Writes what waits; with `sync` also fdatasync. OSError."""
 
+    def release_descriptor(self) -> None:
+        """Lets a descriptor go that a look-up far back has needed; what is in memory stays."""
+
     def release(self) -> None:
         """flush(sync=False), then lets descriptor and memory go until they are needed again."""
 

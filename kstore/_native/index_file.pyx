@@ -7,6 +7,9 @@ The last entries lie in memory; they are where almost all look-ups end. Of the b
 each (the fence) tells which block to read, so a look-up far back costs one small read whatever the size of
 the index, and a full index costs a few KB of memory. Fences are read when first needed: sealed segments that
 nobody asks cost nothing.
+
+The file is open only while it is loaded or written to, and after a look-up far back until `release_descriptor`: a
+thousand partitions hold no descriptors for their indexes.
 """
 
 import os
@@ -52,7 +55,9 @@ cdef class Index:
         self.writable = writable
         if writable and not os.path.lexists(self.path):
             # Kafka rebuilds all indexes of a segment when one of the files is missing.
-            self._handle = open_handle(self.path, WRITE_FLAGS)
+            open_handle(self.path, WRITE_FLAGS)
+            self._loaded = True
+            self.after_change()
 
     def __dealloc__(self):
         free(self._tail)
@@ -68,26 +73,30 @@ cdef class Index:
         """The last entry is another one now."""
         return 0
 
+    cdef FileHandle opened(self):
+        if self._handle is None:
+            if self._closed or self.path is None:
+                raise ValueError(f"{self.path} is closed")
+            self._handle = open_handle(self.path, WRITE_FLAGS if self.writable else READ_FLAGS)
+        return self._handle
+
     # Loading
 
     cdef int load(self) except -1:
         cdef size_t entries
         if self._loaded:
             return 0
-        if self._closed or self.path is None:
-            raise ValueError(f"{self.path} is closed")
-        if self._handle is None:
-            self._handle = open_handle(self.path, WRITE_FLAGS if self.writable else READ_FLAGS)
-        self._file_size = os.fstat(self._handle.fd).st_size
+        self._file_size = os.fstat(self.opened().fd).st_size
         entries = self.without_trailing_zeros(<size_t> (self._file_size // <int64_t> self._entry_size))
         self.load_tail(entries)
         self._written = entries
         self._loaded = True
+        self._handle = None
         self.after_change()
         return 0
 
     cdef int read_entries(self, size_t first, size_t count, uint8_t *into) except -1:
-        cdef FileHandle handle = self._handle
+        cdef FileHandle handle = self.opened()
         cdef size_t size = count * self._entry_size
         cdef int64_t n
         cdef int64_t position = <int64_t> (first * self._entry_size)
@@ -214,12 +223,15 @@ cdef class Index:
         return self.reserve(self._tail_count + 1)
 
     cdef int write_pending(self) except -1:
-        cdef FileHandle handle = self._handle
+        cdef FileHandle handle
         cdef size_t entries = self._tail_first + self._tail_count
         cdef size_t size = (entries - self._written) * self._entry_size
         cdef int64_t position = <int64_t> (self._written * self._entry_size)
         cdef int64_t end = <int64_t> (entries * self._entry_size)
         cdef int64_t status
+        if size == 0 and self._file_size <= end:
+            return 0
+        handle = self.opened()
         if size > 0:
             status = ks_file_append(
                 handle.fd, self._tail + (self._written - self._tail_first) * self._entry_size, size, position
@@ -232,6 +244,7 @@ cdef class Index:
         if self._file_size > end:  # the zeros of a preallocated file, or entries that were cut
             raise_status(ks_file_truncate(handle.fd, end), self.path)
             self._file_size = end
+        self._handle = None
         return 0
 
     # Searching
@@ -326,6 +339,7 @@ cdef class Index:
         self._written = self._tail_first = self._tail_count = self._fence_count = 0
         self._loaded = True
         self._closed = False
+        self._handle = None
         self.after_change()
 
     # The file
@@ -361,15 +375,18 @@ cdef class Index:
     def flush(self, bint sync=True):
         cdef FileHandle handle
         cdef int64_t status
-        if not self.writable or (not self._loaded and self._handle is None):
+        if not self.writable or not self._loaded:
             return
-        self.load()
         self.write_pending()
         if sync:
-            handle = self._handle
+            handle = self.opened()
             with nogil:
                 status = ks_file_sync(handle.fd)
             raise_status(status, self.path)
+            self._handle = None
+
+    def release_descriptor(self):
+        self._handle = None
 
     def release(self):
         """Writes what waits, and lets descriptor and memory go until they are needed again."""

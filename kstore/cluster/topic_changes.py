@@ -42,11 +42,29 @@ class TooManyRecordsError(PolicyViolationError):
     """Refuses a request as a whole, whatever else is right in it."""
 
 
+class Room:
+    """How many more partitions may be made by one request."""
+
+    def __init__(self, left: int = MAX_RECORDS_A_REQUEST) -> None:
+        self._left = left
+
+    def take(self, count: int) -> None:
+        """Raises PolicyViolationError."""
+        if count > self._left:
+            raise PolicyViolationError(
+                f"{count} partition(s) more are asked for, and the broker has file descriptors for {self._left}; its"
+                " limit of open files (ulimit -n) must be raised for more"
+            )
+        self._left -= count
+
+
 class Placement(NamedTuple):
-    """The brokers that partitions go to, and what gives the log directory of a broker's next partition."""
+    """The brokers that partitions go to, what gives the log directory of a broker's next partition, and how many there
+    may be."""
 
     brokers: Sequence[int]
     directory_of: Callable[[int], bytes]
+    room: Room
 
 
 class Counts(NamedTuple):
@@ -88,6 +106,7 @@ class TopicCreation:
         else:
             replicas = self._placed(counts)
         self._check_room(1 + len(configs) + len(replicas))
+        self._placement.room.take(len(replicas))
         topic_id = random_uuid()
         self.records.append(TopicRecord(name=name, topic_id=topic_id))
         self.records += config_records(TOPIC_RESOURCE, name, configs)
@@ -154,6 +173,7 @@ def grow_topic(
             brokers=placement.brokers,
             factor=factor,
         )
+    placement.room.take(added)
     return [partition_record(topic.id, known + index, members, placement) for index, members in enumerate(replicas)]
 
 

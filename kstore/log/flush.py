@@ -11,19 +11,22 @@ behind the recovery point is made anew (LocalLog.flush, UnifiedLog.flush).
 """
 
 import errno
+from collections.abc import Sequence
 from threading import Lock
 
 from kstore.log.checkpoint_file import LEADER_EPOCH_CHECKPOINT
 from kstore.log.directory import PARTITION_METADATA
 from kstore.log.files import Directory, RecordsFile
 from kstore.log.log_dir import LogDir
+from kstore.log.segment import Segment
 
 # What a new log has besides its segment.
 NAMED_FILES = (PARTITION_METADATA, LEADER_EPOCH_CHECKPOINT)
 
 
 class FlushJob:
-    """`error` tells afterwards what the disk said; such a job is never tried again.
+    """`error` tells afterwards what the disk said; such a job is never tried again, unless a file could not even be
+    opened. `sealed` and `snapshots` are what it was to be the first to sync.
 
     The kernel tells of a lost page once: a second fsync of the same file says all is well. So jobs of one log run one
     after the other, and none when the directory has failed.
@@ -39,6 +42,8 @@ class FlushJob:
         "obsolete_snapshot",
         "offset",
         "records",
+        "sealed",
+        "snapshots",
         "sync_directory",
         "truncations",
     )
@@ -56,6 +61,8 @@ class FlushJob:
         truncations: int,
         obsolete_snapshot: int = -1,
         name_number: int = 0,
+        sealed: Sequence[Segment] = (),
+        snapshots: Sequence[int] = (),
     ) -> None:
         self.directory = directory
         self.log_dir = log_dir
@@ -67,6 +74,8 @@ class FlushJob:
         self.truncations = truncations
         self.obsolete_snapshot = obsolete_snapshot
         self.name_number = name_number
+        self.sealed = sealed
+        self.snapshots = snapshots
         self.error: OSError | None = None
 
     def run(self) -> None:
@@ -84,7 +93,7 @@ class FlushJob:
                 sync_name(self.directory, self.log_dir, self.name_number)
             except OSError as error:
                 self.error = error
-                self.log_dir.fail(f"flushing {self.directory.path}", error)
+                self.log_dir.sync_error(f"flushing {self.directory.path}", error)
 
 
 def sync_name(directory: Directory, log_dir: LogDir, number: int) -> None:

@@ -29,7 +29,7 @@ from kstore.log.directory import (
     parse_partition_metadata,
 )
 from kstore.log.files import Directory
-from kstore.log.log_dir import LogDir
+from kstore.log.log_dir import OUT_OF_DESCRIPTORS, LogDir
 from kstore.log.parallel import run_all
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
@@ -154,6 +154,10 @@ class DirLoad:
                 self._refuse(log_dir, directory, topic_partition, error)
                 return
             except OSError as error:
+                if error.errno in OUT_OF_DESCRIPTORS:
+                    raise ConfigError(
+                        f"the limit of open files (ulimit -n) is too low for {self.loaded} partitions: {error}"
+                    ) from error
                 log_dir.fail(f"loading {directory.path}", error)
                 self.offline[topic_partition] = str(error)
                 return

@@ -13,6 +13,7 @@ from kstore.errors import KafkaStorageError
 from kstore.log.checkpoint_file import HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT
 from kstore.log.files import Directory
 from kstore.log.offset_checkpoint import OffsetCheckpoint
+from kstore.log.rarely import Rarely
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -20,8 +21,10 @@ logger = logging.getLogger(__name__)
 # In the order in which they are written: a log start is believed up to the high watermark.
 CHECKPOINTS = (RECOVERY_POINT_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT)
 
+# The process, or the system, has no descriptor left.
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 # Refusals that leave the disk as good as it was: no room, or the process has run out of something.
-PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+PASSING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, *OUT_OF_DESCRIPTORS)
 
 
 class DeletedFiles(NamedTuple):
@@ -43,9 +46,21 @@ class LogDir:
 
     Directories of partitions are counted as they are made; `names_synced` is how many of them the last fsync of this
     directory has seen. `checkpoints` are its checkpoint files by their names.
+    `lacks_descriptors` asks for those that nobody needs at the moment.
     """
 
-    __slots__ = ("checkpoints", "deleted", "failure", "made", "names_made", "names_synced", "path", "rolled")
+    __slots__ = (
+        "_rarely",
+        "checkpoints",
+        "deleted",
+        "failure",
+        "lacks_descriptors",
+        "made",
+        "names_made",
+        "names_synced",
+        "path",
+        "rolled",
+    )
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -55,6 +70,8 @@ class LogDir:
         self.names_synced = 0
         self.rolled: list[TopicPartition] = []
         self.deleted: list[DeletedFiles] = []
+        self.lacks_descriptors = False
+        self._rarely = Rarely(logger)
         self.checkpoints = {name: OffsetCheckpoint(path, name) for name in CHECKPOINTS}
 
     def fail(self, doing: str, error: OSError) -> KafkaStorageError:
@@ -70,8 +87,15 @@ class LogDir:
         Never for an fsync: what it was to write may be gone, whatever it says.
         """
         if error.errno in PASSING:
-            logger.warning("%s: %s", doing, error)
+            self.lacks_descriptors |= error.errno in OUT_OF_DESCRIPTORS
+            self._rarely.log(error.errno, logging.WARNING, "%s: %s", doing, error)
             return KafkaStorageError(f"{self.path} could not go on {doing}: {error.strerror}")
+        return self.fail(doing, error)
+
+    def sync_error(self, doing: str, error: OSError) -> KafkaStorageError:
+        """As `io_error`, for what is to be synced: only where it could not even be opened is nothing lost."""
+        if error.errno in OUT_OF_DESCRIPTORS:
+            return self.io_error(doing, error)
         return self.fail(doing, error)
 
     def check(self) -> None:

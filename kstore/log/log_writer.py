@@ -201,7 +201,7 @@ class LogWriter(LogReader):
                 self.directory.sync()
                 sync_name(self.directory, self.log_dir, self._name_number)
             except OSError as error:
-                raise self.log_dir.fail(f"syncing the directory of {self.topic_partition}", error) from error
+                raise self.log_dir.sync_error(f"syncing the directory of {self.topic_partition}", error) from error
         self._unsynced = self._names_unsynced = False
 
     def _make_room(self, size: int, first_offset: int, now_ms: int) -> Segment:

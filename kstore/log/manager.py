@@ -28,10 +28,14 @@ from kstore.log.log_dir import CHECKPOINTS, LogDir
 from kstore.log.log_dirs import LogDirs
 from kstore.log.parallel import run_all
 from kstore.log.partition_log import PartitionLog
+from kstore.log.rarely import Rarely
 from kstore.log.work import FlushWork, PrepareWork, RemoveDirectoryWork, UnlinkWork, Work
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
+
+# Files of old segments that were read are closed so often; to open one again costs some microseconds.
+DESCRIPTOR_SWEEP_MS = 60_000
 
 __all__ = ["CLEAN_SHUTDOWN_FILE", "IsStray", "LogManager"]
 
@@ -74,6 +78,7 @@ class LogManager(LogDirs):
         self._deleted_directories: list[tuple[int, LogDir, Directory]] = []
         self._checkpoints = Checkpoints()
         self._reported: set[str] = set()
+        self._rarely = Rarely(logger)
         self._clean: dict[str, bool] = {}
         self._intervals = {
             "flush": flush_checkpoint_ms,
@@ -82,6 +87,7 @@ class LogManager(LogDirs):
             "high_watermarks": high_watermark_checkpoint_ms,
             "retention": retention_check_ms,
             "producers": producer_id_expiration_check_ms,
+            "descriptors": DESCRIPTOR_SWEEP_MS,
         }
         self._due: dict[str, int] = {}
 
@@ -308,6 +314,8 @@ class LogManager(LogDirs):
                 log.remove_expired_producers(now_ms)
         if self._is_due("retention", now_ms):
             self._delete_old_segments(now_ms)
+        if self._is_due("descriptors", now_ms) or any(log_dir.lacks_descriptors for log_dir in self.dirs):
+            self._release_descriptors()
         if self._is_due("flush", now_ms):
             waiting = set(self._to_flush)
             self._to_flush.extend(log for log in self.logs.values() if log.unflushed_messages and log not in waiting)
@@ -336,7 +344,13 @@ class LogManager(LogDirs):
             try:
                 log.delete_old_segments(now_ms)
             except KafkaError as error:  # damage in one log must not keep the others from being tended
-                logger.error("retention of %s: %s", log.topic_partition, error)
+                self._rarely.log("retention", logging.ERROR, "retention of %s: %s", log.topic_partition, error)
+
+    def _release_descriptors(self) -> None:
+        for log_dir in self.dirs:
+            log_dir.lacks_descriptors = False
+        for log in self.logs.values():
+            log.release_descriptors()
 
     def _preparations(self) -> list[Work]:
         """Of partitions that were made since: many are made at once, and their first appends come soon."""
@@ -348,7 +362,7 @@ class LogManager(LogDirs):
                 try:
                     job = None if log is None else log.begin_prepare()
                 except KafkaStorageError as error:
-                    logger.error("%s", error)
+                    self._rarely.log("prepare", logging.ERROR, "%s", error)
                     continue
                 if log is not None and job is not None:
                     work.append(PrepareWork(log, job))
@@ -374,7 +388,7 @@ class LogManager(LogDirs):
             try:
                 job = log.begin_flush()
             except KafkaStorageError as error:
-                logger.error("flushing %s: %s", log.topic_partition, error)
+                self._rarely.log("flush", logging.ERROR, "flushing %s: %s", log.topic_partition, error)
                 continue
             if job is not None:
                 self.flushing.add(log)
@@ -395,8 +409,11 @@ class LogManager(LogDirs):
                 work += [UnlinkWork(log_dir, files) for files in due]
         due_directories = [entry for entry in self._deleted_directories if entry[0] <= now_ms]
         if due_directories:
-            self._deleted_directories = [entry for entry in self._deleted_directories if entry[0] > now_ms]
-            work += [RemoveDirectoryWork(log_dir, directory) for _, log_dir, directory in due_directories]
+            self._deleted_directories[:] = [entry for entry in self._deleted_directories if entry[0] > now_ms]
+            work += [
+                RemoveDirectoryWork(self._deleted_directories, log_dir, directory)
+                for _, log_dir, directory in due_directories
+            ]
         return work
 
     def run_due(self, now_ms: int) -> int:

@@ -338,6 +338,9 @@ class MemoryIndex:
         del self._entries[kept:]
         self.flush(sync=False)
 
+    def release_descriptor(self) -> None:
+        """There is none."""
+
     def reset(self) -> None:
         self._entries.clear()
         self.flush(sync=False)

@@ -6,6 +6,7 @@ what was asked (UnifiedLog.scala, LocalLog.scala).
 """
 
 import logging
+from itertools import pairwise
 
 from kstore.log.checkpoint_file import LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT
 from kstore.log.config import LogConfig
@@ -246,10 +247,11 @@ class PartitionLog(LogWriter):
             if offset == self.log_end_offset and self.producer_state.map_end_offset == offset:
                 # Recovery can begin here instead of at the segment's start.
                 obsolete_snapshot = self._snapshot_at_end()
+            snapshots = self.producer_state.unsynced
             names += self.producer_state.take_unsynced()
         except OSError as error:
             raise self.log_dir.io_error(f"flushing {self.topic_partition}", error) from error
-        self._sealed.clear()
+        sealed, self._sealed = self._sealed, []
         return FlushJob(
             self.directory,
             self.log_dir,
@@ -260,6 +262,8 @@ class PartitionLog(LogWriter):
             sync_directory=sync_directory,
             truncations=self._truncations,
             obsolete_snapshot=obsolete_snapshot,
+            sealed=sealed,
+            snapshots=snapshots,
         )
 
     def _snapshot_at_end(self) -> int:
@@ -274,10 +278,14 @@ class PartitionLog(LogWriter):
     def complete_flush(self, job: FlushJob, *, now_ms: int) -> None:
         """Takes the result of a job that has run. A failed fsync takes the directory offline for good."""
         if job.error is not None:
-            raise self.log_dir.fail(f"flushing {self.topic_partition}", job.error) from job.error
+            self._sealed[:0] = job.sealed
+            self.producer_state.unsynced[:0] = job.snapshots
+            raise self.log_dir.sync_error(f"flushing {self.topic_partition}", job.error) from job.error
         self.last_flush_ms = now_ms
         if job.truncations == self._truncations and job.offset > self.recovery_point:
             self.recovery_point = min(job.offset, self.log_end_offset)
+            for segment in job.sealed:
+                segment.release_descriptors(is_durable=True)
         if job.obsolete_snapshot >= 0:
             try:
                 self.producer_state.delete_snapshot(job.obsolete_snapshot)
@@ -315,9 +323,15 @@ class PartitionLog(LogWriter):
     def complete_prepare(self, job: FlushJob) -> None:
         """Takes the result of a job of `begin_prepare`."""
         if job.error is not None:
-            raise self.log_dir.fail(f"preparing {self.topic_partition}", job.error) from job.error
+            raise self.log_dir.sync_error(f"preparing {self.topic_partition}", job.error) from job.error
         self._names_unsynced = False
         self._unsynced = self.leader_epoch_cache.dirty
+
+    def release_descriptors(self) -> None:
+        """Lets go of those that the next use opens again; one stays, for appends."""
+        for segment, following in pairwise(self.segments):
+            segment.release_descriptors(is_durable=following.base_offset <= self.recovery_point)
+        self._active.release_descriptors(is_durable=False)
 
     def begin_close(self) -> FlushJob | None:
         """The last flush; `close` follows when it is complete."""

@@ -228,6 +228,15 @@ class Segment:
             self._close_indexes()
             self._writable = True
 
+    def release_descriptors(self, *, is_durable: bool) -> None:
+        """Lets go of what the next use opens again. The batches' file only where all in it is durable: with the last
+        descriptor the news of a failed write may be gone."""
+        for index in (self._offset_index, self._time_index):
+            if index is not None:
+                index.release_descriptor()
+        if is_durable and self._records is not None:
+            self._records.release()
+
     def become_sealed(self) -> None:
         """Lets the indexes go until somebody searches them."""
         self._close_indexes()

@@ -5,6 +5,7 @@ out.
 """
 
 import logging
+from contextlib import suppress
 from typing import Protocol
 
 from kstore.errors import KafkaStorageError
@@ -15,6 +16,9 @@ from kstore.log.offset_checkpoint import Replacement
 from kstore.log.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
+
+# When there was no descriptor for it, the next try to remove a directory.
+RETRY_MS = 10_000
 
 
 class Work(Protocol):
@@ -39,10 +43,8 @@ class FlushWork:
 
     def complete(self, now_ms: int) -> None:
         self.flushing.discard(self.log)
-        try:
+        with suppress(KafkaStorageError):  # the directory has told it
             self.log.complete_flush(self.job, now_ms=now_ms)
-        except KafkaStorageError as error:
-            logger.error("%s", error)
 
 
 class PrepareWork:
@@ -58,10 +60,8 @@ class PrepareWork:
         self.job.run()
 
     def complete(self, now_ms: int) -> None:
-        try:
+        with suppress(KafkaStorageError):  # the directory has told it
             self.log.complete_prepare(self.job)
-        except KafkaStorageError as error:
-            logger.error("%s", error)
 
 
 class UnlinkWork:
@@ -84,11 +84,12 @@ class UnlinkWork:
 
 
 class RemoveDirectoryWork:
-    """Removes the directory of a deleted partition."""
+    """Removes the directory of a deleted partition; it waits again in `deleted` when it could not be looked into."""
 
-    __slots__ = ("directory", "error", "log_dir")
+    __slots__ = ("deleted", "directory", "error", "log_dir")
 
-    def __init__(self, log_dir: LogDir, directory: Directory) -> None:
+    def __init__(self, deleted: list[tuple[int, LogDir, Directory]], log_dir: LogDir, directory: Directory) -> None:
+        self.deleted = deleted
         self.log_dir = log_dir
         self.directory = directory
         self.error: OSError | None = None
@@ -103,7 +104,9 @@ class RemoveDirectoryWork:
 
     def complete(self, now_ms: int) -> None:
         if self.error is not None:
-            self.log_dir.fail(f"deleting {self.directory.path}", self.error)
+            self.log_dir.sync_error(f"deleting {self.directory.path}", self.error)
+            if self.log_dir.failure is None:
+                self.deleted.append((now_ms + RETRY_MS, self.log_dir, self.directory))
         else:
             logger.info("deleted %s", self.directory.path)
 

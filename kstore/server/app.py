@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import signal
 import sys
 import time
@@ -26,6 +25,7 @@ from kstore.replica.manager import ReplicaManager
 from kstore.server.config import ServerConfig
 from kstore.server.context import Context
 from kstore.server.deliver import Deliver
+from kstore.server.descriptors import raise_descriptor_limit
 from kstore.server.dispatch import Dispatcher
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
@@ -203,14 +203,6 @@ def flush_check_ms(config: ServerConfig) -> int:
     """How often logs are looked through for those that `flush.ms` asks to flush: all the time where nobody says it;
     Kafka would not look at all then."""
     return config.log_flush_scheduler_interval_ms if config.is_set("log.flush.scheduler.interval.ms") else 0
-
-
-def raise_descriptor_limit() -> None:
-    """A broker holds some files a partition and a socket a client: as many as the system lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def configure_logging() -> None:

@@ -14,9 +14,11 @@ from typing import Any
 
 from kstore._native.connection import Connection, MemoryBudget
 from kstore._native.durations import Durations
+from kstore.log.rarely import Rarely
 from kstore.protocol.api_keys import HIGHEST_API_KEY
 from kstore.server.config import ServerConfig
 from kstore.server.connection_limits import ConnectionLimits
+from kstore.server.descriptors import is_kept
 from kstore.server.endpoints import Endpoint
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Listeners:
         self._dispatch = dispatch
         self._turn_ended = turn_ended
         self._limits = ConnectionLimits()
+        self._rarely = Rarely(log)
         self._warnings = 0
         self._sockets: list[socket.socket] = []
 
@@ -157,11 +160,15 @@ class Listeners:
             except OSError as error:
                 if error.errno in EXHAUSTED:
                     # The listener stays readable, so that looking again at once would keep the loop busy.
-                    self._warn("cannot accept on %s: %s", endpoint, error)
+                    self._rarely.log("exhausted", logging.WARNING, "cannot accept on %s: %s", endpoint, error)
                     self._loop.remove_reader(listening)
                     self._loop.call_later(ACCEPT_PAUSE_S, self._resume, listening, endpoint)
                     return
                 # This client has gone before it was let in.
+                continue
+            if is_kept(client.fileno()):
+                self._rarely.log("kept", logging.WARNING, "closed new connections on %s: no file descriptors", endpoint)
+                client.close()
                 continue
             # An IPv4 client of a socket for both is called as it is everywhere else.
             self._open(client, address[0].removeprefix("::ffff:"), address[1], endpoint)

@@ -14,7 +14,14 @@ from typing import Any
 from kstore.clock import Clock
 from kstore.cluster.image import BROKER_RESOURCE, ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.metadata_log import MetadataLog
-from kstore.cluster.topic_changes import Counts, Placement, TooManyRecordsError, TopicCreation, moved_partitions
+from kstore.cluster.topic_changes import (
+    Counts,
+    Placement,
+    Room,
+    TooManyRecordsError,
+    TopicCreation,
+    moved_partitions,
+)
 from kstore.config_def import ConfigValue
 from kstore.errors import InvalidConfigError, KafkaError
 from kstore.log.config import LogConfig
@@ -24,6 +31,7 @@ from kstore.replica.manager import ReplicaManager
 from kstore.replica.partition import Partition
 from kstore.server.config import ServerConfig
 from kstore.server.deliver import Deliver
+from kstore.server.descriptors import room_for_partitions
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +150,8 @@ class Topics:
     def placement(self) -> Placement:
         """Where one request's new partitions go."""
         next_directory = self._replicas.logs.directory_chooser()
-        return Placement([self._broker_id], lambda _broker: next_directory())
+        room = Room(room_for_partitions())
+        return Placement([self._broker_id], lambda _broker: next_directory(), room)
 
     async def _apply(self, before: ClusterImage, after: ClusterImage, *, starting: bool = False) -> None:
         """Makes the replicas follow the image. A large change lets others have their turn in between."""

@@ -8,6 +8,7 @@ from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.topic_changes import (
     Counts,
     Placement,
+    Room,
     TooManyRecordsError,
     TopicCreation,
     delete_topics,
@@ -27,7 +28,7 @@ DEFAULTS = Counts(3, 1)
 
 
 def placement(*brokers):
-    return Placement(brokers or (1,), lambda broker: DIRECTORY)
+    return Placement(brokers or (1,), lambda broker: DIRECTORY, Room())
 
 
 def creation(*known, brokers=(1,)):

@@ -10,7 +10,7 @@ from typing import Any
 
 from kstore._native.connection import Request
 from kstore.cluster.image import ClusterImage
-from kstore.cluster.topic_changes import TooManyRecordsError, check_size, grow_topic
+from kstore.cluster.topic_changes import Placement, TooManyRecordsError, check_size, grow_topic
 from kstore.errors import NONE, InvalidRequestError, KafkaError, UnknownTopicOrPartitionError
 from kstore.protocol.messages.create_partitions import CreatePartitionsRequest, CreatePartitionsResponse
 from kstore.server.context import Context
@@ -29,9 +29,10 @@ async def create(context: Context, asked: Any) -> Any:
 
     def decide(image: ClusterImage) -> list[Any]:
         records: list[Any] = []
+        placement = context.topics.placement()
         for topic in wanted:
             try:
-                records += grow(context, image, topic)
+                records += grow(placement, image, topic)
                 check_size(len(records))
             except TooManyRecordsError:
                 raise
@@ -50,7 +51,7 @@ async def create(context: Context, asked: Any) -> Any:
     )
 
 
-def grow(context: Context, image: ClusterImage, topic: Any) -> list[Any]:
+def grow(placement: Placement, image: ClusterImage, topic: Any) -> list[Any]:
     known = image.topics.get(topic.name)
     if known is None:
         raise UnknownTopicOrPartitionError(f"there is no topic {topic.name!r}")
@@ -59,7 +60,7 @@ def grow(context: Context, image: ClusterImage, topic: Any) -> list[Any]:
         known,
         count=topic.count,
         assignments=None if assignments is None else [each.broker_ids for each in assignments],
-        placement=context.topics.placement(),
+        placement=placement,
     )
 
 

@@ -1,0 +1,42 @@
+"""File descriptors: how many there may be, and for what the last ones are kept.
+
+Every partition holds one and every client another. Whatever else opens a file - a new segment, a checkpoint, old
+records that are read - must find one at any moment, so new clients and new partitions are refused before none is left.
+"""
+
+import contextlib
+import os
+import resource
+
+PLENTY = 1 << 30
+# Of the limit, one in so many is kept back; more than the most is never needed.
+KEPT_SHARE = 8
+KEPT_MOST = 1024
+
+
+def limits() -> tuple[int, int]:
+    """(how many descriptors there may be, how many of them are kept back)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        soft = PLENTY
+    return soft, min(soft // KEPT_SHARE, KEPT_MOST)
+
+
+def is_kept(descriptor: int) -> bool:
+    """Whether a descriptor that was just opened is one of the last: the system gives the lowest that is free."""
+    limit, kept = limits()
+    return descriptor >= limit - kept
+
+
+def room_for_partitions() -> int:
+    """How many more partitions may be made; some clients more find a descriptor all the same."""
+    limit, kept = limits()
+    return max(limit - 2 * kept - len(os.listdir("/proc/self/fd")), 0)
+
+
+def raise_descriptor_limit() -> None:
+    """As many as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

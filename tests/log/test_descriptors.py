@@ -1,0 +1,182 @@
+"""Descriptors: a partition holds one, and when none is left nothing goes offline for it."""
+
+import errno
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kstore.errors import ConfigError, KafkaStorageError
+from kstore.log.config import LogConfig
+from kstore.log.directory import DiskDirectory
+from kstore.log.log_dir import LogDir
+from kstore.log.manager import LogManager
+from kstore.log.partition_log import PartitionLog
+from kstore.model import TopicPartition
+from tests.log.build import NOW, append, batch, batches_of, fill, offsets_of
+
+MINUTE = 60_000
+SIZE = len(batch())
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[LogManager]:
+    made = LogManager([str(tmp_path)])
+    made.load_all(NOW)
+    made.run_due(NOW)
+    yield made
+    made.close_handles()
+
+
+def create(manager: LogManager, partition: int = 0, **config: object) -> PartitionLog:
+    topic_partition = TopicPartition("topic", partition)
+    return manager.get_or_create(topic_partition, topic_id=bytes(16), config=LogConfig(**config), now_ms=NOW)  # type: ignore[arg-type]
+
+
+def held(directory: Path) -> list[str]:
+    """The files below a directory that this process has open, without those of locks."""
+    links = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+    names = [os.readlink(link) for link in links if os.path.lexists(link)]
+    return sorted(name for name in names if name.startswith(f"{directory}/") and not name.endswith(".lock"))
+
+
+@contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, times: int = 1) -> Iterator[None]:
+    """An operation of directories finds no descriptor, so many times."""
+    real: Callable[..., object] = getattr(DiskDirectory, name)
+    left = times
+
+    def fail(directory: DiskDirectory, *arguments: object) -> object:
+        nonlocal left
+        if left:
+            left -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(directory, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskDirectory, name, fail)
+        yield
+
+
+def test_partition_holds_one_descriptor(manager: LogManager, tmp_path: Path) -> None:
+    """It held three until the next start, for both indexes of its segment were open."""
+    for partition in range(10):
+        fill(create(manager, partition, index_interval_bytes=0), 5)
+    manager.run_due(NOW + MINUTE)
+    assert held(tmp_path) == [f"{tmp_path}/topic-{n}/{0:020}.log" for n in range(10)]
+
+
+def test_old_segments_hold_none_after_a_while(manager: LogManager, tmp_path: Path) -> None:
+    log = create(manager, index_interval_bytes=0, segment_bytes=3 * SIZE)
+    fill(log, 12)
+    manager.run_due(NOW + 1)  # flushes what is sealed
+    assert offsets_of(batches_of(log)) == list(range(12))
+    manager.run_due(NOW + MINUTE)
+    assert held(tmp_path) == [f"{tmp_path}/topic-0/{9:020}.log"]
+    assert offsets_of(batches_of(log)) == list(range(12))
+
+
+def test_segment_that_is_not_durable_keeps_its_descriptor(tmp_path: Path) -> None:
+    """With the last descriptor the kernel may forget that a write has failed."""
+    log = PartitionLog.open(str(tmp_path), TopicPartition("topic", 0), LogConfig(segment_bytes=3 * SIZE), now_ms=NOW)
+    fill(log, 7)
+    log.release_descriptors()
+    assert held(tmp_path) == [f"{tmp_path}/{n:020}.log" for n in (0, 3, 6)]
+    log.flush(now_ms=NOW)
+    log.release_descriptors()
+    assert held(tmp_path) == [f"{tmp_path}/{6:020}.log"]
+
+
+def test_descriptors_are_let_go_at_once_when_there_are_none_left(manager: LogManager, tmp_path: Path) -> None:
+    log = create(manager, segment_bytes=3 * SIZE)
+    fill(log, 7)
+    manager.run_due(NOW + 1)  # flushes what is sealed, and lets it go
+    assert len(held(tmp_path)) == 1
+    batches_of(log)
+    assert len(held(tmp_path)) == 3
+    log.log_dir.io_error("testing", OSError(errno.EMFILE, "Too many open files"))
+    manager.run_due(NOW + 2)
+    assert len(held(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("operation", ["sync_file", "sync"])
+def test_flush_that_finds_no_descriptor_is_done_again(
+    manager: LogManager, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """It was taken for a failed fsync, and the directory went offline."""
+    log = create(manager, segment_bytes=3 * SIZE)
+    for sequence in range(4):
+        append(log, batch(producer_id=1, producer_epoch=0, base_sequence=sequence))
+    synced: list[str] = []
+    sync_file = DiskDirectory.sync_file
+
+    def noted(directory: DiskDirectory, name: str) -> None:
+        synced.append(name)
+        sync_file(directory, name)
+
+    monkeypatch.setattr(DiskDirectory, "sync_file", noted)
+    with failing(monkeypatch, operation), pytest.raises(KafkaStorageError):
+        log.flush(now_ms=NOW)
+    assert log.log_dir.failure is None
+    assert log.recovery_point == 0
+    synced.clear()
+    log.flush(now_ms=NOW)
+    assert log.recovery_point == 4
+    # What was sealed and what was written for recovery are not forgotten.
+    assert {f"{0:020}.index", f"{3:020}.snapshot"} <= set(synced)
+
+
+def test_first_append_that_finds_no_descriptor_is_refused(manager: LogManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = create(manager)
+    with failing(monkeypatch, "sync"), pytest.raises(KafkaStorageError):
+        append(log, batch())
+    assert log.log_dir.failure is None
+    assert append(log, batch()).first_offset == 0
+
+
+def test_deleted_partition_is_removed_later(
+    manager: LogManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(manager)
+    manager.delete(TopicPartition("topic", 0), now_ms=NOW)
+
+    def refuse(path: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse)
+        manager.run_due(NOW + MINUTE)
+    assert manager.live_dirs
+    assert list(tmp_path.glob("topic-0.*-delete"))
+    manager.run_due(NOW + 2 * MINUTE)
+    assert not list(tmp_path.glob("topic-0.*-delete"))
+
+
+def test_start_with_more_partitions_than_descriptors_says_so(manager: LogManager, tmp_path: Path) -> None:
+    """The directory was said to have failed, and all its partitions were offline."""
+    for partition in range(30):
+        fill(create(manager, partition), 1)
+    manager.close(NOW)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    again = LogManager([str(tmp_path)])
+    used = set(map(int, os.listdir("/proc/self/fd")))
+    free = [number for number in range(len(used) + 20) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[19], hard))
+    try:
+        with pytest.raises(ConfigError, match=r"ulimit -n\) is too low for 30 partitions"):
+            again.load_all(NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        again.close_handles()
+
+
+def test_refusals_of_one_kind_are_told_of_now_and_then(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each refused request wrote a line."""
+    log_dir = LogDir(str(tmp_path))
+    for code in (errno.ENOSPC, errno.EMFILE) * 1000:
+        log_dir.io_error("appending", OSError(code, os.strerror(code)))
+    assert len(caplog.records) == 2
