@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from kstore._native.batch import RecordBatch
     from kstore._native.record import Record
     from kstore.clock import ManualClock
+    from kstore.embedded.batch import Batch, Pending
+    from kstore.embedded.broker import Broker
     from kstore.embedded.log import Log
     from kstore.embedded.message import Message
+    from kstore.embedded.readonly import ReadonlyLog, ReadonlyStore
+    from kstore.embedded.store import LogStore
     from kstore.errors import (
         ClosedError,
         ConfigError,
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
+    "Broker",
     "ClosedError",
     "ConfigError",
     "CorruptRecordError",
@@ -54,11 +60,15 @@ __all__ = [
     "KafkaStorageError",
     "KstoreError",
     "Log",
+    "LogStore",
     "ManualClock",
     "Message",
     "MessageTooLargeError",
     "OffsetConflictError",
     "OffsetOutOfRangeError",
+    "Pending",
+    "ReadonlyLog",
+    "ReadonlyStore",
     "Record",
     "RecordBatch",
     "TopicAlreadyExistsError",
@@ -67,9 +77,15 @@ __all__ = [
 
 # Where a name is at home; all others are errors.
 _HOMES = {
+    "Batch": "kstore.embedded.batch",
+    "Broker": "kstore.embedded.broker",
     "Log": "kstore.embedded.log",
+    "LogStore": "kstore.embedded.store",
     "ManualClock": "kstore.clock",
     "Message": "kstore.embedded.message",
+    "Pending": "kstore.embedded.batch",
+    "ReadonlyLog": "kstore.embedded.readonly",
+    "ReadonlyStore": "kstore.embedded.readonly",
     "Record": "kstore._native.record",
     "RecordBatch": "kstore._native.batch",
 }

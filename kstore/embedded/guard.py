@@ -18,10 +18,12 @@ _guards: "WeakSet[Guard]" = WeakSet()
 class Guard:
     """`refusal` is None as long as use is allowed; `lock` is what its users are kept apart by."""
 
+    refusal: str | None = "it was never opened"
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.lock = threading.Lock()
-        self.refusal: str | None = None
+        self.refusal = None
         self.is_forked = False
         _guards.add(self)
 

@@ -5,7 +5,7 @@ outside, so readers and appenders do not wait for a disk that flushes.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from kstore.clock import Clock
@@ -14,7 +14,9 @@ from kstore.errors import KafkaStorageError, OffsetConflictError, UnknownTopicOr
 from kstore.log.append import LogAppendInfo
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import HIGH_WATERMARK, FetchData
+from kstore.log.work import Work
 from kstore.model import TopicPartition
+from kstore.replica.effects import Effect
 from kstore.replica.partition import Partition
 
 Result = TypeVar("Result")
@@ -48,7 +50,7 @@ class Host(Protocol):
 
 def append_to(
     partition: Partition, data: bytearray, now_ms: int, expected_offset: int | None
-) -> tuple[LogAppendInfo, object]:
+) -> tuple[LogAppendInfo, tuple[Effect, ...]]:
     """As Partition.append_as_leader, for whom the next offset matters. Raises OffsetConflictError."""
     log = partition.log
     if expected_offset is not None and log.log_end_offset != expected_offset:
@@ -144,6 +146,8 @@ class LocalHost(Guard):
             finally:
                 self._waiting -= 1
             self.check()
+            if partition.leader is None:
+                raise self._gone(partition)
             return partition.log.log_end_offset > offset
 
     def watch(self, partition: Partition, offset: int, arrived: Callable[[], object]) -> Callable[[], None]:
@@ -176,9 +180,8 @@ class LocalHost(Guard):
     def _gone(self, partition: Partition) -> UnknownTopicOrPartitionError:
         return UnknownTopicOrPartitionError(f"{partition.topic_partition} was deleted")
 
-    def retire(self, partition: Partition) -> None:
-        """The partition is deleted: those who wait for it hear of it. The lock is held."""
-        partition.resign()
+    def wake(self, partition: Partition) -> None:
+        """Those who wait on a partition look what has become of it. The lock is held."""
         self._arrived.notify_all()
         self._tell(partition)
 
@@ -190,13 +193,17 @@ class LocalHost(Guard):
             while True:
                 with self.lock:
                     self.check()
-                    work = self.logs.tick(self.clock.now_ms())
+                    work = self.due()
                 if not work:
                     return
                 for piece in work:
                     piece.run()
                     with self.lock:
                         piece.complete(self.clock.now_ms())
+
+    def due(self) -> Sequence[Work]:
+        """What is due now; the lock is held."""
+        return self.logs.tick(self.clock.now_ms())
 
     # --- the end ---
 
@@ -206,7 +213,7 @@ class LocalHost(Guard):
         Safe to call twice. In a forked child it only lets go of the files.
         """
         if self.is_forked:
-            self.logs.close_handles()
+            self.let_go()
             return
         with self.lock:
             if self.refusal is not None:
@@ -222,7 +229,7 @@ class LocalHost(Guard):
             tender.stop()
         with self._tending:
             logs = list(self.logs.logs.values())
-            self.logs.close(self.clock.now_ms())
+            self.finish()
         self.on_closed()
         lost = [log for log in logs if log.recovery_point < log.log_end_offset]
         if lost:
@@ -238,7 +245,15 @@ class LocalHost(Guard):
 
             warnings.warn(f"{self.name} was not closed", ResourceWarning, stacklevel=2, source=self)
             # Its records are in the page cache: the next one who opens it recovers them.
-            self.logs.close_handles()
+            self.let_go()
+
+    def finish(self) -> None:
+        """Brings everything to the disk and gives the directory up."""
+        self.logs.close(self.clock.now_ms())
+
+    def let_go(self) -> None:
+        """Gives the directory up as a crash would."""
+        self.logs.close_handles()
 
 
 class Tender(threading.Thread):

@@ -9,28 +9,26 @@ stay together are one `extend`: one batch, which is there whole after a crash or
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, cast, overload
 
-from kstore._native.batch import RecordBatch
 from kstore._native.builder import BatchBuilder
 from kstore._native.record import Record
 from kstore._native.records import FileSlice
 from kstore.clock import Clock
-from kstore.embedded import reader
 from kstore.embedded.batch import BATCH_BYTES, BUFFER_BYTES, Batch
 from kstore.embedded.host import Host
 from kstore.embedded.message import Message, pairs, parts
 from kstore.embedded.options import OptionValue, codec
-from kstore.embedded.sending import Sent, Slice, send
+from kstore.embedded.readable import ReadableLog
+from kstore.embedded.readonly import ReadonlyLog, open_readonly
 from kstore.embedded.single import open_single
 from kstore.errors import ClosedError
 from kstore.log.config import PRODUCER_COMPRESSION
 from kstore.replica.partition import Partition
 
 if TYPE_CHECKING:
-    import socket
     from typing import Unpack
 
     from typing_extensions import Buffer
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 INT32_MAX = 2**31 - 1
 
 
-class Log:
+class Log(ReadableLog):
     """Made by `Log.open`, `LogStore.log` and `Broker.log`."""
 
     def __init__(
@@ -53,6 +51,7 @@ class Log:
         level: int | None = None,
         close: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__(partition.topic_partition)
         self._host = host
         self._partition = partition
         config = partition.log.config
@@ -64,25 +63,48 @@ class Log:
         self._close = close
         self._batches: list[Batch] = []
 
+    @overload
     @classmethod
     def open(
         cls,
         path: str | os.PathLike[str] | None,
         *,
+        readonly: Literal[False] = False,
         compression: str = "none",
         compression_level: int | None = None,
         clock: Clock | None = None,
         background: bool = True,
         **options: "Unpack[LogOptions]",
-    ) -> "Log":
+    ) -> "Log": ...
+    @overload
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, readonly: Literal[True]) -> ReadonlyLog: ...
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] | None,
+        *,
+        readonly: bool = False,
+        compression: str = "none",
+        compression_level: int | None = None,
+        clock: Clock | None = None,
+        background: bool = True,
+        **options: "Unpack[LogOptions]",
+    ) -> "Log | ReadonlyLog":
         """The log in the directory `path`, which is made where there is none; None is a log in memory, gone when it is
         closed.
 
         `compression` is none, gzip, snappy, lz4 or zstd. With `background` false nothing happens but what is called
         for: `tend` then does what a thread does otherwise (flush_ms, retention, checkpoints). `options` are Kafka's
-        keys of a topic with `_` for `.`; nothing is deleted unless they say so. Raises DirectoryInUseError,
-        InvalidConfigError, ConfigError for a directory that is no single log's, CorruptRecordError, OSError.
+        keys of a topic with `_` for `.`; nothing is deleted unless they say so. With `readonly` nothing is locked and
+        nothing written: `path` may be in use, and may be a partition of a Kafka.
+
+        Raises DirectoryInUseError, InvalidConfigError, ConfigError for a directory that is no single log's,
+        CorruptRecordError, OSError.
         """
+        if readonly:
+            return open_readonly(os.fspath(path or ""))
         own_codec = codec(compression)
         host, partition = open_single(path, cast("dict[str, OptionValue]", options), clock=clock, background=background)
         return cls(host, partition, compression=own_codec, level=compression_level, close=host.close)
@@ -91,28 +113,7 @@ class Log:
 
     @property
     def path(self) -> str:
-        """The directory of its segments."""
         return self._partition.log.directory.path
-
-    @property
-    def topic(self) -> str:
-        return self._partition.topic_partition.topic
-
-    @property
-    def partition(self) -> int:
-        return self._partition.topic_partition.partition
-
-    @property
-    def start_offset(self) -> int:
-        """The first offset that can be read."""
-        self._host.check()
-        return self._partition.log.log_start_offset
-
-    @property
-    def end_offset(self) -> int:
-        """The offset that the next record gets."""
-        self._host.check()
-        return self._partition.log.log_end_offset
 
     @property
     def flushed_offset(self) -> int:
@@ -123,9 +124,6 @@ class Log:
     @property
     def size_in_bytes(self) -> int:
         return self._host.do(lambda: self._partition.log.size_in_bytes)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._partition.topic_partition} in {self.path!r}>"
 
     # --- writing ---
 
@@ -201,64 +199,19 @@ class Log:
 
     # --- reading ---
 
-    def read(self, offset: int | None = None, until: int | None = None) -> Iterator[Record]:
-        """The records from `offset` (the log's start) to `until` (the end that the log has now), which is exclusive.
-
-        Raises OffsetOutOfRangeError for an offset that is not there, CorruptRecordError at damage.
-        """
-        offset, until = self._range(offset, until)
-        return reader.records(reader.batches(self._fetch, offset, until), offset, until)
-
-    def read_batches(self, offset: int | None = None, until: int | None = None) -> Iterator[RecordBatch]:
-        """The batches that hold these offsets, as views of the bytes that were read: `memoryview(batch)` are its bytes
-        as they lie in the file, `batch.records()` what is in it. The first may begin before `offset`."""
-        offset, until = self._range(offset, until)
-        return reader.batches(self._fetch, offset, until)
-
-    def follow(self, offset: int | None = None, *, timeout_s: float | None = None) -> Iterator[Record]:
-        """The records from `offset` (the end that the log has now) on, and those to come as they come.
-
-        It ends when none has come for `timeout_s`, and raises ClosedError when the log is closed.
-        """
-        offset = self._range(self.end_offset if offset is None else offset, None)[0]
-        return self._follow(offset, timeout_s)
-
-    def _follow(self, offset: int, timeout_s: float | None) -> Iterator[Record]:
-        while self._host.wait(self._partition, offset, timeout_s):
-            for batch in reader.batches(self._fetch, offset, self.end_offset):
-                if not batch.is_control:
-                    yield from reader.records_of(batch, offset, batch.next_offset)
-                offset = batch.next_offset
-
-    def send_slice(self, sock: "socket.socket", offset: int, max_bytes: int) -> Sent:
-        """Sends whole batches, from the one that holds `offset` on, by sendfile: what `read_batches` gives on the other
-        side, at most `max_bytes` of it or one batch. Returns when all of it went; tells where the next slice begins.
-
-        Raises OSError of the socket, ValueError for one that does not block.
-        """
-        piece = self._slice(offset, max_bytes)
-        send(sock, piece)
-        return Sent(piece.size, piece.next_offset)
-
-    def offset_for_timestamp(self, timestamp_ms: int) -> int | None:
-        """The offset of the first record that is not older; None where there is none."""
-        if timestamp_ms < 0:
-            raise ValueError(f"the timestamp {timestamp_ms} is before 1970")
-        found = self._host.do(lambda: self._partition.log.offset_for_timestamp(timestamp_ms))
-        return None if found is None else found.offset
-
-    def _range(self, offset: int | None, until: int | None) -> tuple[int, int]:
+    def _bounds(self) -> tuple[int, int]:
         log = self._partition.log
-        start, end = self._host.do(lambda: (log.log_start_offset, log.high_watermark))
-        offset = start if offset is None else offset
-        reader.check_range(self._partition.topic_partition, offset, start, end)
-        return offset, end if until is None else min(until, end)
+        return self._host.do(lambda: (log.log_start_offset, log.high_watermark))
 
-    def _fetch(self, offset: int, max_bytes: int) -> "FileSlice | bytes":
+    def _fetch(self, offset: int, max_bytes: int) -> FileSlice | bytes:
         return self._host.read(self._partition, offset, max_bytes).records
 
-    def _slice(self, offset: int, max_bytes: int) -> Slice:
-        return Slice(self._fetch(offset, max_bytes), offset)
+    def _wait(self, offset: int, timeout_s: float | None) -> bool:
+        return self._host.wait(self._partition, offset, timeout_s)
+
+    def _find(self, timestamp_ms: int) -> int | None:
+        found = self._host.do(lambda: self._partition.log.offset_for_timestamp(timestamp_ms))
+        return None if found is None else found.offset
 
     # --- letting go of records ---
 
@@ -292,14 +245,17 @@ class Log:
 
     # --- the end ---
 
+    @property
+    def is_closed(self) -> bool:
+        return isinstance(self._host, _Closed)
+
     def close(self) -> None:
         """Writes what its batches hold, makes all durable and lets go of the directory; a log of a store or a broker
         leaves the latter two to its owner.
 
         Safe to call twice. Raises KafkaStorageError when something could not be made durable.
         """
-        host = self._host
-        if isinstance(host, _Closed):
+        if self.is_closed:
             return
         try:
             for batch in self._batches:

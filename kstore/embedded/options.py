@@ -42,9 +42,10 @@ class LogOptions(TypedDict, total=False):
     segment_ms: int
 
 
-def topic_configs(options: Mapping[str, OptionValue]) -> dict[str, str]:
-    """The options as Kafka's texts by Kafka's keys. Raises InvalidConfigError."""
-    configs = {"retention.ms": KEEP}
+def topic_configs(options: Mapping[str, OptionValue], *, keep: bool = True) -> dict[str, str]:
+    """The options as Kafka's texts by Kafka's keys; with `keep` those of a log that nothing is deleted from, unless it
+    says so. Raises InvalidConfigError."""
+    configs = {"retention.ms": KEEP} if keep else {}
     for name, value in options.items():
         key = name.replace("_", ".")
         if key not in TOPIC_KEYS:

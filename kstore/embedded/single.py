@@ -53,6 +53,7 @@ def open_single(
         raise
     host = LocalHost(f"the log in {directory}", logs, clock, background=background)
     host.partitions[partition.topic_partition] = partition
+    host.tend()  # from now on it is known when what is due
     if path is None:
         host.on_closed = remove_with(host, directory)
     return host, partition

@@ -105,6 +105,22 @@ class Topics:
                 await self._tell_directories()
             return self.metadata.image
 
+    def change_now(self, decide: Decision, *, starting: bool = False) -> ClusterImage:
+        """As `change`, or `start`, for a program without a loop: this thread waits for the disk."""
+        before = self.metadata.image
+        records = decide(before)
+        if records:
+            written = self.metadata.append(records, now_ms=self._clock.now_ms())
+            written.run()
+            self.metadata.complete(written, now_ms=self._clock.now_ms())
+        if starting:
+            before = ClusterImage()
+        for _ in self._steps(before, self.metadata.image, starting=starting):
+            pass
+        if self.metadata.image.configs is not before.configs:
+            self._reconfigure(before, self.metadata.image)
+        return self.metadata.image
+
     async def _write(self, decide: Decision) -> None:
         records = decide(self.metadata.image)
         if records:

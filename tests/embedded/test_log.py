@@ -235,7 +235,6 @@ def test_nothing_is_deleted_unless_the_options_say_so(tmp_path: Path) -> None:
     clock = kstore.ManualClock(NOW)
     for options, kept in (({}, 3), ({"retention_ms": 1000}, 0)):
         with kstore.Log.open(tmp_path / str(kept), clock=clock, background=False, **options) as log:  # type: ignore[arg-type]
-            log.tend()
             log.extend([b"0", b"1", b"2"])
             clock.advance(365 * 86_400_000)
             log.tend()
@@ -243,11 +242,11 @@ def test_nothing_is_deleted_unless_the_options_say_so(tmp_path: Path) -> None:
 
 
 def test_retention_needs_no_server(tmp_path: Path) -> None:
-    with kstore.Log.open(tmp_path, background=False, segment_bytes=2000, retention_bytes=5000) as log:
-        log.tend()
+    clock = kstore.ManualClock(NOW)
+    with kstore.Log.open(tmp_path, clock=clock, background=False, segment_bytes=2000, retention_bytes=5000) as log:
         for _ in range(100):
             log.append(bytes(500))
-        log._host.logs._due["retention"] = 0  # type: ignore[attr-defined]
+        clock.advance(300_001)
         log.tend()
         assert 5000 <= log.size_in_bytes < 9000
         assert log.start_offset == log.end_offset - len(list(log.read()))

@@ -1,0 +1,379 @@
+"""A whole broker in this process: an event loop on a thread of its own, over a directory or in memory.
+
+Its partitions belong to that loop. What is asked of them from other threads is asked there, one call at a time, so an
+append made here and a produce that comes over the network are the same to everybody who reads.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+
+import uvloop
+
+from kstore.clock import Clock, SystemClock
+from kstore.cluster.image import ClusterImage
+from kstore.cluster.topic_changes import Counts, delete_topics
+from kstore.embedded.guard import Guard
+from kstore.embedded.host import append_to
+from kstore.embedded.log import Log
+from kstore.embedded.options import OptionValue, codec, topic_configs
+from kstore.embedded.ram import memory_directory, remove_with
+from kstore.embedded.store import find_topic
+from kstore.errors import ClosedError, UnknownTopicOrPartitionError
+from kstore.log.append import LogAppendInfo
+from kstore.log.partition_log import HIGH_WATERMARK, FetchData
+from kstore.replica.partition import Partition
+from kstore.server.app import App
+from kstore.server.config import ServerConfig
+from kstore.server.purgatory import FetchWaiting
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from kstore.embedded.options import LogOptions
+
+Result = TypeVar("Result")
+
+# Nobody waits for more members of a group here than there are: tests and programs know theirs.
+DEFAULTS = {"group.initial.rebalance.delay.ms": "0"}
+
+# Who waits until something comes has no time-out; a timer that never rings is no timer.
+FOR_EVER_MS = 10 * 365 * 24 * 60 * 60 * 1000
+
+
+class _Call(Generic[Result]):
+    """A function on its way to the loop; the thread that asked waits for `arrived`."""
+
+    __slots__ = ("_function", "arrived", "error", "result")
+
+    def __init__(self, function: Callable[[], Result]) -> None:
+        self._function = function
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+        self.arrived = threading.Lock()
+        self.arrived.acquire()
+
+    def run(self) -> None:
+        try:
+            self.result = self._function()
+        except BaseException as error:
+            self.error = error
+        self.arrived.release()
+
+
+class BrokerHost(Guard):
+    """The loop, its thread, and the broker in it."""
+
+    def __init__(self, name: str, config: ServerConfig, clock: Clock) -> None:
+        """Returns when the broker answers. Raises what keeps it from starting."""
+        super().__init__(name)
+        self.clock = clock
+        self.app: App
+        self._loop = uvloop.new_event_loop()
+        self._waiting: set[FetchWaiting] = set()
+        self._error: BaseException | None = None
+        started = threading.Lock()
+        started.acquire()
+        self._thread = threading.Thread(
+            target=self._run, args=(config, started.release), name="kstore-broker", daemon=True
+        )
+        self._thread.start()
+        started.acquire()
+        if self._error is not None:
+            self._thread.join()
+            self.closed()
+            raise self._error
+
+    # --- the broker's thread ---
+
+    def _run(self, config: ServerConfig, started: Callable[[], None]) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve(config, started))
+        except BaseException as error:
+            self._error = error
+        with self.lock:
+            if self.refusal is None:
+                self.refusal = f"{self.name} has stopped: {self._error or self.app.failure}"
+        # Whoever asked before that is answered.
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+        if not hasattr(self, "app"):
+            started()
+
+    async def _serve(self, config: ServerConfig, started: Callable[[], None]) -> None:
+        app = App(config, clock=self.clock)
+        await app.start()
+        await app.tasks.tend_logs()  # from now on it is known when what is due
+        self.app = app
+        started()
+        await app.stopping.wait()
+        for waiting in list(self._waiting):
+            app.context.deliver.fetches.finish(waiting)
+        await app.stop()
+
+    # --- other threads ---
+
+    def do(self, function: Callable[[], Result]) -> Result:
+        if threading.current_thread() is self._thread:
+            return function()
+        call = _Call(function)
+        with self.lock:
+            self.check()
+            self._loop.call_soon_threadsafe(call.run)
+        call.arrived.acquire()
+        if call.error is not None:
+            raise call.error
+        return cast("Result", call.result)
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """What a coroutine gives that runs in the loop."""
+        with self.lock:
+            if self.refusal is not None:
+                coroutine.close()
+                self.refuse()
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return future.result()
+
+    def append(self, partition: Partition, data: bytearray, now_ms: int, expected_offset: int | None) -> LogAppendInfo:
+        def do() -> tuple[LogAppendInfo, bool]:
+            if partition.leader is None:
+                raise _gone(partition)
+            info, effects = append_to(partition, data, now_ms, expected_offset)
+            deliver = self.app.context.deliver
+            deliver(effects)
+            deliver.turn_ended()
+            return info, partition.log.must_flush
+
+        info, must_flush = self.do(do)
+        if must_flush:
+            self.flush(partition)
+        return info
+
+    def read(self, partition: Partition, offset: int, max_bytes: int) -> FetchData:
+        def do() -> FetchData:
+            if partition.leader is None:
+                raise _gone(partition)
+            return partition.log.read(offset, max_bytes=max_bytes, upper_bound=HIGH_WATERMARK)
+
+        return self.do(do)
+
+    def flush(self, partition: Partition) -> None:
+        self.run(self.app.context.flusher.flushed(partition, partition.log.log_end_offset))
+
+    def wait(self, partition: Partition, offset: int, timeout_s: float | None) -> bool:
+        arrived = threading.Event()
+        forget = self.watch(partition, offset, arrived.set)
+        try:
+            arrived.wait(timeout_s)
+        finally:
+            forget()
+        self.check()
+        if partition.leader is None:
+            raise _gone(partition)
+        return partition.log.high_watermark > offset
+
+    def watch(self, partition: Partition, offset: int, arrived: Callable[[], object]) -> Callable[[], None]:
+        """One wait in the purgatory, like that of a fetch that found too little."""
+        log, fetches = partition.log, self.app.context.deliver.fetches
+
+        def complete(timed_out: bool) -> None:
+            self._waiting.discard(waiting)
+            arrived()
+
+        waiting = FetchWaiting(
+            {partition.topic_partition: 0},
+            complete,
+            needed=1,
+            available=lambda _: max(0, log.high_watermark - offset),
+        )
+
+        def begin() -> None:
+            if log.high_watermark > offset or partition.leader is None:
+                arrived()
+                return
+            self._waiting.add(waiting)
+            fetches.watch(waiting, timeout_ms=FOR_EVER_MS)
+
+        def end() -> None:
+            if waiting in self._waiting:
+                self._waiting.discard(waiting)
+                fetches.forget(waiting)
+
+        def forget() -> None:
+            with self.lock:
+                if self.refusal is None:
+                    self._loop.call_soon_threadsafe(end)
+
+        self.do(begin)
+        return forget
+
+    def tend(self) -> None:
+        self.run(self.app.tasks.tend_logs())
+
+    def close(self) -> None:
+        if self.is_forked:
+            return
+        with self.lock:
+            if self.refusal is None:
+                self.closed()
+                self._loop.call_soon_threadsafe(self.app.stopping.set)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+
+def _gone(partition: Partition) -> UnknownTopicOrPartitionError:
+    return UnknownTopicOrPartitionError(f"{partition.topic_partition} was deleted")
+
+
+class Broker:
+    """Answers when it is made; `close` ends it, as the end of the process does."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        config: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """A broker on `host` and `port` (0: one that is free) over `directory` (None: in memory, gone when it is
+        closed).
+
+        `config` are Kafka's broker keys and values; `clock` is what its timestamps and retention are measured by.
+        Raises DirectoryInUseError, ConfigError, OSError.
+        """
+        path = memory_directory() if directory is None else os.fspath(directory)
+        overrides = [f"{key}={value}" for key, value in {**DEFAULTS, **(config or {})}.items()]
+        self._host = BrokerHost(
+            f"the broker over {path}",
+            ServerConfig.from_arguments(path, port, overrides, host=host),
+            clock or SystemClock(),
+        )
+        self.path = path
+        self._on_closed = remove_with(self, path) if directory is None else None
+        self._logs: list[Log] = []
+        _open.add(self)
+
+    @property
+    def clock(self) -> Clock:
+        return self._host.clock
+
+    @property
+    def port(self) -> int:
+        return self._host.app.listeners.endpoints[0].port
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What a client is told: host:port."""
+        endpoint = self._host.app.listeners.endpoints[0]
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host or "127.0.0.1"
+        return f"{host}:{endpoint.port}"
+
+    # --- topics ---
+
+    @property
+    def topics(self) -> dict[str, int]:
+        """The topics and how many partitions each has."""
+        image = self._host.do(lambda: self._host.app.context.metadata.image)
+        return {name: len(topic.partitions) for name, topic in sorted(image.topics.items())}
+
+    def create(
+        self, topic: str, *, partitions: int = 1, exist_ok: bool = False, **options: "Unpack[LogOptions]"
+    ) -> None:
+        """Makes a topic. `options` are Kafka's keys of a topic with `_` for `.`; what they do not say is the broker's
+        to say, as with every topic that a client makes.
+
+        Raises TopicAlreadyExistsError unless it may exist, InvalidTopicError, InvalidPartitionsError,
+        InvalidConfigError.
+        """
+        configs = topic_configs(cast("dict[str, OptionValue]", options), keep=False)
+        topics = self._host.app.context.topics
+
+        def decide(image: ClusterImage) -> list[Any]:
+            if exist_ok and topic in image.topics:
+                return []
+            creation = topics.creation(image)
+            creation.check_name(topic)
+            creation.add(topic, Counts(partitions, 1), assignments={}, configs=configs)
+            return creation.records
+
+        self._host.run(topics.change(decide))
+
+    def delete(self, topic: str) -> None:
+        """Deletes a topic. Raises UnknownTopicOrPartitionError."""
+        self._host.run(self._host.app.context.topics.change(lambda image: delete_topics([find_topic(image, topic)])))
+
+    def log(
+        self, topic: str, partition: int = 0, *, compression: str = "none", compression_level: int | None = None
+    ) -> Log:
+        """The log of one partition: what is appended is served at once. A topic that is not there is made, unless
+        `auto.create.topics.enable` is false.
+
+        Raises UnknownTopicOrPartitionError, KafkaStorageError when its disk has failed.
+        """
+        own_codec = codec(compression)
+        context = self._host.app.context
+        known = self._host.do(lambda: topic in context.metadata.image.topics)
+        if not known and context.config.auto_create_topics_enable:
+            self._host.run(context.topics.auto_create([topic]))
+        found = self._host.do(lambda: context.replicas.get(topic, partition))
+        log = Log(self._host, found, compression=own_codec, level=compression_level)
+        self._logs = [each for each in self._logs if not each.is_closed]
+        self._logs.append(log)
+        return log
+
+    def tend(self) -> None:
+        """Does now what is due, for tests that move the clock: flush.ms, retention, deletions, checkpoints."""
+        self._host.tend()
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Answers no more, makes all of it durable and lets go of the directory. Safe to call twice."""
+        try:
+            for log in self._logs:
+                log.close()
+        finally:
+            self._logs = []
+            self._host.close()
+            _open.discard(self)
+            if self._on_closed is not None and not self._host.is_forked:
+                self._on_closed()
+
+    def __enter__(self) -> Self:
+        self._host.check()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Broker on {self.bootstrap_servers} over {self.path!r}>"
+
+
+# A broker serves until it is closed, whether or not this process keeps it at hand.
+_open: set[Broker] = set()
+
+
+def _close_all() -> None:
+    """At the end of the process, while threads can still be started: an orderly stop of what nobody has closed."""
+    for broker in list(_open):
+        try:
+            broker.close()
+        except ClosedError:
+            continue
+
+
+# Before the executors of asyncio are shut down, which an orderly stop needs; atexit would be behind them.
+threading._register_atexit(_close_all)  # type: ignore[attr-defined]
