@@ -1,2 +1,2 @@
 """Typed doors to the C core, in dependency order: _os_build, _os, checksum, compression, status, buffer, record,
-batch, builder, file, scan, records, index_file, index, wire, hot_messages, durations, connection."""
+batch, builder, file, scan, records, compaction, index_file, index, wire, hot_messages, durations, connection."""

@@ -1,6 +1,6 @@
 """The C core in src/, declared once for all Cython modules."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "ks_base.h" nogil:
     enum:
@@ -178,3 +178,71 @@ cdef extern from "ks_scan.h" nogil:
     int64_t ks_walk_to_offset(ks_walk *walk, int64_t target, ks_found *found)
     int64_t ks_walk_to_timestamp(ks_walk *walk, int64_t timestamp, ks_found *found)
     int64_t ks_walk_to_largest_timestamp(ks_walk *walk, ks_found *found)
+
+cdef extern from "ks_offset_map.h" nogil:
+    enum:
+        KS_HASH_KEY_SIZE
+    struct ks_offset_map:
+        uint64_t slots
+        uint64_t limit
+        uint64_t size
+        int64_t latest_offset
+    void ks_siphash128(const uint8_t *key, const uint8_t *p, size_t size, uint64_t *out)
+    int64_t ks_offset_map_start(ks_offset_map *map, uint64_t slots, uint64_t limit, const uint8_t *key)
+    void ks_offset_map_end(ks_offset_map *map)
+    int ks_offset_map_put(ks_offset_map *map, const uint8_t *p, size_t size, int64_t offset)
+    int64_t ks_offset_map_get(const ks_offset_map *map, const uint8_t *p, size_t size)
+
+cdef extern from "ks_compact.h" nogil:
+    enum:
+        KS_COMPACT_END
+        KS_COMPACT_OTHER
+        KS_COMPACT_FULL
+        KS_DROP
+        KS_EMPTY
+        KS_WHOLE
+        KS_REBUILD
+    struct ks_last_batch:
+        int64_t producer_id
+        int64_t last_offset
+        int16_t producer_epoch
+    struct ks_kept:
+        int64_t position
+        int64_t size
+        int64_t last_offset
+        int64_t max_timestamp
+        int32_t is_new
+    struct ks_compaction:
+        const ks_offset_map *map
+        int64_t now_ms
+        int64_t delete_retention_ms
+        const ks_last_batch *last
+        size_t last_count
+        uint8_t *keep
+        size_t keep_size
+        uint8_t *out
+        size_t out_room
+        size_t out_size
+        ks_kept *kept
+        size_t kept_room
+        size_t kept_count
+        int64_t records_read
+        int64_t records_kept
+        int64_t records_without_key
+    struct ks_judgement:
+        int32_t verdict
+        int32_t kept
+        int64_t most
+    int64_t ks_index_records(ks_offset_map *map, const uint8_t *header, const uint8_t *p, const uint8_t *limit,
+                             int64_t start_offset)
+    int64_t ks_index_batches(ks_offset_map *map, const uint8_t *p, const uint8_t *limit, int64_t start_offset,
+                             const uint8_t **stopped)
+    int64_t ks_judge(ks_compaction *c, const uint8_t *header, const uint8_t *p, const uint8_t *limit, int discard,
+                     int marker_is_free, ks_judgement *judgement)
+    uint8_t *ks_copy_kept(const ks_compaction *c, const uint8_t *header, const uint8_t *p, const uint8_t *limit,
+                          const ks_judgement *judgement, uint8_t *out)
+    void ks_write_kept_header(uint8_t *p, int32_t size_in_bytes, const uint8_t *header,
+                              const ks_judgement *judgement)
+    int64_t ks_compact_batch(ks_compaction *c, const uint8_t *batch, int32_t size, int discard, int marker_is_free)
+    int64_t ks_compact_batches(ks_compaction *c, const uint8_t *p, const uint8_t *limit, const uint8_t **stopped)
+    void ks_note_kept(ks_compaction *c, int64_t size, int is_new)

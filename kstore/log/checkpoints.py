@@ -3,12 +3,14 @@
 recovery-point-offset-checkpoint   below these offsets everything is on the disk
 log-start-offset-checkpoint        where DeleteRecords moved the start within a segment
 replication-offset-checkpoint      high watermarks
+cleaner-offset-checkpoint          below these offsets compacted logs are clean
 """
 
 import logging
 from collections.abc import Iterable, Mapping
 
 from kstore.log.checkpoint_file import (
+    CLEANER_OFFSET_CHECKPOINT,
     HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
     RECOVERY_POINT_CHECKPOINT,
@@ -48,6 +50,9 @@ class Checkpoints:
                 offsets[log.topic_partition] = log.recovery_point
             elif name == HIGH_WATERMARK_CHECKPOINT:
                 offsets[log.topic_partition] = log.high_watermark
+            elif name == CLEANER_OFFSET_CHECKPOINT:
+                if log.first_dirty_offset >= 0:
+                    offsets[log.topic_partition] = log.first_dirty_offset
             elif log.log_start_offset > log.segments.first.base_offset:
                 # Only where it is not simply the first segment's.
                 offsets[log.topic_partition] = log.log_start_offset
@@ -57,7 +62,7 @@ class Checkpoints:
         """After a start: where a log has less than a file says, the file is not left to speak of bytes that are yet
         to come. Raises OSError."""
         logs = list(logs)
-        for name in (RECOVERY_POINT_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT):
+        for name in (RECOVERY_POINT_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, CLEANER_OFFSET_CHECKPOINT):
             said = log_dir.checkpoints[name].offsets
             offsets = self._offsets(log_dir, name, logs)
             if any(said.get(log.topic_partition, 0) > offsets.get(log.topic_partition, 0) for log in logs):

@@ -75,6 +75,13 @@ class LogConfig(NamedTuple):
         return "delete" in self.cleanup_policy
 
     @property
+    def max_segment_ms(self) -> int:
+        """A segment that is appended to is not compacted, so it ends when its records have to be (KIP-354)."""
+        if self.compact and self.max_compaction_lag_ms > 0:
+            return min(self.max_compaction_lag_ms, self.segment_ms)
+        return self.segment_ms
+
+    @property
     def timestamp_type(self) -> int:
         return LOG_APPEND_TIME if self.message_timestamp_type == "LogAppendTime" else CREATE_TIME
 

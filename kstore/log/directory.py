@@ -72,6 +72,9 @@ class DiskDirectory:
     def modified_ms(self, name: str) -> int:
         return os.stat(os.path.join(self.path, name)).st_mtime_ns // 1_000_000
 
+    def set_modified_ms(self, name: str, modified_ms: int) -> None:
+        os.utime(os.path.join(self.path, name), ns=(modified_ms * 1_000_000, modified_ms * 1_000_000))
+
     def read_file(self, name: str) -> bytes | None:
         return read_file(os.path.join(self.path, name))
 

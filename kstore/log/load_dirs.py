@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from kstore.errors import ConfigError, KafkaError
 from kstore.log.checkpoint_file import (
+    CLEANER_OFFSET_CHECKPOINT,
     HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
     RECOVERY_POINT_CHECKPOINT,
@@ -96,6 +97,7 @@ class DirLoad:
         recovery_points = self._checkpoints.read(log_dir, RECOVERY_POINT_CHECKPOINT)
         start_offsets = self._checkpoints.read(log_dir, LOG_START_OFFSET_CHECKPOINT)
         high_watermarks = self._checkpoints.read(log_dir, HIGH_WATERMARK_CHECKPOINT)
+        dirty_offsets = self._checkpoints.read(log_dir, CLEANER_OFFSET_CHECKPOINT)
         loads: list[Callable[[], None]] = []
         for name in sorted(entry.name for entry in os.scandir(log_dir.path) if entry.is_dir()):
             topic_partition = parse_partition_dir_name(name)
@@ -117,6 +119,7 @@ class DirLoad:
                         recovery_points.get(topic_partition, 0),
                         start_offsets.get(topic_partition, 0),
                         high_watermarks.get(topic_partition, 0),
+                        dirty_offsets.get(topic_partition, -1),
                     )
                 )
         self.clean[log_dir.path] = clean or not loads
@@ -133,6 +136,7 @@ class DirLoad:
         recovery_point: int,
         log_start_offset: int,
         high_watermark: int,
+        first_dirty_offset: int,
     ) -> Callable[[], None]:
         config = self._config_for(topic_partition.topic)
 
@@ -165,6 +169,8 @@ class DirLoad:
                 set_aside(log_dir, directory, topic_partition)
                 return
             log.update_high_watermark(high_watermark)
+            if first_dirty_offset <= log.log_end_offset:
+                log.first_dirty_offset = first_dirty_offset
             self._add(log)
 
         return load

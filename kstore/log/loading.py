@@ -228,12 +228,14 @@ def finish_interrupted_work(directory: Directory, names: list[str]) -> list[str]
 
 
 def _finish_swap(directory: Directory, names: list[str], swaps: list[str]) -> None:
+    """Of `.swap` files only the log counts: indexes are built anew, for nobody knows whether these are all and whether
+    one of them has its own name already."""
     start, end = LONG_MAX, -1
     for name in swaps:
         if name.endswith(LOG_SUFFIX + SWAP_SUFFIX):
             base_offset = offset_of(name)
             start = min(start, base_offset)
-            next_offset = base_offset
+            next_offset = base_offset + 1  # of an empty one, too, the namesake goes
             for header in directory.open_records(name).batch_headers():
                 next_offset = header.last_offset + 1
             end = max(end, next_offset)
@@ -242,8 +244,11 @@ def _finish_swap(directory: Directory, names: list[str], swaps: list[str]) -> No
             logger.info("%s: deleting %s, which a finished rewrite replaces", directory.path, name)
             directory.delete(name)
     for name in swaps:
-        logger.info("%s: finishing the rewrite of %s", directory.path, name)
-        directory.rename(name, name.removesuffix(SWAP_SUFFIX))
+        if name.endswith(LOG_SUFFIX + SWAP_SUFFIX):
+            logger.info("%s: finishing the rewrite of %s", directory.path, name)
+            directory.rename(name, name.removesuffix(SWAP_SUFFIX))
+        else:
+            directory.delete(name)
 
 
 def _load_segments(

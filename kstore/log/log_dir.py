@@ -10,7 +10,12 @@ import logging
 from typing import NamedTuple
 
 from kstore.errors import KafkaStorageError
-from kstore.log.checkpoint_file import HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT
+from kstore.log.checkpoint_file import (
+    CLEANER_OFFSET_CHECKPOINT,
+    HIGH_WATERMARK_CHECKPOINT,
+    LOG_START_OFFSET_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
+)
 from kstore.log.files import Directory
 from kstore.log.offset_checkpoint import OffsetCheckpoint
 from kstore.log.rarely import Rarely
@@ -19,7 +24,12 @@ from kstore.model import TopicPartition
 logger = logging.getLogger(__name__)
 
 # In the order in which they are written: a log start is believed up to the high watermark.
-CHECKPOINTS = (RECOVERY_POINT_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT)
+CHECKPOINTS = (
+    RECOVERY_POINT_CHECKPOINT,
+    HIGH_WATERMARK_CHECKPOINT,
+    LOG_START_OFFSET_CHECKPOINT,
+    CLEANER_OFFSET_CHECKPOINT,
+)
 
 # The process, or the system, has no descriptor left.
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)

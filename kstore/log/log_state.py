@@ -41,6 +41,7 @@ class LogState:
         "_unsynced",
         "config",
         "directory",
+        "first_dirty_offset",
         "first_unstable_offset",
         "high_watermark",
         "last_flush_ms",
@@ -82,6 +83,8 @@ class LogState:
         self.high_watermark = loaded.log_start_offset
         self._hw_segment: Segment | None = None
         self._hw_position = 0
+        # Where the cleaner goes on; -1 for a log that it has never cleaned.
+        self.first_dirty_offset = -1
         self.first_unstable_offset = -1
         self._lso_segment: Segment | None = None
         self._lso_position = 0
@@ -111,7 +114,7 @@ class LogState:
     def update_config(self, config: LogConfig) -> None:
         self.config = config
         self._rules = AppendRules(self.topic_partition, config)
-        self._active.set_roll_limits(config.segment_bytes, config.segment_ms)
+        self._active.set_roll_limits(config.segment_bytes, config.max_segment_ms)
         self._flush_messages = config.flush_messages
 
     def assign_topic_id(self, topic_id: bytes) -> None:
@@ -142,6 +145,11 @@ class LogState:
         watermark."""
         unstable = self.first_unstable_offset
         return unstable if 0 <= unstable < self.high_watermark else self.high_watermark
+
+    @property
+    def truncations(self) -> int:
+        """How often the log was cut: who reads it in another thread may have to begin again."""
+        return self._truncations
 
     @property
     def unflushed_messages(self) -> int:

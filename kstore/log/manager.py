@@ -14,12 +14,15 @@ from contextlib import suppress
 
 from kstore.errors import KafkaError, KafkaStorageError
 from kstore.log.checkpoint_file import (
+    CLEANER_OFFSET_CHECKPOINT,
     HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
     RECOVERY_POINT_CHECKPOINT,
     replace_file,
 )
 from kstore.log.checkpoints import Checkpoints
+from kstore.log.cleaner.cleaner import LogCleaner
+from kstore.log.cleaner.config import CleanerConfig
 from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory, partition_dir_name
 from kstore.log.files import Directory
@@ -62,6 +65,7 @@ class LogManager(LogDirs):
         producer_id_expiration_ms: int = 86_400_000,
         producer_id_expiration_check_ms: int = 600_000,
         broker_epoch: int = -1,
+        cleaner_config: CleanerConfig | None = None,
     ) -> None:
         """Creates and locks the directories. Raises ConfigError when none can be used, when one is listed
         twice or used by another process, and when one belongs to another cluster or node."""
@@ -69,6 +73,7 @@ class LogManager(LogDirs):
         self.default_config = default_config or LogConfig()
         self.logs: dict[TopicPartition, PartitionLog] = {}
         self.offline: dict[TopicPartition, str] = {}
+        self.cleaner = LogCleaner(self.logs, cleaner_config or CleanerConfig())
         self.broker_epoch = broker_epoch
         self.producer_id_expiration_ms = producer_id_expiration_ms
         self.recovery_threads = recovery_threads or os.cpu_count() or 1
@@ -147,6 +152,7 @@ class LogManager(LogDirs):
         )
         # Shared, so that a load that fails half-way can still be given up.
         self.logs, self.offline, self._clean = load.logs, load.offline, load.clean
+        self.cleaner.logs = self.logs
         load.run(self.live_dirs, self.recovery_threads)
         for log_dir in self.live_dirs:
             try:
@@ -329,6 +335,7 @@ class LogManager(LogDirs):
         if self._is_due("high_watermarks", now_ms) or start_offsets:
             # Before the start offsets, which are believed up to the high watermark.
             work += self._changed(HIGH_WATERMARK_CHECKPOINT)
+            work += self._changed(CLEANER_OFFSET_CHECKPOINT)
         work += start_offsets
         work += self._deletions(now_ms)
         return work
@@ -341,6 +348,8 @@ class LogManager(LogDirs):
 
     def _delete_old_segments(self, now_ms: int) -> None:
         for log in list(self.logs.values()):
+            if log in self.cleaner.in_progress:
+                continue  # it does this at its end
             try:
                 log.delete_old_segments(now_ms)
             except KafkaError as error:  # damage in one log must not keep the others from being tended
@@ -424,15 +433,16 @@ class LogManager(LogDirs):
                 piece.run()
                 piece.complete(now_ms)
             done += len(work)
-        return done
+        return done + self.cleaner.run_due(now_ms)
 
     # --- stopping ---
 
     def close(self, now_ms: int) -> None:
         """Flushes and closes every log, writes the checkpoints and says so in `.kafka_cleanshutdown`.
 
-        A directory in which anything failed is left as after a crash.
+        A directory in which anything failed is left as after a crash. Cleanings have ended before.
         """
+        self.cleaner.stop()
         closing: list[FlushWork] = []
         not_closed: set[LogDir] = set()
         for log in self.logs.values():

@@ -106,6 +106,10 @@ class MemoryDirectory:
     def modified_ms(self, name: str) -> int:
         return self._file(name).modified_ms
 
+    def set_modified_ms(self, name: str, modified_ms: int) -> None:
+        self.ask("write", name)
+        self._file(name).modified_ms = modified_ms
+
     def read_file(self, name: str) -> bytes | None:
         file = self.files.get(name)
         return None if file is None else self.read_all(file, name)

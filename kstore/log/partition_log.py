@@ -76,6 +76,26 @@ class PartitionLog(LogWriter):
         )
         return cls(directory, log_dir, topic_partition, config, loaded, now_ms=now_ms, topic_id=topic_id)
 
+    # --- compaction ---
+
+    def replace_segments(self, base_offsets: list[int], new: Segment, *, now_ms: int) -> None:
+        """Puts `new`, whose files are named `.swap` and durable, in the place of others; a start after a crash would do
+        the same. What is being read of the old ones is read to its end. Raises KafkaStorageError."""
+        old = [segment for base_offset in base_offsets if (segment := self.segments.get(base_offset)) is not None]
+        self._remove_segments(old, now_ms, keep_snapshot_at=new.base_offset)
+        self.segments.add(new)
+        self.forget_positions()
+
+    def complete_replacement(self, new: Segment) -> None:
+        """Gives the files their own names, once it is durable that the old ones have lost them. Raises
+        KafkaStorageError."""
+        if self.segments.get(new.base_offset) is not new:
+            return  # deleted since, with the names that it had
+        try:
+            new.change_suffix("")
+        except OSError as error:
+            raise self.log_dir.fail(f"replacing segments of {self.topic_partition}", error) from error
+
     # --- retention and truncation ---
 
     def delete_old_segments(self, now_ms: int) -> int:
@@ -122,7 +142,7 @@ class PartitionLog(LogWriter):
             self._remove_segments(segments[sealed:], now_ms)
         return verdict.segments
 
-    def _remove_segments(self, segments: list[Segment], now_ms: int) -> None:
+    def _remove_segments(self, segments: list[Segment], now_ms: int, *, keep_snapshot_at: int = -1) -> None:
         """Takes segments out of the log; their files are renamed now and unlinked later, for readers may hold
         them."""
         names: list[str] = []
@@ -133,6 +153,8 @@ class PartitionLog(LogWriter):
                     if self.directory.rename(name, name + DELETED_SUFFIX):
                         names.append(name + DELETED_SUFFIX)
                 segment.drop_handles()
+                if segment.base_offset == keep_snapshot_at:
+                    continue
                 snapshot = self.producer_state.mark_snapshot_deleted(segment.base_offset)
                 if snapshot is not None:
                     names.append(snapshot)
@@ -167,7 +189,7 @@ class PartitionLog(LogWriter):
         try:
             active.become_writable()
             active.truncate_to(offset, now_ms)
-            active.set_roll_limits(self.config.segment_bytes, self.config.segment_ms)
+            active.set_roll_limits(self.config.segment_bytes, self.config.max_segment_ms)
         except OSError as error:
             raise self.log_dir.fail(f"truncating {self.topic_partition}", error) from error
         self._after_truncation(offset, min(offset, self.log_start_offset), now_ms)
@@ -203,6 +225,7 @@ class PartitionLog(LogWriter):
         self.log_end_offset = end_offset
         self.log_start_offset = log_start_offset
         self.recovery_point = min(self.recovery_point, end_offset)
+        self.first_dirty_offset = min(self.first_dirty_offset, self._active.base_offset)
         self.leader_epoch_cache.truncate_from_end(end_offset)
         try:
             rebuild_producer_state(self.producer_state, self.segments, log_start_offset, end_offset, now_ms=now_ms)

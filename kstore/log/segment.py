@@ -65,6 +65,7 @@ class Segment:
         "max_timestamp_offset",
         "roll_jitter_ms",
         "size",
+        "suffix",
         "txn_index",
     )
 
@@ -80,9 +81,12 @@ class Segment:
         max_index_bytes: int,
         roll_jitter_ms: int,
         now_ms: int,
+        suffix: str = "",
     ) -> None:
         self._directory = directory
         self.base_offset = base_offset
+        # Behind the names of the files: `.cleaned` and `.swap` while they are to take the place of others.
+        self.suffix = suffix
         self.size = size
         self._writable = writable
         self.index_interval_bytes = index_interval_bytes
@@ -106,9 +110,7 @@ class Segment:
         self._records: RecordsFile | None = None
         self._offset_index: OffsetIndexFile | None = None
         self._time_index: TimeIndexFile | None = None
-        self.txn_index = TransactionIndex(
-            directory, file_name(base_offset, TXN_INDEX_SUFFIX), base_offset, exists=has_txn_index
-        )
+        self.txn_index = TransactionIndex(directory, self._name(TXN_INDEX_SUFFIX), base_offset, exists=has_txn_index)
 
     @classmethod
     def create(
@@ -121,6 +123,7 @@ class Segment:
         roll_jitter_ms: int = 0,
         now_ms: int,
         preallocate: int = 0,
+        suffix: str = "",
     ) -> "Segment":
         """A new, empty segment, its files made. Raises OSError, leaving none behind."""
         segment = cls(
@@ -133,16 +136,15 @@ class Segment:
             max_index_bytes=max_index_bytes,
             roll_jitter_ms=roll_jitter_ms,
             now_ms=now_ms,
+            suffix=suffix,
         )
         try:
-            segment._records = directory.open_records(
-                file_name(base_offset, LOG_SUFFIX), create=True, preallocate=preallocate
-            )
+            segment._records = directory.open_records(segment._name(LOG_SUFFIX), create=True, preallocate=preallocate)
             segment._open_indexes(check=False)
         except OSError:
             segment.close_handles()
-            for suffix in (TIME_INDEX_SUFFIX, OFFSET_INDEX_SUFFIX, LOG_SUFFIX):
-                directory.delete(file_name(base_offset, suffix))
+            for kind in (TIME_INDEX_SUFFIX, OFFSET_INDEX_SUFFIX, LOG_SUFFIX):
+                directory.delete(segment._name(kind))
             raise
         segment.max_timestamp = NO_TIMESTAMP
         segment._rolling_timestamp = NO_TIMESTAMP
@@ -150,11 +152,14 @@ class Segment:
 
     # --- files ---
 
+    def _name(self, kind: str) -> str:
+        return file_name(self.base_offset, kind) + self.suffix
+
     @property
     def records(self) -> RecordsFile:
         records = self._records
         if records is None:
-            records = self._records = self._directory.open_records(file_name(self.base_offset, LOG_SUFFIX))
+            records = self._records = self._directory.open_records(self._name(LOG_SUFFIX))
         return records
 
     @property
@@ -174,13 +179,13 @@ class Segment:
     def _open_indexes(self, *, check: bool = True) -> tuple[OffsetIndexFile, TimeIndexFile]:
         """Opens both indexes; with `check` they are built anew where they cannot be right."""
         offset_index = self._directory.open_offset_index(
-            file_name(self.base_offset, OFFSET_INDEX_SUFFIX),
+            self._name(OFFSET_INDEX_SUFFIX),
             self.base_offset,
             self.max_index_bytes,
             writable=self._writable,
         )
         time_index = self._directory.open_time_index(
-            file_name(self.base_offset, TIME_INDEX_SUFFIX),
+            self._name(TIME_INDEX_SUFFIX),
             self.base_offset,
             self.max_index_bytes,
             writable=self._writable,
@@ -248,10 +253,20 @@ class Segment:
 
     def file_names(self) -> list[str]:
         """The segment's files that exist, or should."""
-        names = [file_name(self.base_offset, suffix) for suffix in (LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
+        names = [self._name(kind) for kind in (LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX)]
         if self.txn_index.exists:
             names.append(self.txn_index.name)
         return names
+
+    def change_suffix(self, suffix: str) -> None:
+        """Renames the files; they are opened anew when they are next used. Raises OSError."""
+        self.flush_indexes()
+        old_names = self.file_names()
+        self.suffix = suffix
+        self.txn_index.name = self._name(TXN_INDEX_SUFFIX)
+        for old_name, name in zip(old_names, self.file_names(), strict=True):
+            self._directory.rename(old_name, name)
+        self.drop_handles()
 
     # --- writing ---
 
@@ -327,6 +342,23 @@ class Segment:
             self.time_index.maybe_append(self.max_timestamp, self.max_timestamp_offset)
         self._index_full = self.offset_index.is_full or self.time_index.is_full
         self.bytes_since_index_entry = 0
+
+    def append_noted(
+        self,
+        buffer: "Buffer",
+        size: int,
+        points: list[tuple[int, int, int, int]],
+        since_entry: int,
+        max_timestamp: int,
+        max_timestamp_offset: int,
+    ) -> None:
+        """Writes batches of which it is known already what the indexes shall say: (last offset, position, largest
+        timestamp, its offset) of each entry, then what holds behind the last batch."""
+        self.append_batches(buffer, 0, size, max_timestamp)
+        for last_offset, position, self.max_timestamp, self.max_timestamp_offset in points:
+            self._add_index_entries(last_offset, position)
+        self.bytes_since_index_entry = since_entry
+        self.max_timestamp, self.max_timestamp_offset = max_timestamp, max_timestamp_offset
 
     def note_aborted(self, txn: AbortedTxn) -> None:
         self.txn_index.append(txn)
@@ -538,7 +570,7 @@ class Segment:
         timestamp = self.load_max_timestamp()
         if timestamp >= 0:
             return timestamp
-        return self._directory.modified_ms(file_name(self.base_offset, LOG_SUFFIX))
+        return self._directory.modified_ms(self._name(LOG_SUFFIX))
 
     def find_offset_by_timestamp(self, timestamp: int, start_offset: int) -> tuple[int, int, int | None] | None:
         """(timestamp, offset, leader epoch) of the first record from `start_offset` on that is not older."""
@@ -605,7 +637,7 @@ def create_segment(directory: Directory, base_offset: int, config: LogConfig, no
         now_ms=now_ms,
         preallocate=config.segment_bytes if config.preallocate else 0,
     )
-    segment.set_roll_limits(config.segment_bytes, config.segment_ms)
+    segment.set_roll_limits(config.segment_bytes, config.max_segment_ms)
     return segment
 
 
@@ -615,4 +647,4 @@ def roll_jitter(config: LogConfig) -> int:
         return 0
     import random
 
-    return random.randrange(min(config.segment_jitter_ms, config.segment_ms))
+    return random.randrange(min(config.segment_jitter_ms, config.max_segment_ms))

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from kstore.config_def import ConfigKey, ConfigValue
 from kstore.errors import InvalidConfigError
 
-COMPACT = "cleaner"  # the cleaner is not there yet
 SINGLE = "replication"
 TIERS = "tiers"
 MAGIC = "magic"
@@ -22,7 +21,7 @@ _ROWS = (
     ("compression.lz4.level", "int", "9", "1..17"),
     ("compression.type", "string", "producer", "uncompressed|zstd|lz4|snappy|gzip|producer"),
     ("compression.zstd.level", "int", "3", "-131072..22"),
-    ("delete.retention.ms", "long", "86400000", "0..", COMPACT),
+    ("delete.retention.ms", "long", "86400000", "0.."),
     ("file.delete.delay.ms", "long", "60000", "0.."),
     ("flush.messages", "long", "9223372036854775807", "1.."),
     ("flush.ms", "long", "9223372036854775807", "0.."),
@@ -31,7 +30,7 @@ _ROWS = (
     ("leader.replication.throttled.replicas", "list", "", "@throttled", SINGLE),
     ("local.retention.bytes", "long", "-2", "-2..", TIERS),
     ("local.retention.ms", "long", "-2", "-2..", TIERS),
-    ("max.compaction.lag.ms", "long", "9223372036854775807", "1..", COMPACT),
+    ("max.compaction.lag.ms", "long", "9223372036854775807", "1.."),
     ("max.message.bytes", "int", "1048588", "0.."),
     ("message.downconversion.enable", "boolean", "true", "", MAGIC),
     ("message.format.version", "string", "3.0-IV1", "@version", MAGIC),
@@ -39,8 +38,8 @@ _ROWS = (
     ("message.timestamp.before.max.ms", "long", "9223372036854775807", "0.."),
     ("message.timestamp.difference.max.ms", "long", "9223372036854775807", "0.."),
     ("message.timestamp.type", "string", "CreateTime", "CreateTime|LogAppendTime"),
-    ("min.cleanable.dirty.ratio", "double", "0.5", "0..1", COMPACT),
-    ("min.compaction.lag.ms", "long", "0", "0..", COMPACT),
+    ("min.cleanable.dirty.ratio", "double", "0.5", "0..1"),
+    ("min.compaction.lag.ms", "long", "0", "0.."),
     ("min.insync.replicas", "int", "1", "1.."),
     ("preallocate", "boolean", "false", ""),
     ("remote.log.copy.disable", "boolean", "false", "", TIERS),

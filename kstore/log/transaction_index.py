@@ -51,6 +51,14 @@ class TransactionIndex:
         self._entries: list[AbortedTxn] | None = None if exists else []
         self._written = 0
 
+    def copy(self) -> "TransactionIndex":
+        """For another thread: later entries of this one are not in it."""
+        copy = TransactionIndex(self._store, self.name, self.base_offset, exists=True)
+        if self._entries is not None:
+            copy._entries = list(self._entries)
+            copy._written = self._written
+        return copy
+
     def entries(self) -> list[AbortedTxn]:
         if self._entries is None:
             content = self._store.read_file(self.name) or b""

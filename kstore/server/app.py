@@ -36,7 +36,7 @@ from kstore.server.producer_ids import ProducerIds
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 from kstore.server.service_manager import notify
 from kstore.server.tasks import Tasks
-from kstore.server.topics import Topics, log_config
+from kstore.server.topics import Topics, cleaner_config, log_config
 from kstore.server.traffic import Traffic
 
 log = logging.getLogger(__name__)
@@ -122,6 +122,7 @@ class App:
         """Takes a change of the broker's own configuration; topics.py takes it on to the running logs."""
         config = self.context.config = self.listeners.config = self._effective(image)
         self.logs.reconfigure(log_config(config, {}), producer_id_expiration_ms=config.producer_id_expiration_ms)
+        self.logs.cleaner.reconfigure(cleaner_config(config))
 
     async def _lead(self) -> None:
         """Claims what this broker can lead, with new epochs where a tail may be lost."""
@@ -196,6 +197,7 @@ def open_logs(config: ServerConfig) -> LogManager:
         high_watermark_checkpoint_ms=config.replica_high_watermark_checkpoint_interval_ms,
         producer_id_expiration_ms=config.producer_id_expiration_ms,
         producer_id_expiration_check_ms=config.producer_id_expiration_check_interval_ms,
+        cleaner_config=cleaner_config(config),
     )
 
 

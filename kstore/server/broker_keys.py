@@ -10,7 +10,6 @@ test holds them equal to the real ones.
 
 # Why a key has no effect here, said once at start for each that is set. "refused" stops the start instead.
 REASONS = {
-    "cleaner": "kstore does not compact logs yet",
     "cores": "partitions are recovered on all cores, and each task waits its own interval first",
     "later": "kstore does not do this yet",
     "loop": "one event loop does the work of these threads and queues",
@@ -53,6 +52,17 @@ group.min.session.timeout.ms int 6000 ro
 inter.broker.listener.name string - ro
 listener.security.protocol.map string SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT broker
 listeners string PLAINTEXT://:9092 broker
+log.cleaner.backoff.ms long 15000 cluster 0..
+log.cleaner.dedupe.buffer.size long 134217728 cluster
+log.cleaner.delete.retention.ms long 86400000 cluster 0..
+log.cleaner.enable boolean true ro
+log.cleaner.io.buffer.load.factor double 0.9 cluster
+log.cleaner.io.buffer.size int 524288 cluster 0..
+log.cleaner.io.max.bytes.per.second double 1.7976931348623157E308 cluster
+log.cleaner.max.compaction.lag.ms long 9223372036854775807 cluster 1..
+log.cleaner.min.cleanable.ratio double 0.5 cluster 0..1
+log.cleaner.min.compaction.lag.ms long 0 cluster 0..
+log.cleaner.threads int 1 cluster 0..
 log.cleanup.policy list delete cluster compact|delete
 log.dir string /tmp/kafka-logs ro
 log.dirs string - ro
@@ -186,19 +196,6 @@ ssl.truststore.location string - broker
 ssl.truststore.password password - broker
 ssl.truststore.type string JKS broker
 zookeeper.connect string - ro,3
-""",
-    "cleaner": """
-log.cleaner.backoff.ms long 15000 cluster 0..
-log.cleaner.dedupe.buffer.size long 134217728 cluster
-log.cleaner.delete.retention.ms long 86400000 cluster 0..
-log.cleaner.enable boolean true ro
-log.cleaner.io.buffer.load.factor double 0.9 cluster
-log.cleaner.io.buffer.size int 524288 cluster 0..
-log.cleaner.io.max.bytes.per.second double 1.7976931348623157E308 cluster
-log.cleaner.max.compaction.lag.ms long 9223372036854775807 cluster 1..
-log.cleaner.min.cleanable.ratio double 0.5 cluster 0..1
-log.cleaner.min.compaction.lag.ms long 0 cluster 0..
-log.cleaner.threads int 1 cluster 0..
 """,
     "cores": """
 log.initial.task.delay.ms long 30000 ro,i 0..

@@ -29,6 +29,8 @@ ONE_BROKER_DEFAULTS = {
 
 DURATIONS = (("segment.ms", "log.roll.ms", 1), ("segment.jitter.ms", "log.roll.jitter.ms", 0))
 
+MIB = 1024 * 1024
+
 UNTIL = "until it has TLS and SASL"
 
 Parsed = TypeVar("Parsed")
@@ -57,6 +59,13 @@ class ServerConfig:
     group_max_session_timeout_ms: int
     group_max_size: int
     group_min_session_timeout_ms: int
+    log_cleaner_backoff_ms: int
+    log_cleaner_dedupe_buffer_size: int
+    log_cleaner_enable: bool
+    log_cleaner_io_buffer_load_factor: float
+    log_cleaner_io_buffer_size: int
+    log_cleaner_io_max_bytes_per_second: float
+    log_cleaner_threads: int
     log_flush_offset_checkpoint_interval_ms: int
     log_flush_scheduler_interval_ms: int
     log_flush_start_offset_checkpoint_interval_ms: int
@@ -272,6 +281,10 @@ class ServerConfig:
         if not self.log_dirs:
             self._fault("log.dirs", "must name a directory")
         self.metadata_dir = self.value("metadata.log.dir") or (self.log_dirs or ("",))[0]
+        if self.log_cleaner_threads < 1:
+            self._fault("log.cleaner.threads", "must be 1 or more; log.cleaner.enable=false is for no cleaning")
+        elif self.log_cleaner_dedupe_buffer_size // self.log_cleaner_threads < MIB:
+            self._fault("log.cleaner.dedupe.buffer.size", "must be 1 MiB or more for each of log.cleaner.threads")
         self.topic_defaults = {name: broker_default(name, self.value) for name in TOPIC_KEYS}
         for name, broker_name, least in DURATIONS:
             milliseconds = self.topic_defaults[name]

@@ -13,8 +13,11 @@ from kstore.server.broker_keys import REASONS, SECTIONS
 
 MIB = 1024 * 1024
 
-# Where Kafka has no bound, kstore has one, so that one client cannot take the machine.
+# Where Kafka has no bound, or a wide one, kstore has one, so that nobody can take the machine.
 OWN_DEFAULTS = {
+    # A map of 600,000 keys; Kafka's 128 MiB are more than the rest of a broker takes. A log with more keys takes more
+    # cleanings.
+    "log.cleaner.dedupe.buffer.size": str(16 * MIB),
     "max.connections": "10000",
     "max.connections.per.ip": "5000",
     "queued.max.request.bytes": str(128 * MIB),

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from kstore.errors import KafkaStorageError
+from kstore.log.cleaner.cleaner import CleaningWork
 from kstore.log.work import FlushWork
 from kstore.server.context import Context
 from kstore.server.listener import SWEEP_MS, Listeners
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 LOG_TICK_MS = 500
 METADATA_CHECK_MS = 1000
+CLEANER_CHECK_MS = 1000
 
 
 class Tasks:
@@ -28,6 +30,8 @@ class Tasks:
         self._stop = stop
         self._running: list[asyncio.Task[None]] = []
         self._asleep: set[asyncio.Task[None]] = set()
+        self._cleanings: set[asyncio.Task[None]] = set()
+        self._stopped = asyncio.Event()
         self._stopping = False
         self._told_of_metadata = False
 
@@ -36,14 +40,18 @@ class Tasks:
             self._context.loop.create_task(self._repeat(SWEEP_MS, self.sweep_connections)),
             self._context.loop.create_task(self._repeat(LOG_TICK_MS, self.tend_logs)),
             self._context.loop.create_task(self._repeat(METADATA_CHECK_MS, self.tend_metadata)),
+            self._context.loop.create_task(self._repeat(CLEANER_CHECK_MS, self.clean_logs)),
         ]
 
     async def stop(self) -> None:
         """Returns when no task is at work any more; what is in a thread is not left there."""
         self._stopping = True
+        self._stopped.set()
+        self._context.replicas.logs.cleaner.stop()
         for task in self._asleep:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._cleanings, return_exceptions=True)
 
     async def sweep_connections(self) -> None:
         self._listeners.sweep()
@@ -64,6 +72,27 @@ class Tasks:
         self._context.deliver.turn_ended()
         if not replicas.logs.live_dirs:
             self._stop("every log directory has failed")
+
+    async def clean_logs(self) -> None:
+        """Begins what cleanings there may be at once; each goes on beside the other tasks."""
+        cleaner, clock = self._context.replicas.logs.cleaner, self._context.clock
+        while (work := cleaner.take(clock.now_ms())) is not None:
+            task = self._context.loop.create_task(self._clean(work))
+            self._cleanings.add(task)
+            task.add_done_callback(self._cleanings.discard)
+
+    async def _clean(self, work: CleaningWork) -> None:
+        """One log, slice by slice; the pauses keep to the rate that the disk is to be used at."""
+        try:
+            while not work.done:
+                await self._context.loop.run_in_executor(None, work.run)
+                work.complete(self._context.clock.now_ms())
+                if work.pause_ms and not work.done:
+                    with contextlib.suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(self._stopped.wait(), work.pause_ms / 1000)
+        except Exception as error:
+            self._context.replicas.logs.cleaner.give_up(work, error)
+        await self.clean_logs()
 
     async def tend_metadata(self) -> None:
         """A snapshot of the metadata when enough has been written since the last one."""

@@ -24,6 +24,7 @@ from kstore.cluster.topic_changes import (
 )
 from kstore.config_def import ConfigValue
 from kstore.errors import InvalidConfigError, KafkaError
+from kstore.log.cleaner.config import CleanerConfig
 from kstore.log.config import LogConfig
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.model import TopicPartition
@@ -55,6 +56,19 @@ def log_config(config: ServerConfig, overrides: Mapping[str, str]) -> LogConfig:
             except InvalidConfigError as error:
                 log.warning("a topic's value is not used: %s", error)
     return LogConfig.from_values(config.topic_defaults | own)
+
+
+def cleaner_config(config: ServerConfig) -> CleanerConfig:
+    """What the broker's own keys say of compaction."""
+    return CleanerConfig(
+        enable=config.log_cleaner_enable,
+        threads=config.log_cleaner_threads,
+        dedupe_buffer_size=config.log_cleaner_dedupe_buffer_size,
+        load_factor=config.log_cleaner_io_buffer_load_factor,
+        io_buffer_size=config.log_cleaner_io_buffer_size,
+        io_max_bytes_per_second=config.log_cleaner_io_max_bytes_per_second,
+        backoff_ms=config.log_cleaner_backoff_ms,
+    )
 
 
 class Topics:

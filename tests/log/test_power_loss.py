@@ -102,8 +102,13 @@ class Moment:
     def after_power_loss(self, choose: random.Random) -> MemoryDirectory:
         directory = MemoryDirectory()
         kept = {key: self._kept(*content, choose) for key, content in self.contents.items()}
-        for name, bindings in sorted(self.names.items()):
-            file = choose.choice(bindings)
+        chosen = {name: choose.choice(bindings) for name, bindings in sorted(self.names.items())}
+        found = {id(file) for file in chosen.values()}
+        renamed = {id(written) for _, written in self.names.values()} - found
+        for name, (durable, _) in self.names.items():
+            if id(durable) in renamed and durable is not None:
+                chosen[name] = durable  # a file that was renamed has one of its names
+        for name, file in chosen.items():
             if file is not None:
                 directory.files[name] = MemoryFile()
                 directory.files[name].data = bytearray(kept[id(file)])

@@ -18,6 +18,10 @@ TOPIC_DEFAULTS = {
     "compression.lz4.level": ("compression.lz4.level", "7", 7),
     "compression.type": ("compression.type", "zstd", "zstd"),
     "compression.zstd.level": ("compression.zstd.level", "7", 7),
+    "log.cleaner.delete.retention.ms": ("delete.retention.ms", "7", 7),
+    "log.cleaner.max.compaction.lag.ms": ("max.compaction.lag.ms", "7", 7),
+    "log.cleaner.min.cleanable.ratio": ("min.cleanable.dirty.ratio", "0.7", 0.7),
+    "log.cleaner.min.compaction.lag.ms": ("min.compaction.lag.ms", "7", 7),
     "log.cleanup.policy": ("cleanup.policy", "compact", ("compact",)),
     "log.flush.interval.messages": ("flush.messages", "7", 7),
     "log.flush.interval.ms": ("flush.ms", "7", 7),
@@ -36,6 +40,15 @@ TOPIC_DEFAULTS = {
     "log.segment.delete.delay.ms": ("file.delete.delay.ms", "7", 7),
     "message.max.bytes": ("max.message.bytes", "700", 700),
     "min.insync.replicas": ("min.insync.replicas", "7", 7),
+}
+# Broker key of the cleaner -> (what it is called there, a value, what the cleaner then has).
+CLEANER = {
+    "log.cleaner.backoff.ms": ("backoff_ms", "7", 7),
+    "log.cleaner.dedupe.buffer.size": ("dedupe_buffer_size", "7000000", 7000000),
+    "log.cleaner.io.buffer.load.factor": ("load_factor", "0.7", 0.7),
+    "log.cleaner.io.buffer.size": ("io_buffer_size", "7000", 7000),
+    "log.cleaner.io.max.bytes.per.second": ("io_max_bytes_per_second", "7000", 7000.0),
+    "log.cleaner.threads": ("threads", "2", 2),
 }
 # Shown one by one, here or in test_alter_configs.py.
 OTHERS = {
@@ -70,7 +83,7 @@ def test_every_key_that_may_change_and_has_an_effect_is_known_here():
         for name in broker_key_names()
         if (key := broker_key(name)) and key.mode != "ro" and key.effect == "honoured"
     }
-    assert changeable == set(TOPIC_DEFAULTS) | OTHERS | ONLY_AT_START
+    assert changeable == set(TOPIC_DEFAULTS) | set(CLEANER) | OTHERS | ONLY_AT_START
 
 
 @pytest.mark.parametrize("per_broker", [False, True])
@@ -86,6 +99,18 @@ def test_running_logs_follow_the_brokers_keys(start_broker, per_broker):
         assert getattr(log_config(broker, "t"), topic_key.replace(".", "_")) == value, key
         assert change(client, name, **{key: None}) == NONE, key
         assert log_config(broker, "t") == before, key
+
+
+def test_the_cleaner_follows_the_brokers_keys(start_broker):
+    broker = start_broker()
+    client = broker.connect()
+    for key, (name, text, value) in CLEANER.items():
+        before = broker.call(lambda app: app.logs.cleaner.config)
+        assert change(client, "", **{key: text}) == NONE, key
+        assert broker.call(lambda app: app.logs.cleaner.config) == before._replace(**{name: value}), key
+        assert change(client, "", **{key: None}) == NONE, key
+        assert broker.call(lambda app: app.logs.cleaner.config) == before, key
+    assert change(client, "", log_cleaner_dedupe_buffer_size="1000000") == INVALID_REQUEST
 
 
 def test_a_producer_that_is_silent_for_too_long_is_forgotten(start_broker):

@@ -123,7 +123,12 @@ def test_every_broker_synonym_of_a_topic_key_is_a_broker_key() -> None:
 
 
 def test_unlimited_defaults_of_kafka_are_finite_here() -> None:
-    assert set(OWN_DEFAULTS) == {"max.connections", "max.connections.per.ip", "queued.max.request.bytes"}
+    assert set(OWN_DEFAULTS) == {
+        "log.cleaner.dedupe.buffer.size",
+        "max.connections",
+        "max.connections.per.ip",
+        "queued.max.request.bytes",
+    }
     for name in OWN_DEFAULTS:
         key = broker_key(name)
         assert key is not None

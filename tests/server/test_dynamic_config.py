@@ -148,7 +148,7 @@ def test_what_kafka_changes_at_run_time_can_be_changed(configs: Mapping[str, str
         ({"listener.name.plaintext.ssl.keystore.location": "/x"}, "no TLS"),
         ({"num.io.threads": "17"}, "17 is less than half of 8, or more than twice"),
         ({"num.io.threads": "3"}, "3 is less than half of 8"),
-        ({"log.cleaner.threads": "0"}, "0 is less than half of 1"),
+        ({"log.cleaner.threads": "0"}, "log.cleaner.threads: must be 1 or more"),
     ],
 )
 def test_what_cannot_be_changed_is_refused_by_name(configs: Mapping[str, str], why: str) -> None:

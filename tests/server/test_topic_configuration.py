@@ -306,6 +306,64 @@ def test_records_are_on_the_disk_after_a_time(topic):
     assert topic.log(lambda log: log.recovery_point) == 1
 
 
+def compacted(topic, *values, later=15_000):
+    """Writes each value to one key, seals the segment, lets `later` pass and gives what is left."""
+    topic.set("cleanup.policy", "compact")
+    for value in values:
+        topic.produce(value, timestamp=topic.clock.now_ms())
+    topic.log(lambda log: log.roll(now_ms=topic.clock.now_ms()))
+    topic.later(0)
+    topic.later(later)
+    return left(topic)
+
+
+def left(topic):
+    """The values that a consumer reads when no cleaning is under way, a segment with each fetch."""
+    topic.broker.wait_for(lambda app: not app.logs.cleaner.in_progress)
+    found = []
+    for base_offset in topic.segments():
+        found += [value for value in topic.client.values("t", base_offset) if value not in found or value is None]
+    return found
+
+
+@shows("min.cleanable.dirty.ratio")
+def test_a_log_is_compacted_when_it_is_dirty_enough(topic):
+    assert compacted(topic, b"1", b"2") == [b"2"]
+    topic.set("min.cleanable.dirty.ratio", "0.99")
+    assert compacted(topic, b"3", b"4") == [b"2", b"3", b"4"]
+    topic.set("min.cleanable.dirty.ratio", "0.5")
+    assert compacted(topic) == [b"4"]
+
+
+@shows("min.compaction.lag.ms")
+def test_young_records_are_not_compacted(topic):
+    topic.set("min.compaction.lag.ms", "60000")
+    assert compacted(topic, b"1", b"2") == [b"1", b"2"]
+    topic.later(60_000)
+    assert left(topic) == [b"2"]
+
+
+@shows("max.compaction.lag.ms")
+def test_old_records_are_compacted_whatever_the_ratio(topic):
+    topic.set("min.cleanable.dirty.ratio", "1")
+    assert compacted(topic, b"1", b"2") == [b"1", b"2"]
+    topic.set("max.compaction.lag.ms", "1000")
+    topic.later(15_000)
+    assert left(topic) == [b"2"]
+
+
+@shows("delete.retention.ms")
+def test_tombstones_go_after_their_time(topic):
+    topic.set("min.cleanable.dirty.ratio", "0")
+    topic.set("delete.retention.ms", "100000")
+    assert compacted(topic, b"1", None) == [None]
+    topic.set("delete.retention.ms", "0")
+    assert topic.client.produce("t", batch(b"x", key=b"other")).error_code == NONE
+    assert compacted(topic) == [None, b"x"]  # it has its time already
+    assert topic.client.produce("t", batch(b"y", key=b"other")).error_code == NONE
+    assert compacted(topic, later=100_000) == [b"y"]
+
+
 def test_a_key_that_is_deleted_is_the_brokers_again(topic):
     topic.set("max.message.bytes", "200")
     Config = IncrementalAlterConfigsRequest.AlterableConfig

@@ -1,0 +1,13 @@
+"""What a slice of a cleaning ends with, and how a cleaning fails."""
+
+SLICE = "slice"  # there is more to do
+SWAP = "swap"  # a new segment is to take the place of others
+RENAME = "rename"  # its files are to get their own names
+
+
+class OvertakenError(Exception):
+    """The log was cut meanwhile."""
+
+
+class SyncFailedError(OSError):
+    """An fsync failed: what it was to write may be gone, whatever a second one says."""
