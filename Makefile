@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test kill-test lint sanitize bench bench-kafka clean
+.PHONY: build run test kill-test lint sanitize fuzz bench bench-kafka clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -58,7 +58,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint kstore
-	$(BIN)/clang-format --dry-run --Werror src/*.c src/*.h
+	$(BIN)/clang-format --dry-run --Werror src/*.[ch] tests/fuzz/native/*.[ch]
 
 # The same modules once more, with AddressSanitizer and UBSan, beside the ordinary ones. Any finding aborts the run.
 # PYTHONMALLOC=malloc shows each object of Python to the sanitizer. Leaks are not looked for: CPython itself frees
@@ -73,6 +73,11 @@ sanitize: $(VENV)/.test
 	    PYTHONMALLOC=malloc KSTORE_SANITIZED=$(SANITIZED) \
 	    $(BIN)/python -m pytest -n 2 -m "not kafka and not kcat" -p no:cacheprovider \
 	    -o "pythonpath=$(SANITIZED) ." tests/_native
+
+# libFuzzer over the C core: MINUTES=n for all targets together, or RUNS=n inputs for each.
+fuzz:
+	@$(PYTHON) tests/setup/prepare.py clang
+	$(PYTHON) tests/fuzz/native $(if $(RUNS),--runs $(RUNS),--minutes $(or $(MINUTES),5)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
 # Results are kept in .benchmarks, so that `make bench COMPARE=0001` compares with an earlier run.
 bench: $(VENV)/.test

@@ -1,7 +1,7 @@
 """The same requests to Kafka 3.9.1 and kstore get the same answers: codes, offsets, records, configurations.
 
-Deliberate differences are listed in differences.py and nowhere else. `KSTORE_WIRE_REQUESTS` asks more than
-`make test` does.
+Deliberate differences are listed in differences.py and nowhere else. `KSTORE_WIRE_REQUESTS` and
+`KSTORE_WIRE_SEEDS` (1,2,5) ask more than `make test` does.
 """
 
 import os
@@ -27,6 +27,7 @@ from tests.judge.wire_client import batch, message
 pytestmark = pytest.mark.kafka
 
 REQUESTS = int(os.environ.get("KSTORE_WIRE_REQUESTS", "800"))
+SEEDS = [int(seed) for seed in os.environ.get("KSTORE_WIRE_SEEDS", "1").split(",")]
 # Retention and compaction change logs when they like to, so they stay away.
 SETTINGS = {
     "auto.create.topics.enable": "false",
@@ -106,7 +107,7 @@ def settle_configs(pair: Pair, names: Sequence[str], number: int) -> None:
     )
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_seeded_requests_get_the_same_answers(pair: Pair, seed: int) -> None:
     questioner = Questioner(seed)
     answered: dict[str, int] = {}

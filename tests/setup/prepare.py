@@ -5,7 +5,7 @@ by Maven where `mvn` is present. A missing compiler or Python.h is named with th
 Idempotent, and quick when there is nothing to do. Standard library only: it runs before the virtual
 environment exists.
 
-    python3 tests/setup/prepare.py [compiler] [packages] [jars]      (no argument: all of them)
+    python3 tests/setup/prepare.py [compiler] [packages] [jars] [clang]      (no argument: all but clang)
 """
 
 import os
@@ -25,6 +25,8 @@ PACKAGES: dict[str, Callable[[], bool]] = {
     "zookeeper": lambda: Path("/usr/share/zookeeper/bin").exists(),
     "librdkafka-dev": lambda: Path("/usr/include/librdkafka/rdkafka.h").exists(),
 }
+# Only for `make fuzz`.
+CLANG: dict[str, Callable[[], bool]] = {"clang": lambda: shutil.which("clang") is not None}
 
 
 def say(message: str) -> None:
@@ -54,8 +56,8 @@ def root_command() -> list[str] | None:
     return None
 
 
-def install_packages() -> None:
-    missing = [name for name, is_there in PACKAGES.items() if not is_there()]
+def install_packages(packages: dict[str, Callable[[], bool]]) -> None:
+    missing = [name for name, is_there in packages.items() if not is_there()]
     if not missing:
         return
     wanted = " ".join(missing)
@@ -104,7 +106,9 @@ def main(wanted: list[str]) -> int:
     if (not wanted or "compiler" in wanted) and not check_compiler():
         return 1
     if not wanted or "packages" in wanted:
-        install_packages()
+        install_packages(PACKAGES)
+    if "clang" in wanted:
+        install_packages(CLANG)
     if not wanted or "jars" in wanted:
         fetch_jars()
     return 0
