@@ -74,7 +74,7 @@ class TombstoneWrite(GroupWrite):
         offsets = self.group.offsets
         removed = 0
         for topic, partition in self.partitions:
-            removed += offsets.remove(topic, partition, log_offset=base_offset)
+            removed += offsets.remove(topic, partition)
             offsets.drop_transactional(topic, partition)
         if self.is_expiry:
             turn.state.expired_offsets += removed

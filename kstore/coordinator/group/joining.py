@@ -181,7 +181,7 @@ class ReplacementWrite(GroupWrite):
     """A stable group in which a static member has a new id: its join is answered when that is in the log, and
     taken back when it cannot be."""
 
-    __slots__ = ("before", "generation_id", "member", "skips_assignment", "ticket")
+    __slots__ = ("before", "member", "skips_assignment", "ticket")
 
     def __init__(self, group: Group, member: Member, before: Replaced, skips_assignment: bool) -> None:
         assignments = {known.member_id: known.assignment for known in group.members.values()}
@@ -189,18 +189,13 @@ class ReplacementWrite(GroupWrite):
         self.member = member
         self.before = before
         self.skips_assignment = skips_assignment
-        self.generation_id = group.generation_id
         self.ticket = member.join_ticket
+        assert self.ticket is not None
 
     @property
     def is_awaited(self) -> bool:
-        """Neither has the member been replaced again or gone, nor does a rebalance answer its join."""
-        return (
-            self.member.join_ticket is self.ticket
-            and self.ticket is not None
-            and self.group.state is STABLE
-            and self.group.generation_id == self.generation_id
-        )
+        """Neither has the member been replaced again or gone, nor has a rebalance answered its join, nor will one."""
+        return self.group.state is STABLE and self.member.join_ticket is self.ticket
 
     def committed(self, turn: Turn, base_offset: int) -> None:
         group, member = self.group, self.member

@@ -81,7 +81,7 @@ def _replay_offset(
     offsets = group.offsets
     if producer_id is None:
         if committed is None:
-            offsets.remove(topic, partition, log_offset=offset)
+            offsets.remove(topic, partition)
         else:
             offsets.put(topic, partition, committed)
     elif committed is None:

@@ -49,11 +49,10 @@ class GroupOffsets:
         if known is None or known.log_offset <= committed.log_offset:
             partitions[partition] = committed
 
-    def remove(self, topic: str, partition: int, *, log_offset: int) -> bool:
-        """A tombstone at `log_offset`: whether it removed something."""
+    def remove(self, topic: str, partition: int) -> bool:
+        """A tombstone: whether it removed something. What is later in the log becomes known after it."""
         partitions = self.committed.get(topic)
-        known = None if partitions is None else partitions.get(partition)
-        if partitions is None or known is None or known.log_offset > log_offset:
+        if partitions is None or partition not in partitions:
             return False
         del partitions[partition]
         if not partitions:
