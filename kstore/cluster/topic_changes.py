@@ -43,13 +43,15 @@ class TooManyRecordsError(PolicyViolationError):
 
 
 class Room:
-    """How many more partitions may be made by one request."""
+    """How many more partitions may be made by one request; None where nobody counts them."""
 
-    def __init__(self, left: int = MAX_RECORDS_A_REQUEST) -> None:
+    def __init__(self, left: int | None = None) -> None:
         self._left = left
 
     def take(self, count: int) -> None:
         """Raises PolicyViolationError."""
+        if self._left is None:
+            return
         if count > self._left:
             raise PolicyViolationError(
                 f"{count} partition(s) more are asked for, and the broker has file descriptors for {self._left}; its"
@@ -64,7 +66,7 @@ class Placement(NamedTuple):
 
     brokers: Sequence[int]
     directory_of: Callable[[int], bytes]
-    room: Room
+    room: Room = Room()
 
 
 class Counts(NamedTuple):

@@ -15,7 +15,7 @@ from kstore.log.config import LONG_MAX
 from kstore.log.directory import SEGMENT_SUFFIXES, file_name
 from kstore.log.flush import NAMED_FILES, sync_name
 from kstore.log.log_reader import LogReader
-from kstore.log.producer_state import BatchMetadata
+from kstore.log.producer_entry import BatchMetadata
 from kstore.log.replay import apply_batch, take_snapshot
 from kstore.log.segment import MAX_RELATIVE_OFFSET, Segment, create_segment
 from kstore.model import NO_PARTITION_LEADER_EPOCH, NO_TIMESTAMP

@@ -5,147 +5,35 @@ From it come duplicates (answered with the offsets they already have), refused g
 unstable offset, and the entries of the transaction index. It is a function of the log: what a snapshot does
 not hold is rebuilt by reading on from it (ProducerStateManager.java, ProducerAppendInfo.java, KIP-98,
 KIP-360; replication rules 33-38).
-
-    version i16 = 1 | CRC32C u32 of all that follows | count i32 | entries:
-    producer id i64 | epoch i16 | last sequence i32 | last offset i64 | offset delta i32 | timestamp i64
-    | coordinator epoch i32 | first offset of the open transaction i64
-
-A snapshot at offset N holds the state before the record at N, and of each producer only the last batch.
 """
 
 import logging
-from bisect import bisect_left, bisect_right, insort
-from struct import Struct
-from struct import error as struct_error
-from typing import NamedTuple, Protocol
+from bisect import bisect_right
 
-from kstore._native.checksum import crc32c
 from kstore.errors import (
-    CorruptRecordError,
     InvalidProducerEpochError,
     InvalidTxnStateError,
     OutOfOrderSequenceError,
     TransactionCoordinatorFencedError,
 )
+from kstore.log.producer_entry import (
+    BATCHES_TO_RETAIN,
+    MAX_SEQUENCE,
+    BatchMetadata,
+    CompletedTxn,
+    OpenTxn,
+    ProducerEntry,
+)
+from kstore.log.producer_snapshots import CorruptSnapshotError, ProducerSnapshots, SnapshotStore
 from kstore.log.transaction_index import AbortedTxn
-from kstore.model import NO_PRODUCER_EPOCH, NO_SEQUENCE, NO_TIMESTAMP, TopicPartition
+from kstore.model import NO_PRODUCER_EPOCH, NO_SEQUENCE, TopicPartition
 
 logger = logging.getLogger(__name__)
 
-BATCHES_TO_RETAIN = 5
-MAX_SEQUENCE = 2**31 - 1
 DEFAULT_EXPIRATION_MS = 24 * 60 * 60 * 1000
 
-SNAPSHOT_VERSION = 1
-SNAPSHOT_HEAD = Struct(">hI")
-SNAPSHOT_COUNT = Struct(">i")
-SNAPSHOT_ENTRY = Struct(">qhiqiqiq")
-SNAPSHOT_SUFFIX = ".snapshot"
 
-
-class CorruptSnapshotError(CorruptRecordError):
-    """A snapshot that is torn, damaged or of an unknown version; an older one serves instead."""
-
-
-class BatchMetadata(NamedTuple):
-    """What is remembered of a batch, so that its repetition can be answered."""
-
-    last_sequence: int
-    last_offset: int
-    offset_delta: int
-    timestamp: int
-
-    @property
-    def first_sequence(self) -> int:
-        first = self.last_sequence - self.offset_delta
-        return first if first >= 0 else first + MAX_SEQUENCE + 1
-
-    @property
-    def first_offset(self) -> int:
-        return self.last_offset - self.offset_delta
-
-
-class OpenTxn:
-    """A transaction from its first record on; `last_offset` is its marker's, -1 while it is open."""
-
-    __slots__ = ("first_offset", "last_offset", "position", "producer_id", "segment_base_offset")
-
-    def __init__(self, producer_id: int, first_offset: int, segment_base_offset: int = -1, position: int = -1) -> None:
-        self.producer_id = producer_id
-        self.first_offset = first_offset
-        self.segment_base_offset = segment_base_offset
-        self.position = position
-        self.last_offset = -1
-
-
-class CompletedTxn(NamedTuple):
-    producer_id: int
-    first_offset: int
-    last_offset: int
-    is_aborted: bool
-
-
-class ProducerEntry:
-    """One producer. `epoch` is -1 for one that was never seen; `current_txn_first_offset` is -1 outside a
-    transaction."""
-
-    __slots__ = (
-        "batches",
-        "coordinator_epoch",
-        "current_txn_first_offset",
-        "epoch",
-        "last_timestamp",
-        "producer_id",
-    )
-
-    def __init__(
-        self,
-        producer_id: int,
-        epoch: int = NO_PRODUCER_EPOCH,
-        coordinator_epoch: int = -1,
-        last_timestamp: int = NO_TIMESTAMP,
-        current_txn_first_offset: int = -1,
-    ) -> None:
-        self.producer_id = producer_id
-        self.epoch = epoch
-        self.coordinator_epoch = coordinator_epoch
-        self.last_timestamp = last_timestamp
-        self.current_txn_first_offset = current_txn_first_offset
-        self.batches: list[BatchMetadata] = []
-
-    @property
-    def last_sequence(self) -> int:
-        return self.batches[-1].last_sequence if self.batches else NO_SEQUENCE
-
-    @property
-    def last_offset(self) -> int:
-        return self.batches[-1].last_offset if self.batches else -1
-
-    @property
-    def last_offset_delta(self) -> int:
-        return self.batches[-1].offset_delta if self.batches else 0
-
-    def set_epoch(self, epoch: int) -> None:
-        if self.epoch != epoch:
-            self.batches.clear()
-            self.epoch = epoch
-
-
-class SnapshotStore(Protocol):
-    """What keeps the snapshot files."""
-
-    def names(self) -> list[str]: ...
-
-    def read_file(self, name: str) -> bytes | None: ...
-
-    def write_file(self, name: str, content: bytes) -> None: ...
-
-    def delete(self, name: str) -> bool: ...
-
-    def rename(self, name: str, new_name: str) -> bool: ...
-
-
-class ProducerState:
+class ProducerState(ProducerSnapshots):
     """`map_end_offset` is the offset up to which the log has been taken in.
 
     Both kinds of transactions hold the last stable offset back: open ones, and completed ones whose marker is
@@ -153,16 +41,13 @@ class ProducerState:
     """
 
     __slots__ = (
-        "_store",
         "expiration_ms",
         "map_end_offset",
         "ongoing",
         "producers",
         "snapshot_offset",
-        "snapshots",
         "topic_partition",
         "unreplicated",
-        "unsynced",
     )
 
     def __init__(
@@ -173,8 +58,8 @@ class ProducerState:
         expiration_ms: int = DEFAULT_EXPIRATION_MS,
         names: list[str] | None = None,
     ) -> None:
+        super().__init__(store, names)
         self.topic_partition = topic_partition
-        self._store = store
         self.expiration_ms = expiration_ms
         self.producers: dict[int, ProducerEntry] = {}
         # By first offset, in rising order: a transaction begins at the end of the log.
@@ -182,9 +67,6 @@ class ProducerState:
         self.unreplicated: dict[int, OpenTxn] = {}
         self.map_end_offset = 0
         self.snapshot_offset = 0
-        self.snapshots: list[int] = []
-        self.unsynced: list[int] = []
-        self.list_snapshots(names)
 
     # --- appends ---
 
@@ -409,24 +291,6 @@ class ProducerState:
 
     # --- snapshots ---
 
-    def list_snapshots(self, names: list[str] | None = None) -> None:
-        """Reads from the directory which snapshots there are."""
-        self.snapshots = sorted(
-            int(name.removesuffix(SNAPSHOT_SUFFIX))
-            for name in (self._store.names() if names is None else names)
-            if name.endswith(SNAPSHOT_SUFFIX) and name.removesuffix(SNAPSHOT_SUFFIX).isdecimal()
-        )
-
-    def remove_stray_snapshots(self, segment_base_offsets: list[int]) -> None:
-        """Deletes snapshots that belong to no segment; the largest stays if it is above all segments, for it
-        is the one of a clean shutdown or of the last flush."""
-        bases = set(segment_base_offsets)
-        strays = [offset for offset in self.snapshots if offset not in bases]
-        if strays and (not bases or strays[-1] >= max(bases)):
-            strays.pop()
-        for offset in strays:
-            self.delete_snapshot(offset)
-
     def load_before(self, offset: int, log_start_offset: int, now_ms: int) -> None:
         """Loads the latest snapshot that is not above `offset`; later ones stay on disk."""
         self._clear()
@@ -455,96 +319,11 @@ class ProducerState:
             return
         self.map_end_offset = self.snapshot_offset = log_start_offset
 
-    def read_snapshot(self, offset: int) -> list[ProducerEntry]:
-        """Raises CorruptSnapshotError."""
-        content = self._store.read_file(_snapshot_name(offset))
-        if content is None:
-            raise CorruptSnapshotError("the file is gone")
-        return decode_snapshot(content)
-
     def take_snapshot(self) -> int | None:
-        """Writes the state at `map_end_offset`, unless that was done; returns the offset written.
-
-        The fsync comes with the next flush: a snapshot that a power loss tears is found out by its CRC, and an older
-        one serves.
-        """
+        """Writes the state at `map_end_offset`, unless that was done; returns the offset written."""
         offset = self.map_end_offset
         if offset <= self.snapshot_offset:
             return None
-        self._store.write_file(_snapshot_name(offset), encode_snapshot(list(self.producers.values())))
-        if offset not in self.snapshots:
-            insort(self.snapshots, offset)
+        self.write_snapshot(offset, list(self.producers.values()))
         self.snapshot_offset = offset
-        self.unsynced.append(offset)
         return offset
-
-    def take_unsynced(self) -> list[str]:
-        """The names of snapshots that were written since the last call and are not durable."""
-        names = [_snapshot_name(offset) for offset in self.unsynced]
-        self.unsynced = []
-        return names
-
-    def delete_snapshots_after(self, offset: int) -> None:
-        for snapshot in [o for o in self.snapshots if o > offset]:
-            self.delete_snapshot(snapshot)
-
-    def delete_snapshot(self, offset: int) -> None:
-        index = bisect_left(self.snapshots, offset)
-        if index < len(self.snapshots) and self.snapshots[index] == offset:
-            del self.snapshots[index]
-        self._store.delete(_snapshot_name(offset))
-
-    def mark_snapshot_deleted(self, offset: int) -> str | None:
-        """Renames a snapshot for a later deletion; the new name, or None where there is no such snapshot."""
-        index = bisect_left(self.snapshots, offset)
-        if index == len(self.snapshots) or self.snapshots[index] != offset:
-            return None
-        del self.snapshots[index]
-        name = _snapshot_name(offset)
-        deleted = name + ".deleted"
-        return deleted if self._store.rename(name, deleted) else None
-
-
-def _snapshot_name(offset: int) -> str:
-    return f"{offset:020d}{SNAPSHOT_SUFFIX}"
-
-
-def encode_snapshot(entries: list[ProducerEntry]) -> bytes:
-    body = bytearray(SNAPSHOT_COUNT.pack(len(entries)))
-    for entry in entries:
-        body += SNAPSHOT_ENTRY.pack(
-            entry.producer_id,
-            entry.epoch,
-            entry.last_sequence,
-            entry.last_offset,
-            entry.last_offset_delta,
-            entry.last_timestamp,
-            entry.coordinator_epoch,
-            entry.current_txn_first_offset,
-        )
-    return SNAPSHOT_HEAD.pack(SNAPSHOT_VERSION, crc32c(body)) + body
-
-
-def decode_snapshot(content: bytes) -> list[ProducerEntry]:
-    """Raises CorruptSnapshotError."""
-    try:
-        version, crc = SNAPSHOT_HEAD.unpack_from(content)
-        (count,) = SNAPSHOT_COUNT.unpack_from(content, SNAPSHOT_HEAD.size)
-    except struct_error:
-        raise CorruptSnapshotError(f"{len(content)} bytes hold no snapshot") from None
-    if version != SNAPSHOT_VERSION:
-        raise CorruptSnapshotError(f"unknown version {version}")
-    body = memoryview(content)[SNAPSHOT_HEAD.size :]
-    if crc32c(body) != crc:
-        raise CorruptSnapshotError(f"CRC is {crc32c(body):#x}, not {crc:#x}")
-    records = body[SNAPSHOT_COUNT.size :]
-    if count < 0 or count * SNAPSHOT_ENTRY.size > len(records):
-        raise CorruptSnapshotError(f"{count} entries announced in {len(records)} bytes")
-    entries = []
-    for fields in SNAPSHOT_ENTRY.iter_unpack(records[: count * SNAPSHOT_ENTRY.size]):
-        producer_id, epoch, last_sequence, last_offset, delta, timestamp, coordinator_epoch, txn_start = fields
-        entry = ProducerEntry(producer_id, epoch, coordinator_epoch, timestamp, max(txn_start, -1))
-        if last_offset >= 0:
-            entry.batches.append(BatchMetadata(last_sequence, last_offset, delta, timestamp))
-        entries.append(entry)
-    return entries

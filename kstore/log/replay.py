@@ -8,7 +8,8 @@ from kstore._native.batch import RecordBatch
 from kstore._native.record import ABORT_MARKER, COMMIT_MARKER
 from kstore.log.files import Header
 from kstore.log.log_dir import LogDir
-from kstore.log.producer_state import MAX_SEQUENCE, CompletedTxn, ProducerState
+from kstore.log.producer_entry import MAX_SEQUENCE, CompletedTxn
+from kstore.log.producer_state import ProducerState
 from kstore.log.segment import Segment
 from kstore.log.segments import Segments
 

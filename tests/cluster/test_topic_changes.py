@@ -20,15 +20,17 @@ from kstore.errors import (
     InvalidReplicationFactorError,
     InvalidRequestError,
     InvalidTopicError,
+    PolicyViolationError,
     TopicAlreadyExistsError,
 )
+from kstore.protocol.messages.metadata_records import PartitionRecord
 
 DIRECTORY = bytes(range(16))
 DEFAULTS = Counts(3, 1)
 
 
 def placement(*brokers):
-    return Placement(brokers or (1,), lambda broker: DIRECTORY, Room())
+    return Placement(brokers or (1,), lambda broker: DIRECTORY)
 
 
 def creation(*known, brokers=(1,)):
@@ -215,3 +217,15 @@ def test_deleted_topics_are_named_by_id():
     records = delete_topics(doomed)
     assert kinds(records) == {"RemoveTopicRecord": 2}
     assert [record.topic_id for record in records] == [each.id for each in doomed]
+
+
+def test_partitions_of_one_request_share_the_room_that_there_is():
+    little = placement()._replace(room=Room(5))
+    creation = TopicCreation(ClusterImage(), little, Counts(1, 1))
+    creation.add("a", Counts(3), assignments={}, configs={})
+    with pytest.raises(PolicyViolationError, match="file descriptors for 2"):
+        creation.add("b", Counts(3), assignments={}, configs={})
+    creation.add("c", Counts(), assignments={0: [1], 1: [1]}, configs={})
+    with pytest.raises(PolicyViolationError):
+        grow_topic(topic("t", 1), count=2, assignments=None, placement=little)
+    assert len([record for record in creation.records if isinstance(record, PartitionRecord)]) == 5

@@ -13,7 +13,8 @@ from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import HIGH_WATERMARK, TXN_COMMITTED, PartitionLog
-from kstore.log.producer_state import ProducerEntry, decode_snapshot
+from kstore.log.producer_entry import ProducerEntry
+from kstore.log.producer_snapshots import decode_snapshot
 from kstore.log.segment import Segment
 from kstore.log.transaction_index import TransactionIndex
 from kstore.model import TopicPartition, uuid_from_text

@@ -9,15 +9,9 @@ from kstore.errors import (
     TransactionCoordinatorFencedError,
 )
 from kstore.log.memory_directory import MemoryDirectory
-from kstore.log.producer_state import (
-    MAX_SEQUENCE,
-    BatchMetadata,
-    CompletedTxn,
-    CorruptSnapshotError,
-    ProducerState,
-    decode_snapshot,
-    encode_snapshot,
-)
+from kstore.log.producer_entry import MAX_SEQUENCE, BatchMetadata, CompletedTxn
+from kstore.log.producer_snapshots import CorruptSnapshotError, decode_snapshot
+from kstore.log.producer_state import ProducerState
 from kstore.model import TopicPartition
 
 PID = 1
@@ -295,28 +289,6 @@ def test_completing_what_was_not_started_is_a_broken_invariant() -> None:
 # --- snapshots ---
 
 
-def test_snapshot_has_kafkas_bytes() -> None:
-    machine = Machine()
-    machine.append(7, 100, count=3, producer_id=5, epoch=2, timestamp=1234)
-    content = encode_snapshot(list(machine.state.producers.values()))
-    body = b"".join(
-        value.to_bytes(size, "big", signed=True)
-        for value, size in (
-            (1, 4),  # entries
-            (5, 8),
-            (2, 2),
-            (9, 4),  # last sequence
-            (102, 8),  # last offset
-            (2, 4),  # offset delta
-            (1234, 8),
-            (-1, 4),  # no coordinator
-            (-1, 8),  # no transaction
-        )
-    )
-    assert content[:2] == b"\0\1"
-    assert content[6:] == body
-
-
 def test_snapshot_brings_producers_back_with_their_last_batch() -> None:
     machine = Machine()
     machine.append(0, 0)
@@ -435,42 +407,6 @@ def test_truncate_fully_forgets_everything() -> None:
     assert machine.unstable is None
     assert machine.state.map_end_offset == 7
     assert machine.directory.names() == []
-
-
-def test_stray_snapshots_go_but_the_one_of_a_clean_shutdown_stays() -> None:
-    machine = Machine()
-    for offset in (5, 10, 15, 20, 42):
-        machine.state.map_end_offset = offset
-        machine.state.take_snapshot()
-    machine.state.remove_stray_snapshots([5, 20])
-    assert machine.state.snapshots == [5, 20, 42]
-    machine.state.remove_stray_snapshots([42])
-    assert machine.state.snapshots == [42]
-
-
-def test_snapshot_can_be_marked_for_deletion() -> None:
-    machine = Machine()
-    machine.append(0, 0)
-    machine.state.take_snapshot()
-    assert machine.state.mark_snapshot_deleted(1) == "00000000000000000001.snapshot.deleted"
-    assert machine.state.snapshots == []
-    assert machine.state.mark_snapshot_deleted(1) is None
-    assert machine.directory.names() == ["00000000000000000001.snapshot.deleted"]
-
-
-def test_marking_a_snapshot_that_vanished_is_no_error() -> None:
-    machine = Machine()
-    machine.append(0, 0)
-    machine.state.take_snapshot()
-    machine.directory.delete("00000000000000000001.snapshot")
-    assert machine.state.mark_snapshot_deleted(1) is None
-
-
-def test_snapshots_are_found_in_the_directory() -> None:
-    directory = MemoryDirectory()
-    for name in ("00000000000000000007.snapshot", "00000000000000000003.snapshot", "x.snapshot", "00.log"):
-        directory.write_file(name, b"")
-    assert Machine(directory).state.snapshots == [3, 7]
 
 
 # --- expiry ---

@@ -37,7 +37,8 @@ from kstore.log.directory import (
     file_name,
     parse_partition_metadata,
 )
-from kstore.log.producer_state import ProducerEntry, decode_snapshot
+from kstore.log.producer_entry import ProducerEntry
+from kstore.log.producer_snapshots import decode_snapshot
 from kstore.model import uuid_to_text
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from kstore._native.batch import RecordBatch
 from kstore._native.record import ABORT_MARKER, COMMIT_MARKER
 from kstore.cli.logs.findings import Findings
-from kstore.log.producer_state import MAX_SEQUENCE, ProducerEntry
+from kstore.log.producer_entry import MAX_SEQUENCE, ProducerEntry
 
 # Beyond this many the longest known are forgotten, so that memory stays bounded.
 MAX_PRODUCERS = 500_000

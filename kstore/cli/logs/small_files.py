@@ -12,7 +12,7 @@ from kstore.cli.logs.files import LogFile
 from kstore.errors import CorruptRecordError
 from kstore.log.checkpoint_file import INT_MAX, LONG_MAX, parse_entries, parse_numbers
 from kstore.log.meta_properties import parse_properties
-from kstore.log.producer_state import decode_snapshot
+from kstore.log.producer_snapshots import decode_snapshot
 from kstore.log.transaction_index import ENTRY as TXN_ENTRY
 
 Row = dict[str, Any]
