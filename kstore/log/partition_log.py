@@ -8,7 +8,11 @@ what was asked (UnifiedLog.scala, LocalLog.scala).
 import logging
 from itertools import pairwise
 
-from kstore.log.checkpoint_file import LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT
+from kstore.log.checkpoint_file import (
+    CLEANER_OFFSET_CHECKPOINT,
+    LOG_START_OFFSET_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
+)
 from kstore.log.config import LogConfig
 from kstore.log.directory import DELETED_SUFFIX, DiskDirectory, delete_dir_name
 from kstore.log.files import Directory
@@ -214,10 +218,15 @@ class PartitionLog(LogWriter):
 
     def _lower_checkpoints(self, end_offset: int, log_start_offset: int) -> None:
         """Before anything is cut: what is appended behind the cut must not be taken for what was flushed there, nor
-        for what was deleted, if the machine stops before the next checkpoint."""
+        for what was deleted or cleaned, if the machine stops before the next checkpoint."""
+        checkpoints = self.log_dir.checkpoints
+        last = self.segments.floor(end_offset)
         try:
-            self.log_dir.checkpoints[RECOVERY_POINT_CHECKPOINT].lower(self.topic_partition, end_offset)
-            self.log_dir.checkpoints[LOG_START_OFFSET_CHECKPOINT].lower(self.topic_partition, log_start_offset)
+            checkpoints[RECOVERY_POINT_CHECKPOINT].lower(self.topic_partition, end_offset)
+            checkpoints[LOG_START_OFFSET_CHECKPOINT].lower(self.topic_partition, log_start_offset)
+            # Nothing of the segment that will be the active one is clean (LogCleanerManager.maybeTruncateCheckpoint).
+            clean_offset = end_offset if last is None else last.base_offset
+            checkpoints[CLEANER_OFFSET_CHECKPOINT].lower(self.topic_partition, clean_offset)
         except OSError as error:
             raise self.log_dir.io_error(f"truncating {self.topic_partition}", error) from error
 

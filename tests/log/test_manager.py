@@ -611,6 +611,18 @@ def test_start_of_a_log_that_was_begun_anew_is_that_of_its_checkpoint_at_once(
     assert (again.log_start_offset, again.log_end_offset) == (start, start + 6)
 
 
+def test_what_lies_behind_a_truncation_is_not_taken_for_clean(tmp_path: Path, managers: MakeManager) -> None:
+    manager = managers(tmp_path)
+    log = create(manager, segment_bytes=3 * SIZE)
+    fill(log, 10)
+    log.first_dirty_offset = 9
+    manager.run_due(NOW)
+    manager.run_due(NOW + MINUTE)
+    assert checkpoint(tmp_path, "cleaner-offset-checkpoint") == {0: 9}
+    log.truncate_to(5, now_ms=NOW)
+    assert checkpoint(tmp_path, "cleaner-offset-checkpoint") == {0: 3}
+
+
 def test_truncation_that_cannot_be_told_does_not_happen(
     tmp_path: Path, managers: MakeManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
