@@ -4,7 +4,7 @@ A class is raised where the fault is found, with the facts; the request's edge t
 `retriable` tells whether Kafka's clients try again (Errors.java and the exceptions that it names).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 
@@ -41,6 +41,16 @@ class OffsetConflictError(KstoreError):
 
 class CorruptIndexError(KstoreError):
     """An index that cannot be right; it is rebuilt from the log."""
+
+
+class NotCachedError(KstoreError):
+    """What was to be read without waiting for the disk is not in the page cache. No fault, and no answer.
+
+    `look_up` is for a thread that may wait: it reads the same, gives nothing, and may raise what reading raises. Then
+    the pages are there.
+    """
+
+    look_up: Callable[[], object] | None = None
 
 
 class KafkaError(KstoreError):

@@ -15,7 +15,8 @@ enum ks_status {
     KS_ETRUNCATED = -5001, /* the bytes end before what they promise */
     KS_ECORRUPT = -5002,   /* a length or a field that cannot be */
     KS_EMAGIC = -5003,     /* a batch of message format 0 or 1 */
-    KS_ERECORD = -5004     /* a record that breaks a rule inside a whole batch */
+    KS_ERECORD = -5004,    /* a record that breaks a rule inside a whole batch */
+    KS_ENOTCACHED = -5005  /* reading it would wait for the disk, and the caller must not wait */
 };
 
 #define KS_LIKELY(x) __builtin_expect(!!(x), 1)

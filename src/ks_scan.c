@@ -21,7 +21,7 @@ void ks_scan(const uint8_t *p, const uint8_t *limit, struct ks_extent *extents, 
     result->consumed = (size_t)(p - start);
 }
 
-void ks_walk_start(struct ks_walk *walk, int fd, int64_t position, int64_t end) {
+void ks_walk_start(struct ks_walk *walk, int fd, int64_t position, int64_t end, bool wait) {
     walk->fd = fd;
     walk->next = position;
     walk->end = end;
@@ -29,6 +29,7 @@ void ks_walk_start(struct ks_walk *walk, int fd, int64_t position, int64_t end) 
     walk->size = 0;
     walk->window_start = position;
     walk->window_size = 0;
+    walk->wait = wait;
 }
 
 /* Makes the header at `walk->next` readable, as far as the file goes. The bytes of it in the window, or
@@ -40,7 +41,7 @@ static int64_t fill(struct ks_walk *walk, const uint8_t **header) {
         int64_t size = walk->size > KS_WALK_WINDOW ? KS_BATCH_HEADER_SIZE : KS_WALK_WINDOW;
         if (size > walk->end - walk->next)
             size = walk->end - walk->next;
-        int64_t n = ks_file_read(walk->fd, walk->window, (size_t)size, walk->next);
+        int64_t n = ks_file_read(walk->fd, walk->window, (size_t)size, walk->next, walk->wait);
         walk->window_start = walk->next;
         walk->window_size = n < 0 ? 0 : n;
         if (n < 0)

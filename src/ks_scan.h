@@ -3,6 +3,7 @@
 #ifndef KS_SCAN_H
 #define KS_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,10 +39,11 @@ struct ks_walk {
     int64_t size;
     int64_t window_start;
     int64_t window_size;
+    bool wait; /* for the disk; else the walk ends with KS_ENOTCACHED where it would */
     uint8_t window[KS_WALK_WINDOW];
 };
 
-void ks_walk_start(struct ks_walk *walk, int fd, int64_t position, int64_t end);
+void ks_walk_start(struct ks_walk *walk, int fd, int64_t position, int64_t end, bool wait);
 
 /* 1 and the header (valid until the next call), 0 at the end or at a torn tail, or a negative status with
  * `walk->next` on the place. */

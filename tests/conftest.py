@@ -11,7 +11,7 @@ import pytest
 
 from tests.judge import home
 
-pytest_plugins = ["tests.fix_broker", "tests.fix_kafka", "tests.fix_kstore"]
+pytest_plugins = ["tests.fix_broker", "tests.fix_cold", "tests.fix_kafka", "tests.fix_kstore"]
 
 JUDGES = {
     "kafka": ("Kafka", home.why_kafka_cannot_run),

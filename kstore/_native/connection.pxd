@@ -13,6 +13,7 @@ cdef class Request:
     # Called when the connection closes before the request is answered.
     cdef public object on_gone
     cdef object answer
+    cdef Py_ssize_t answer_size
     cdef bint answered
     # When the request was taken up.
     cdef long long started_ns
@@ -58,6 +59,8 @@ cdef class Connection:
     cdef object dispatch
     cdef object turn_ended
     cdef object on_close
+    # The threads that read cold files; None: the loop's own.
+    cdef object readers
     cdef MemoryBudget budget
     cdef Py_ssize_t max_frame
     # Durations by API key.
@@ -78,6 +81,8 @@ cdef class Connection:
 
     # Requests in the order of their arrival whose answers, or whose predecessors' answers, are not there yet.
     cdef object pending
+    # Bytes of those among them that are answered already.
+    cdef Py_ssize_t pending_size
     cdef list out
     cdef Py_ssize_t out_index
     cdef Py_ssize_t out_sent
@@ -101,7 +106,9 @@ cdef class Connection:
     cdef Request read_header(self, Py_ssize_t position, Py_ssize_t limit)
     cdef object describe_length(self, Py_ssize_t length)
     cdef void fail(self, object reason)
+    cdef bint is_full(self)
     cdef void queue(self, object answer)
+    cdef void keep(self, Request request, object answer)
     cdef void answer_in_order(self)
     cdef int drain(self) except -1
     cdef object join_run(self)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 
 from kstore._native.durations import Durations
@@ -88,11 +89,13 @@ class Connection:
         on_close: Callable[[Connection, str | None], None],
         budget: MemoryBudget,
         max_frame: int,
+        readers: Executor | None = None,
         durations: list[Durations] | None = None,
     ) -> None:
         """`dispatch` returns the answer (bytes of a frame, or a list of bytes and slices), None for a request that
-        gets none, or PENDING; it raises InvalidRequestError to have the connection closed. `durations`, by API key,
-        learn how long each request took until its answer was there."""
+        gets none, or PENDING; it raises InvalidRequestError to have the connection closed. `readers` are the threads
+        that read files which are not in the page cache; without them the loop's own do. `durations`, by API key, learn
+        how long each request took until its answer was there."""
 
     @property
     def peer(self) -> tuple[str, int]: ...

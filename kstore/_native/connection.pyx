@@ -47,7 +47,7 @@ cdef enum:
     LARGE = 1024 * 1024
     # A long frame is read to its end and not beyond, so that no half of the next one has to be moved.
     LONG_REMAINDER = 64 * 1024
-    # Answers waiting to leave before more requests of this client are looked at.
+    # Answers waiting, in bytes, before more requests of this client are looked at.
     MAX_QUEUED = 1024 * 1024
     MAX_PENDING = 128
     # One client's requests do not hold up the others' for longer than this: thousands fit in one read.
@@ -84,8 +84,7 @@ cdef class Request:
         if self.answered:
             return
         self.on_gone = None
-        self.answer = answer
-        self.answered = True
+        self.connection.keep(self, answer)
         self.connection.took(self.api_key, now_ns() - self.started_ns)
         self.connection.answer_in_order()
 
@@ -193,7 +192,7 @@ cdef class Connection:
 
     def __cinit__(
         self, *, sock, peer, listener_name, loop, dispatch, turn_ended, on_close, MemoryBudget budget,
-        Py_ssize_t max_frame, list durations=None,
+        Py_ssize_t max_frame, readers=None, list durations=None,
     ):
         self.fd = sock.fileno()
         self.sock = sock
@@ -204,6 +203,7 @@ cdef class Connection:
         self.dispatch = dispatch
         self.turn_ended = turn_ended
         self.on_close = on_close
+        self.readers = readers
         self.budget = budget
         self.max_frame = max_frame
         self.durations = durations if durations is not None else []
@@ -238,6 +238,7 @@ cdef class Connection:
         for request in pending:
             forget(request)
         self.out.clear()
+        self.pending_size = 0
         self.start = self.end = 0
         self.set_capacity(0)
         self.budget.leave(self)
@@ -357,7 +358,7 @@ cdef class Connection:
             if self.closed:
                 break
             drained = self.drain()
-            if not drained or not self.has_frame() or len(self.pending) >= MAX_PENDING or self.tired:
+            if not drained or not self.has_frame() or self.is_full() or self.tired:
                 break
         self.turn_ended()
         if not self.closed:
@@ -381,7 +382,7 @@ cdef class Connection:
         cdef long long now = now_ns()
         cdef int answered_key
         while self.end - self.start >= 4 and not self.closed:
-            if self.out_size > MAX_QUEUED or len(self.pending) >= MAX_PENDING or self.tired:
+            if self.is_full() or self.tired:
                 return 0
             length = self.frame_length()
             if length < 0 or length > self.max_frame:
@@ -422,9 +423,8 @@ cdef class Connection:
             self.pending.append(request)
             return NOT_ANSWERED
         if self.pending:
-            request.answer = answer
-            request.answered = True
             self.pending.append(request)
+            self.keep(request, answer)
         else:
             self.queue(answer)
         return request.api_key
@@ -459,18 +459,26 @@ cdef class Connection:
 
     # Answering
 
+    cdef bint is_full(self):
+        """Enough of this client's answers wait, to leave or for one before them; nothing more of it is looked at."""
+        return self.out_size + self.pending_size > MAX_QUEUED or len(self.pending) >= MAX_PENDING
+
     cdef void queue(self, object answer):
-        cdef object part
         if answer is None:
             return
         if type(answer) is bytes:
             self.out.append(answer)
             self.out_size += PyBytes_GET_SIZE(answer)
             return
-        for part in answer:
-            self.out.append(part)
-            if type(part) is bytes:
-                self.out_size += PyBytes_GET_SIZE(part)
+        self.out.extend(answer)
+        self.out_size += size_of(answer)
+
+    cdef void keep(self, Request request, object answer):
+        """Answers a request that is in `pending`: others before it may not be answered yet."""
+        request.answer = answer
+        request.answered = True
+        request.answer_size = size_of(answer)
+        self.pending_size += request.answer_size
 
     cdef void answer_in_order(self):
         cdef Request request
@@ -481,9 +489,10 @@ cdef class Connection:
             if not request.answered:
                 break
             self.pending.popleft()
+            self.pending_size -= request.answer_size
             self.queue(request.answer)
             request.answer = None
-        if self.out and not self.flushing:
+        if (self.out or not self.reading) and not self.flushing:
             # Several requests may be answered in one turn of another connection: they leave together.
             self.flushing = True
             self.loop.call_soon(self.flush)
@@ -574,7 +583,7 @@ cdef class Connection:
     cdef void warm(self, object part):
         """Has the next window of `part` read by a thread; nothing is sent meanwhile."""
         self.warming = True
-        self.loop.run_in_executor(None, part.warm, self.out_sent, WARM_WINDOW).add_done_callback(self.on_warm)
+        self.loop.run_in_executor(self.readers, part.warm, self.out_sent, WARM_WINDOW).add_done_callback(self.on_warm)
 
     def on_warm(self, future):
         self.warming = False
@@ -594,7 +603,7 @@ cdef class Connection:
 
     cdef void update_reading(self):
         """Reads while answers leave, few requests wait, and there is memory: otherwise the client is muted."""
-        cdef bint wanted = not (self.writing or self.warming or self.starved or len(self.pending) >= MAX_PENDING)
+        cdef bint wanted = not (self.writing or self.warming or self.starved or self.is_full())
         if wanted == self.reading:
             return
         self.reading = wanted
@@ -610,6 +619,19 @@ cdef int forget(Request request) except -1:
     if on_gone is not None and not request.answered:
         on_gone()
     return 0
+
+
+cdef Py_ssize_t size_of(object answer) except -1:
+    """The memory that an answer takes: slices of files take none."""
+    cdef Py_ssize_t size = 0
+    if answer is None:
+        return 0
+    if type(answer) is bytes:
+        return PyBytes_GET_SIZE(answer)
+    for part in answer:
+        if type(part) is bytes:
+            size += PyBytes_GET_SIZE(part)
+    return size
 
 
 cdef inline long long now_ns() noexcept:

@@ -13,5 +13,8 @@ class FileHandle:
     @property
     def fd(self) -> int: ...
 
+def modified_ns(path: str | os.PathLike[str]) -> int:
+    """When the file was written to last, from memory: NotCachedError where the disk would have to be asked."""
+
 def fsync_dir(path: str | os.PathLike[str]) -> None:
     """Makes the entries of a directory durable: files created, renamed or removed in it."""

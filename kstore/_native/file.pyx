@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t
 from posix.unistd cimport close
 
-from kstore._native.libkstore cimport ks_file_read, ks_file_sync
+from kstore._native.libkstore cimport ks_file_open_cached, ks_file_read, ks_file_sync
 from kstore._native.status cimport raise_status
 
 cdef int READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -26,20 +26,37 @@ cdef class FileHandle:
             close(self.fd)
 
 
-cdef FileHandle open_handle(str path, int flags):
+cdef FileHandle open_handle(str path, int flags, bint wait=True):
+    """Raises OSError; without `wait` NotCachedError where the disk would have to be asked for a name."""
     cdef FileHandle handle = FileHandle.__new__(FileHandle)
-    handle.fd = os.open(path, flags, 0o644)
+    cdef const char *name
+    cdef int64_t fd
+    if wait:
+        handle.fd = os.open(path, flags, 0o644)
+        return handle
+    encoded = os.fsencode(path)
+    name = encoded
+    with nogil:
+        fd = ks_file_open_cached(name, flags)
+    raise_status(fd, path)
+    handle.fd = <int> fd
     return handle
 
 
-cdef bytes read_bytes(FileHandle handle, str path, int64_t position, int64_t size):
+cdef bytes read_bytes(FileHandle handle, str path, int64_t position, int64_t size, bint wait=True):
     cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
     cdef uint8_t *p = <uint8_t *> PyBytes_AS_STRING(data)
     cdef int64_t n
     with nogil:
-        n = ks_file_read(handle.fd, p, size, position)
+        n = ks_file_read(handle.fd, p, size, position, wait)
     raise_status(n, path)
     return data if n == size else data[:n]
+
+
+def modified_ns(path):
+    """When the file was written to last, from memory: NotCachedError where the disk would have to be asked."""
+    cdef FileHandle handle = open_handle(os.fspath(path), READ_FLAGS, False)
+    return os.fstat(handle.fd).st_mtime_ns
 
 
 def fsync_dir(path):

@@ -7,7 +7,7 @@ cdef class OffsetIndex(Index):
 
     cpdef int append(self, int64_t offset, int64_t position) except -1
     cdef tuple pair(self, const uint8_t *entry)
-    cpdef tuple lookup(self, int64_t target)
+    cpdef tuple lookup(self, int64_t target, bint wait=*)
 
 cdef class TimeIndex(Index):
     cdef int64_t _last_timestamp
@@ -15,4 +15,4 @@ cdef class TimeIndex(Index):
 
     cpdef bint maybe_append(self, int64_t timestamp, int64_t offset, bint skip_full_check=*) except -1
     cdef tuple pair(self, const uint8_t *entry)
-    cpdef tuple lookup(self, int64_t target)
+    cpdef tuple lookup(self, int64_t target, bint wait=*)

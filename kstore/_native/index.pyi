@@ -9,6 +9,8 @@ writes (no mmap: on a full disk a sparse mapping kills the process); older ones 
 append never fails for want of disk space: what could not be written is tried again, and flush() and close()
 tell. The file is opened, and read, when first needed. Zeros at the end, which Kafka's preallocation leaves
 after a crash, are no entries and are cut by the next write.
+
+Calls with `wait=False` do not wait for the disk: they raise NotCachedError where they would.
 """
 
 from typing import final
@@ -21,13 +23,13 @@ class OffsetIndex(Index):
         """ValueError when the index is full, the offset not above the last one, or out of the segment's
         range."""
 
-    def lookup(self, target: int) -> tuple[int, int]:
+    def lookup(self, target: int, wait: bool = True) -> tuple[int, int]:
         """(offset, position) of the last entry with offset <= target, or (base offset, 0)."""
 
-    def fetch_upper_bound(self, position: int, fetch_size: int) -> tuple[int, int] | None:
+    def fetch_upper_bound(self, position: int, fetch_size: int, *, wait: bool = True) -> tuple[int, int] | None:
         """The first entry at or behind `position + fetch_size`."""
 
-    def sanity_check(self, log_size: int | None = None) -> None:
+    def sanity_check(self, log_size: int | None = None, *, wait: bool = True) -> None:
         """CorruptIndexError when the last entry or the file's size cannot be."""
 
 @final
@@ -40,8 +42,8 @@ class TimeIndex(Index):
         """Appends unless the timestamp is that of the last entry. ValueError when the index is full, or when
         timestamp or offset lie below the last entry."""
 
-    def lookup(self, target: int) -> tuple[int, int]:
+    def lookup(self, target: int, wait: bool = True) -> tuple[int, int]:
         """(timestamp, offset) of the last entry with timestamp <= target, or (-1, base offset)."""
 
-    def sanity_check(self) -> None:
+    def sanity_check(self, *, wait: bool = True) -> None:
         """CorruptIndexError when the last entry or the file's size cannot be."""

@@ -31,7 +31,7 @@ cdef class OffsetIndex(Index):
         cdef uint8_t entry[12]
         self._last_offset = self.base_offset
         if self._tail_count > 0:
-            self.copy_entry(self._tail_first + self._tail_count - 1, entry)
+            self.copy_entry(self._tail_first + self._tail_count - 1, entry, True)
             self._last_offset = self.base_offset + ks_index_value(entry, 0, KS_OFFSET_KEY)
         return 0
 
@@ -66,10 +66,10 @@ cdef class OffsetIndex(Index):
         offset = self.base_offset + ks_load32(entry)
         return offset, ks_load32(entry + 4)
 
-    cpdef tuple lookup(self, int64_t target):
+    cpdef tuple lookup(self, int64_t target, bint wait=True):
         cdef uint8_t floor[12]
-        self.load()
-        if self.upper_bound(KS_OFFSET_KEY, target - self.base_offset, floor) == 0:
+        self.load(wait)
+        if self.upper_bound(KS_OFFSET_KEY, target - self.base_offset, floor, wait) == 0:
             return self.base_offset, 0
         return self.pair(floor)
 
@@ -77,22 +77,22 @@ cdef class OffsetIndex(Index):
         cdef uint8_t entry[12]
         if n >= self.entries:
             raise IndexError(f"{self.path} has {self.entries} entries, no entry {n}")
-        self.copy_entry(n, entry)
+        self.copy_entry(n, entry, True)
         return self.pair(entry)
 
-    def fetch_upper_bound(self, int64_t position, int64_t fetch_size):
+    def fetch_upper_bound(self, int64_t position, int64_t fetch_size, *, bint wait=True):
         cdef uint8_t entry[12]
         cdef size_t n
-        self.load()
+        self.load(wait)
         # The smallest entry at or behind the end of the fetch: the one after those that lie before it.
-        n = self.upper_bound(KS_OFFSET_POSITION, position + fetch_size - 1, entry)
+        n = self.upper_bound(KS_OFFSET_POSITION, position + fetch_size - 1, entry, wait)
         if n >= self._tail_first + self._tail_count:
             return None
-        self.copy_entry(n, entry)
+        self.copy_entry(n, entry, wait)
         return self.pair(entry)
 
-    def sanity_check(self, log_size=None):
-        self.load()
+    def sanity_check(self, log_size=None, *, bint wait=True):
+        self.load(wait)
         self.check_size()
         if self._tail_count == 0:
             return
@@ -119,7 +119,7 @@ cdef class TimeIndex(Index):
         self._last_timestamp = -1
         self._last_offset = self.base_offset
         if self._tail_count > 0:
-            self.copy_entry(self._tail_first + self._tail_count - 1, entry)
+            self.copy_entry(self._tail_first + self._tail_count - 1, entry, True)
             self._last_timestamp = ks_index_value(entry, 0, KS_TIME_KEY)
             self._last_offset = self.base_offset + ks_index_value(entry, 0, KS_TIME_OFFSET)
         return 0
@@ -169,10 +169,10 @@ cdef class TimeIndex(Index):
         offset = self.base_offset + ks_load32(entry + 8)
         return ks_load64(entry), offset
 
-    cpdef tuple lookup(self, int64_t target):
+    cpdef tuple lookup(self, int64_t target, bint wait=True):
         cdef uint8_t floor[12]
-        self.load()
-        if self.upper_bound(KS_TIME_KEY, target, floor) == 0:
+        self.load(wait)
+        if self.upper_bound(KS_TIME_KEY, target, floor, wait) == 0:
             return -1, self.base_offset
         return self.pair(floor)
 
@@ -180,15 +180,17 @@ cdef class TimeIndex(Index):
         cdef uint8_t entry[12]
         if n >= self.entries:
             raise IndexError(f"{self.path} has {self.entries} entries, no entry {n}")
-        self.copy_entry(n, entry)
+        self.copy_entry(n, entry, True)
         return self.pair(entry)
 
-    def sanity_check(self):
-        self.load()
+    def sanity_check(self, *, bint wait=True):
+        cdef uint8_t first[12]
+        self.load(wait)
         self.check_size()
         if self._tail_count == 0:
             return
-        first_timestamp, _ = self.entry(0)
+        self.copy_entry(0, first, wait)
+        first_timestamp = ks_load64(first)
         if self._last_timestamp < first_timestamp:
             raise CorruptIndexError(f"{self.path} ends with {self._last_timestamp}, below its first time")
         if self._last_offset < self.base_offset:

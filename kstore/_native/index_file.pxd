@@ -28,19 +28,19 @@ cdef class Index:
     cdef void forget(self)
     cdef bint has_room(self, size_t more)
     cdef int check_size(self) except -1
-    cdef FileHandle opened(self)
-    cdef int load(self) except -1
-    cdef int read_entries(self, size_t first, size_t count, uint8_t *into) except -1
-    cdef int load_tail(self, size_t entries) except -1
-    cdef bint is_zero(self, size_t n) except -1
-    cdef size_t without_trailing_zeros(self, size_t entries) except? 0
+    cdef FileHandle opened(self, bint wait=*)
+    cdef int load(self, bint wait=*) except -1
+    cdef int read_entries(self, size_t first, size_t count, uint8_t *into, bint wait) except -1
+    cdef int load_tail(self, size_t entries, bint wait) except -1
+    cdef bint is_zero(self, size_t n, bint wait) except -1
+    cdef size_t without_trailing_zeros(self, size_t entries, bint wait) except? 0
     cdef int add_fence(self, int64_t key) except -1
-    cdef int build_fences(self) except -1
+    cdef int build_fences(self, bint wait) except -1
     cdef int reserve(self, size_t count) except -1
     cdef uint8_t *next_entry(self) except NULL
     cdef int write_pending(self) except -1
     cdef int make_room(self) except -1
-    cdef size_t upper_bound(self, ks_index_field field, int64_t target, uint8_t *floor) except? 0
-    cdef int copy_entry(self, size_t n, uint8_t *into) except -1
+    cdef size_t upper_bound(self, ks_index_field field, int64_t target, uint8_t *floor, bint wait) except? 0
+    cdef int copy_entry(self, size_t n, uint8_t *into, bint wait) except -1
     cdef int truncate_to_entries(self, size_t entries) except -1
     cdef int64_t relative(self, int64_t offset) except -1

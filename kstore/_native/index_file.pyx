@@ -10,6 +10,9 @@ nobody asks cost nothing.
 
 The file is open only while it is loaded or written to, and after a look-up far back until `release_descriptor`: a
 thousand partitions hold no descriptors for their indexes.
+
+A read that must not wait for the disk (`wait` false) raises NotCachedError and leaves all as it was, so that it can be
+tried again.
 """
 
 import os
@@ -18,7 +21,7 @@ from libc.stdint cimport INT32_MAX, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
-from kstore.errors import CorruptIndexError
+from kstore.errors import CorruptIndexError, NotCachedError
 
 from kstore._native.libkstore cimport (
     KS_OFFSET_KEY,
@@ -73,47 +76,49 @@ cdef class Index:
         """The last entry is another one now."""
         return 0
 
-    cdef FileHandle opened(self):
+    cdef FileHandle opened(self, bint wait=True):
         if self._handle is None:
             if self._closed or self.path is None:
                 raise ValueError(f"{self.path} is closed")
-            self._handle = open_handle(self.path, WRITE_FLAGS if self.writable else READ_FLAGS)
+            flags = WRITE_FLAGS if self.writable else READ_FLAGS
+            # Making a file may always have to wait.
+            self._handle = open_handle(self.path, flags if wait else flags & ~os.O_CREAT, wait)
         return self._handle
 
     # Loading
 
-    cdef int load(self) except -1:
+    cdef int load(self, bint wait=True) except -1:
         cdef size_t entries
         if self._loaded:
             return 0
-        self._file_size = os.fstat(self.opened().fd).st_size
-        entries = self.without_trailing_zeros(<size_t> (self._file_size // <int64_t> self._entry_size))
-        self.load_tail(entries)
+        self._file_size = os.fstat(self.opened(wait).fd).st_size
+        entries = self.without_trailing_zeros(<size_t> (self._file_size // <int64_t> self._entry_size), wait)
+        self.load_tail(entries, wait)
         self._written = entries
         self._loaded = True
         self._handle = None
         self.after_change()
         return 0
 
-    cdef int read_entries(self, size_t first, size_t count, uint8_t *into) except -1:
-        cdef FileHandle handle = self.opened()
+    cdef int read_entries(self, size_t first, size_t count, uint8_t *into, bint wait) except -1:
+        cdef FileHandle handle = self.opened(wait)
         cdef size_t size = count * self._entry_size
         cdef int64_t n
         cdef int64_t position = <int64_t> (first * self._entry_size)
         with nogil:
-            n = ks_file_read(handle.fd, into, size, position)
+            n = ks_file_read(handle.fd, into, size, position, wait)
         raise_status(n, self.path)
         if n < <int64_t> size:
             raise CorruptIndexError(f"{self.path} ends at {position + n}, before its entry {first + count}")
         return 0
 
-    cdef int load_tail(self, size_t entries) except -1:
+    cdef int load_tail(self, size_t entries, bint wait) except -1:
         cdef uint8_t block[BLOCK_BYTES]
         cdef size_t first = 0
         if entries > BLOCK:
             first = (entries - 1) // BLOCK * BLOCK
         # Not straight into the tail, which another thread could free while the GIL is away.
-        self.read_entries(first, entries - first, block)
+        self.read_entries(first, entries - first, block, wait)
         self.reserve(entries - first)
         if entries > 0:
             memcpy(self._tail, block, (entries - first) * self._entry_size)
@@ -121,28 +126,28 @@ cdef class Index:
         self._tail_count = entries - first
         return 0
 
-    cdef bint is_zero(self, size_t n) except -1:
+    cdef bint is_zero(self, size_t n, bint wait) except -1:
         cdef uint8_t entry[12]
         cdef size_t i
-        self.read_entries(n, 1, entry)
+        self.read_entries(n, 1, entry, wait)
         for i in range(self._entry_size):
             if entry[i] != 0:
                 return False
         return True
 
-    cdef size_t without_trailing_zeros(self, size_t entries) except? 0:
+    cdef size_t without_trailing_zeros(self, size_t entries, bint wait) except? 0:
         """How many entries are real. Kafka preallocates the file; a crash leaves the zeros. Entries rise, so
         only the first of the real ones can be zero, and the border is found by bisection."""
         cdef size_t low = 0, high = entries, middle
-        if entries == 0 or not self.is_zero(entries - 1):
+        if entries == 0 or not self.is_zero(entries - 1, wait):
             return entries
         while low < high:
             middle = low + (high - low) // 2
-            if middle > 0 and self.is_zero(middle):
+            if middle > 0 and self.is_zero(middle, wait):
                 high = middle
             else:
                 low = middle + 1
-        if low == 1 and self.is_zero(0):
+        if low == 1 and self.is_zero(0, wait):
             return 0
         return low
 
@@ -162,14 +167,14 @@ cdef class Index:
         self._fence_count += 1
         return 0
 
-    cdef int build_fences(self) except -1:
+    cdef int build_fences(self, bint wait) except -1:
         """Reads the first key of every block before the tail that has no fence yet."""
         cdef uint8_t entry[12]
         cdef int64_t key
         cdef size_t n
         while self._fence_count * BLOCK < self._tail_first:
             n = self._fence_count
-            self.read_entries(n * BLOCK, 1, entry)
+            self.read_entries(n * BLOCK, 1, entry, wait)
             if n != self._fence_count:
                 continue  # another thread has been here while the GIL was away
             key = ks_index_value(entry, 0, self.key_field())
@@ -212,7 +217,11 @@ cdef class Index:
             blocks = self._tail_count // BLOCK - TAIL_BLOCKS
             cut = blocks * BLOCK
             if self._tail_first + cut <= self._written:
-                self.build_fences()
+                try:
+                    self.build_fences(False)
+                except NotCachedError:
+                    # An append does not wait for what only searches need: the tail grows instead.
+                    return self.reserve(self._tail_count + 1)
                 while self._fence_count * BLOCK < self._tail_first + cut:
                     first = self._fence_count * BLOCK - self._tail_first
                     self.add_fence(ks_index_value(self._tail, first, self.key_field()))
@@ -249,7 +258,7 @@ cdef class Index:
 
     # Searching
 
-    cdef size_t upper_bound(self, ks_index_field field, int64_t target, uint8_t *floor) except? 0:
+    cdef size_t upper_bound(self, ks_index_field field, int64_t target, uint8_t *floor, bint wait) except? 0:
         """How many entries have a value <= target; the last of them is copied to `floor` when there is
         one."""
         cdef uint8_t block[BLOCK_BYTES]
@@ -261,7 +270,7 @@ cdef class Index:
             return self._tail_first + n
         low, high = 0, self._tail_first // BLOCK
         if field.at == self.key_field().at:
-            self.build_fences()
+            self.build_fences(wait)
             while low < high:
                 middle = low + (high - low) // 2
                 if self._fences[middle] <= target:
@@ -271,24 +280,24 @@ cdef class Index:
         else:
             while low < high:
                 middle = low + (high - low) // 2
-                self.read_entries(middle * BLOCK, 1, block)
+                self.read_entries(middle * BLOCK, 1, block, wait)
                 if ks_index_value(block, 0, field) <= target:
                     low = middle + 1
                 else:
                     high = middle
         if low == 0:
             return 0
-        self.read_entries((low - 1) * BLOCK, BLOCK, block)
+        self.read_entries((low - 1) * BLOCK, BLOCK, block, wait)
         n = ks_index_upper_bound(block, BLOCK, field, target)
         if n > 0:
             memcpy(floor, block + (n - 1) * self._entry_size, self._entry_size)
         return (low - 1) * BLOCK + n
 
-    cdef int copy_entry(self, size_t n, uint8_t *into) except -1:
+    cdef int copy_entry(self, size_t n, uint8_t *into, bint wait) except -1:
         if n >= self._tail_first:
             memcpy(into, self._tail + (n - self._tail_first) * self._entry_size, self._entry_size)
             return 0
-        return self.read_entries(n, 1, into)
+        return self.read_entries(n, 1, into, wait)
 
     cdef int64_t relative(self, int64_t offset) except -1:
         if not 0 <= offset - self.base_offset <= INT32_MAX:
@@ -303,7 +312,7 @@ cdef class Index:
         if entries >= self._tail_first + self._tail_count:
             return 0
         if entries < self._tail_first or (entries == self._tail_first and entries > 0):
-            self.load_tail(entries)
+            self.load_tail(entries, True)
             if self._fence_count * BLOCK > self._tail_first:
                 self._fence_count = self._tail_first // BLOCK
         else:
@@ -319,7 +328,7 @@ cdef class Index:
         cdef uint8_t floor[12]
         cdef size_t n
         self.load()
-        n = self.upper_bound(self.offset_field(), offset - self.base_offset, floor)
+        n = self.upper_bound(self.offset_field(), offset - self.base_offset, floor, True)
         if n > 0 and ks_index_value(floor, 0, self.offset_field()) == offset - self.base_offset:
             n -= 1
         self.truncate_to_entries(n)

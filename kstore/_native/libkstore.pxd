@@ -9,6 +9,7 @@ cdef extern from "ks_base.h" nogil:
         KS_ECORRUPT
         KS_EMAGIC
         KS_ERECORD
+        KS_ENOTCACHED
 
 cdef extern from "ks_bytes.h" nogil:
     int16_t ks_load16(const uint8_t *p)
@@ -141,7 +142,8 @@ cdef extern from "ks_index.h" nogil:
 
 cdef extern from "ks_file.h" nogil:
     int64_t ks_file_append(int fd, const uint8_t *data, size_t size, int64_t position)
-    int64_t ks_file_read(int fd, uint8_t *data, size_t size, int64_t position)
+    int64_t ks_file_open_cached(const char *path, int flags)
+    int64_t ks_file_read(int fd, uint8_t *data, size_t size, int64_t position, bint wait)
     int64_t ks_file_send(int socket, int fd, int64_t position, int64_t size)
     int64_t ks_file_is_cached(int fd, int64_t position, int64_t size)
     int64_t ks_file_sync(int fd)
@@ -166,7 +168,7 @@ cdef extern from "ks_scan.h" nogil:
         int64_t end
         int64_t position
         int64_t size
-    void ks_walk_start(ks_walk *walk, int fd, int64_t position, int64_t end)
+    void ks_walk_start(ks_walk *walk, int fd, int64_t position, int64_t end, bint wait)
     int64_t ks_walk_next(ks_walk *walk, const uint8_t **header)
     struct ks_found:
         int64_t base_offset

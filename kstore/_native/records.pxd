@@ -11,9 +11,9 @@ cdef class FileRecords:
     cdef FileHandle _handle
     cdef bint _closed
 
-    cdef FileHandle handle(self)
+    cdef FileHandle handle(self, bint wait=*)
     cdef int check_range(self, int64_t position, int64_t size) except -1
-    cdef int start_walk(self, ks_walk *walk, FileHandle handle, int64_t start, int64_t end) except -1
+    cdef int start_walk(self, ks_walk *walk, FileHandle handle, int64_t start, int64_t end, bint wait) except -1
     cdef int64_t append_bytes(self, const uint8_t *data, Py_ssize_t size) except -1
     cpdef int64_t append(self, object buffer, Py_ssize_t position=*, Py_ssize_t size=*) except -1
     cpdef FileSlice slice(self, int64_t position, int64_t size)

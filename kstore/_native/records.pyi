@@ -4,6 +4,8 @@ A FileRecords knows its size: it writes there, and reads nothing beyond. Its des
 needed (a thousand sealed segments cost no open at start) and lives as long as anybody uses it: a slice that
 is being sent keeps it although the segment is closed, renamed or deleted. Symbolic links are refused. The GIL
 is released around every call that touches the file (FileRecords.java, FileLogInputStream.java).
+
+Calls with `wait=False` do not wait for the disk: they raise NotCachedError where they would.
 """
 
 import os
@@ -38,13 +40,15 @@ class FileRecords:
     def read(self, position: int, size: int) -> bytes:
         """At most `size` bytes from `position`."""
 
-    def search_for_offset(self, target: int, start_position: int = 0) -> tuple[int, int, int, int] | None:
+    def search_for_offset(
+        self, target: int, start_position: int = 0, *, wait: bool = True
+    ) -> tuple[int, int, int, int] | None:
         """(base offset, last offset, position, size) of the first batch from `start_position` on whose last
         offset is >= target. CorruptRecordError, with `position`, where the walk meets something that is no
         batch."""
 
     def search_for_timestamp(
-        self, timestamp: int, start_position: int = 0, start_offset: int = 0
+        self, timestamp: int, start_position: int = 0, start_offset: int = 0, *, wait: bool = True
     ) -> tuple[int, int, int | None] | None:
         """(timestamp, offset, leader epoch) of the first record from `start_position` and `start_offset` on
         whose timestamp is >= `timestamp`; the epoch is None when the batch has none."""
@@ -56,7 +60,9 @@ class FileRecords:
     def read_batch(self, position: int) -> RecordBatch | None:
         """The batch that begins at `position`, in memory of its own; None at the end or at a torn tail."""
 
-    def batch_headers(self, start_position: int = 0, end_position: int = -1) -> Iterator[BatchHeader]:
+    def batch_headers(
+        self, start_position: int = 0, end_position: int = -1, *, wait: bool = True
+    ) -> Iterator[BatchHeader]:
         """The headers of the batches that lie in the range, read without their records. A torn tail ends the
         iteration, what is no batch raises CorruptRecordError or UnsupportedForMessageFormatError with
         `position`."""
@@ -109,8 +115,7 @@ class FileSlice:
         the slice."""
 
     def is_cached(self) -> bool:
-        """Whether sending will not wait for the disk, by probes into the page cache (every 128 KiB and the
-        last byte); True where the file system cannot tell."""
+        """Whether sending will not wait for the disk; True where the file system cannot tell."""
 
     def is_warm(self, already_sent: int, most: int) -> bool:
         """`is_cached` for the next `most` bytes after `already_sent`."""
@@ -118,7 +123,7 @@ class FileSlice:
     def warm(self, already_sent: int, most: int) -> None:
         """Reads them from the disk, so that they are cached. For a thread that may wait. OSError."""
 
-    def batch_headers(self) -> Iterator[BatchHeader]:
+    def batch_headers(self, *, wait: bool = True) -> Iterator[BatchHeader]:
         """The headers of the batches in it; one that is cut off by its end is left out."""
 
     def fileno(self) -> int: ...

@@ -57,11 +57,11 @@ cdef class FileRecords:
                 raise OSError(f"{self.path} is not a regular file")
             self.size_in_bytes = status.st_size
 
-    cdef FileHandle handle(self):
+    cdef FileHandle handle(self, bint wait=True):
         if self._handle is None:
             if self._closed:
                 raise ValueError(f"{self.path} is closed")
-            self._handle = open_handle(self.path, WRITE_FLAGS if self.writable else READ_FLAGS)
+            self._handle = open_handle(self.path, WRITE_FLAGS if self.writable else READ_FLAGS, wait)
         return self._handle
 
     cdef int64_t append_bytes(self, const uint8_t *data, Py_ssize_t size) except -1:
@@ -109,19 +109,19 @@ cdef class FileRecords:
         self.check_range(position, size)
         return read_bytes(self.handle(), self.path, position, min(size, self.size_in_bytes - position))
 
-    cdef int start_walk(self, ks_walk *walk, FileHandle handle, int64_t start, int64_t end) except -1:
+    cdef int start_walk(self, ks_walk *walk, FileHandle handle, int64_t start, int64_t end, bint wait) except -1:
         self.check_range(start, 0)
         if end < 0 or end > self.size_in_bytes:
             end = self.size_in_bytes
-        ks_walk_start(walk, handle.fd, start, end)
+        ks_walk_start(walk, handle.fd, start, end, wait)
         return 0
 
-    def search_for_offset(self, int64_t target, int64_t start_position=0):
-        cdef FileHandle handle = self.handle()
+    def search_for_offset(self, int64_t target, int64_t start_position=0, *, bint wait=True):
+        cdef FileHandle handle = self.handle(wait)
         cdef ks_walk walk
         cdef ks_found found
         cdef int64_t status
-        self.start_walk(&walk, handle, start_position, -1)
+        self.start_walk(&walk, handle, start_position, -1, wait)
         with nogil:
             status = ks_walk_to_offset(&walk, target, &found)
         if status < 0:
@@ -130,13 +130,15 @@ cdef class FileRecords:
             return None
         return found.base_offset, found.last_offset, found.position, found.size
 
-    def search_for_timestamp(self, int64_t timestamp, int64_t start_position=0, int64_t start_offset=0):
-        cdef FileHandle handle = self.handle()
+    def search_for_timestamp(
+        self, int64_t timestamp, int64_t start_position=0, int64_t start_offset=0, *, bint wait=True
+    ):
+        cdef FileHandle handle = self.handle(wait)
         cdef RecordBatch batch
         cdef ks_walk walk
         cdef ks_found found
         cdef int64_t status
-        self.start_walk(&walk, handle, start_position, -1)
+        self.start_walk(&walk, handle, start_position, -1, wait)
         while True:
             with nogil:
                 status = ks_walk_to_timestamp(&walk, timestamp, &found)
@@ -146,7 +148,7 @@ cdef class FileRecords:
                 return None
             if found.last_offset < start_offset:
                 continue
-            batch = read_batch(handle, self.path, found.position, found.size)
+            batch = read_batch(handle, self.path, found.position, found.size, wait)
             batch.ensure_valid()
             for record in batch.records():
                 if record.timestamp >= timestamp and record.offset >= start_offset:
@@ -158,7 +160,7 @@ cdef class FileRecords:
         cdef ks_walk walk
         cdef ks_found found
         cdef int64_t status
-        self.start_walk(&walk, handle, start_position, -1)
+        self.start_walk(&walk, handle, start_position, -1, True)
         with nogil:
             status = ks_walk_to_largest_timestamp(&walk, &found)
         if status < 0:
@@ -170,14 +172,14 @@ cdef class FileRecords:
     def read_batch(self, int64_t position):
         """The whole batch that begins at `position`, in memory of its own."""
         for header in self.batch_headers(position):
-            return read_batch(self.handle(), self.path, position, header.size_in_bytes)
+            return read_batch(self.handle(), self.path, position, header.size_in_bytes, True)
         return None
 
-    def batch_headers(self, int64_t start_position=0, int64_t end_position=-1):
+    def batch_headers(self, int64_t start_position=0, int64_t end_position=-1, *, bint wait=True):
         cdef HeaderIterator iterator = HeaderIterator.__new__(HeaderIterator)
-        iterator._handle = self.handle()
+        iterator._handle = self.handle(wait)
         iterator._path = self.path
-        self.start_walk(&iterator._walk, iterator._handle, start_position, end_position)
+        self.start_walk(&iterator._walk, iterator._handle, start_position, end_position, wait)
         return iterator
 
     def scan(
@@ -315,11 +317,11 @@ cdef class FileSlice:
             read_bytes(self._handle, self.path, position, min(end - position, WARM_STEP))
             position += WARM_STEP
 
-    def batch_headers(self):
+    def batch_headers(self, *, bint wait=True):
         cdef HeaderIterator iterator = HeaderIterator.__new__(HeaderIterator)
         iterator._handle = self._handle
         iterator._path = self.path
-        ks_walk_start(&iterator._walk, self._handle.fd, self.position, self.position + self.size)
+        ks_walk_start(&iterator._walk, self._handle.fd, self.position, self.position + self.size, wait)
         return iterator
 
     def fileno(self):

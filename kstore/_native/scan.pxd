@@ -4,7 +4,7 @@ from kstore._native.batch cimport RecordBatch
 from kstore._native.file cimport FileHandle
 from kstore._native.libkstore cimport ks_extent, ks_walk
 
-cdef RecordBatch read_batch(FileHandle handle, str path, int64_t position, int64_t size)
+cdef RecordBatch read_batch(FileHandle handle, str path, int64_t position, int64_t size, bint wait)
 cdef object walk_error(int64_t status, str path, int64_t position)
 
 cdef class BatchHeader:

@@ -41,9 +41,9 @@ cdef enum:
     EXTENTS = 512
 
 
-cdef RecordBatch read_batch(FileHandle handle, str path, int64_t position, int64_t size):
+cdef RecordBatch read_batch(FileHandle handle, str path, int64_t position, int64_t size, bint wait):
     cdef RecordBatch batch = RecordBatch.__new__(RecordBatch)
-    batch.bind(read_bytes(handle, path, position, size), 0, -1)
+    batch.bind(read_bytes(handle, path, position, size, wait), 0, -1)
     batch.file_position = position
     return batch
 
@@ -177,7 +177,7 @@ cdef class CheckedHeaders:
             self._chunk = bytearray(wanted)
         p = <uint8_t *> PyByteArray_AS_STRING(self._chunk)
         with nogil:
-            n = ks_file_read(self._handle.fd, p, wanted, position)
+            n = ks_file_read(self._handle.fd, p, wanted, position, True)
         raise_status(n, self._path)
         self._chunk_start = position
         self._loaded = n
@@ -279,7 +279,7 @@ cdef class SegmentScan:
             self._chunk = bytearray(max(wanted, min(<int64_t> self._chunk_size, remaining)))
         p = <uint8_t *> PyByteArray_AS_STRING(self._chunk)
         with nogil:
-            n = ks_file_read(self._handle.fd, p, wanted, position)
+            n = ks_file_read(self._handle.fd, p, wanted, position, True)
         raise_status(n, self._path)
         self._chunk_start = position
         self._scanned = 0

@@ -2,4 +2,5 @@
 
 def raise_status(status: int, what: object = None) -> int:
     """Returns 0 for a status >= 0, else raises: OSError (with `what` as its file name) for -errno,
-    CorruptRecordError, UnsupportedForMessageFormatError or InvalidRecordError for the core's own codes."""
+    CorruptRecordError, UnsupportedForMessageFormatError, InvalidRecordError or NotCachedError for the core's own
+    codes."""

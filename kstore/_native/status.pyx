@@ -2,9 +2,9 @@
 
 import os
 
-from kstore.errors import CorruptRecordError, InvalidRecordError, UnsupportedForMessageFormatError
+from kstore.errors import CorruptRecordError, InvalidRecordError, NotCachedError, UnsupportedForMessageFormatError
 
-from kstore._native.libkstore cimport KS_ECORRUPT, KS_EMAGIC, KS_ERECORD, KS_ETRUNCATED
+from kstore._native.libkstore cimport KS_ECORRUPT, KS_EMAGIC, KS_ENOTCACHED, KS_ERECORD, KS_ETRUNCATED
 
 
 cpdef int raise_status(int64_t status, object what=None) except -1:
@@ -19,6 +19,8 @@ cpdef int raise_status(int64_t status, object what=None) except -1:
         raise UnsupportedForMessageFormatError(f"message format 0 or 1{of}")
     if status == KS_ERECORD:
         raise InvalidRecordError(f"a malformed record{of}")
+    if status == KS_ENOTCACHED:
+        raise NotCachedError(f"not in the page cache{of}")
     code = int(-status)
     if what is None:
         raise OSError(code, os.strerror(code))

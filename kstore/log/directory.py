@@ -15,6 +15,7 @@
 import os
 import uuid
 
+from kstore._native.file import modified_ns
 from kstore._native.index import OffsetIndex, TimeIndex
 from kstore._native.records import FileRecords
 from kstore.log.checkpoint_file import fsync_directory, read_file, replace_file
@@ -69,8 +70,9 @@ class DiskDirectory:
     def size_of(self, name: str) -> int:
         return os.stat(os.path.join(self.path, name)).st_size
 
-    def modified_ms(self, name: str) -> int:
-        return os.stat(os.path.join(self.path, name)).st_mtime_ns // 1_000_000
+    def modified_ms(self, name: str, *, wait: bool = True) -> int:
+        path = os.path.join(self.path, name)
+        return (os.stat(path).st_mtime_ns if wait else modified_ns(path)) // 1_000_000
 
     def set_modified_ms(self, name: str, modified_ms: int) -> None:
         os.utime(os.path.join(self.path, name), ns=(modified_ms * 1_000_000, modified_ms * 1_000_000))
@@ -153,8 +155,10 @@ class DiskDirectory:
         """Makes the directory's own name durable."""
         fsync_directory(self.parent)
 
-    def open_records(self, name: str, *, create: bool = False, preallocate: int = 0) -> FileRecords:
-        return FileRecords(os.path.join(self.path, name), writable=True, create=create, preallocate=preallocate)
+    def open_records(
+        self, name: str, *, writable: bool = True, create: bool = False, preallocate: int = 0
+    ) -> FileRecords:
+        return FileRecords(os.path.join(self.path, name), writable=writable, create=create, preallocate=preallocate)
 
     def open_offset_index(self, name: str, base_offset: int, max_bytes: int, *, writable: bool) -> OffsetIndex:
         return OffsetIndex(os.path.join(self.path, name), base_offset, max_bytes, writable)

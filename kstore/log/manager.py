@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from kstore.errors import KafkaError, KafkaStorageError
+from kstore.errors import KafkaError, KafkaStorageError, NotCachedError
 from kstore.log.checkpoint_file import (
     CLEANER_OFFSET_CHECKPOINT,
     HIGH_WATERMARK_CHECKPOINT,
@@ -32,7 +32,7 @@ from kstore.log.log_dirs import LogDirs
 from kstore.log.parallel import run_all
 from kstore.log.partition_log import PartitionLog
 from kstore.log.rarely import Rarely
-from kstore.log.work import FlushWork, PrepareWork, RemoveDirectoryWork, UnlinkWork, Work
+from kstore.log.work import FlushWork, PrepareWork, RemoveDirectoryWork, RetentionWork, UnlinkWork, Work
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -319,7 +319,7 @@ class LogManager(LogDirs):
             for log in self.logs.values():
                 log.remove_expired_producers(now_ms)
         if self._is_due("retention", now_ms):
-            self._delete_old_segments(now_ms)
+            work += self._delete_old_segments(now_ms)
         if self._is_due("descriptors", now_ms) or any(log_dir.lacks_descriptors for log_dir in self.dirs):
             self._release_descriptors()
         if self._is_due("flush", now_ms):
@@ -346,14 +346,22 @@ class LogManager(LogDirs):
         self._due[name] = now_ms + self._intervals[name]
         return True
 
-    def _delete_old_segments(self, now_ms: int) -> None:
+    def _delete_old_segments(self, now_ms: int) -> list[Work]:
+        work: list[Work] = []
         for log in list(self.logs.values()):
-            if log in self.cleaner.in_progress:
-                continue  # it does this at its end
+            if not self._may_delete(log):
+                continue
             try:
-                log.delete_old_segments(now_ms)
+                log.delete_old_segments(now_ms, wait=False)
+            except NotCachedError as error:
+                work.append(RetentionWork(log, error.look_up, self._may_delete))
             except KafkaError as error:  # damage in one log must not keep the others from being tended
                 self._rarely.log("retention", logging.ERROR, "retention of %s: %s", log.topic_partition, error)
+        return work
+
+    def _may_delete(self, log: PartitionLog) -> bool:
+        """A log that is being cleaned does this at its end."""
+        return self.logs.get(log.topic_partition) is log and log not in self.cleaner.in_progress
 
     def _release_descriptors(self) -> None:
         for log_dir in self.dirs:

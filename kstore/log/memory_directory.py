@@ -35,7 +35,7 @@ class MemoryFile:
 class MemoryDirectory:
     """`room` is how many bytes all files may hold; None is no limit. `fault` is asked before every operation, with its
     kind ("read", "write", "sync", "rename", "delete") and the file's name; an errno that it returns is raised. `syncs`
-    lists what was synced: names, "." for the directory and ".." for its own name."""
+    lists what was synced: names, "." for the directory and ".." for its own name. All is at hand: no read waits."""
 
     def __init__(self, path: str = "/memory/topic-0") -> None:
         self.path = path
@@ -103,7 +103,7 @@ class MemoryDirectory:
     def size_of(self, name: str) -> int:
         return len(self._file(name).data)
 
-    def modified_ms(self, name: str) -> int:
+    def modified_ms(self, name: str, *, wait: bool = True) -> int:
         return self._file(name).modified_ms
 
     def set_modified_ms(self, name: str, modified_ms: int) -> None:
@@ -164,7 +164,9 @@ class MemoryDirectory:
         self.ask("sync", "..")
         self.syncs.append("..")
 
-    def open_records(self, name: str, *, create: bool = False, preallocate: int = 0) -> "MemoryRecords":
+    def open_records(
+        self, name: str, *, writable: bool = True, create: bool = False, preallocate: int = 0
+    ) -> "MemoryRecords":
         if create and name not in self.files:
             self.ask("write", name)
             self.files[name] = MemoryFile()
@@ -251,20 +253,24 @@ class MemoryRecords:
     def slice(self, position: int, size: int) -> bytes:
         return self._directory.read_all(self._file, self._name)[position : position + size]
 
-    def batch_headers(self, start_position: int = 0, end_position: int = -1) -> Iterator[MemoryHeader]:
+    def batch_headers(
+        self, start_position: int = 0, end_position: int = -1, *, wait: bool = True
+    ) -> Iterator[MemoryHeader]:
         data = self._directory.read_all(self._file, self._name)
         limit = len(data) if end_position < 0 else end_position
         for batch in iter_batches(data, start_position, limit, allow_partial_tail=True):
             yield header_of(batch)
 
-    def search_for_offset(self, target: int, start_position: int = 0) -> tuple[int, int, int, int] | None:
+    def search_for_offset(
+        self, target: int, start_position: int = 0, *, wait: bool = True
+    ) -> tuple[int, int, int, int] | None:
         for header in self.batch_headers(start_position):
             if header.last_offset >= target:
                 return header.base_offset, header.last_offset, header.position, header.size_in_bytes
         return None
 
     def search_for_timestamp(
-        self, timestamp: int, start_position: int = 0, start_offset: int = 0
+        self, timestamp: int, start_position: int = 0, start_offset: int = 0, *, wait: bool = True
     ) -> tuple[int, int, int | None] | None:
         for header in self.batch_headers(start_position):
             if header.max_timestamp < timestamp or header.last_offset < start_offset:
@@ -372,14 +378,14 @@ class MemoryOffsetIndex(MemoryIndex):
         self._entries.append((offset, position))
         return 0
 
-    def lookup(self, target: int) -> tuple[int, int]:
+    def lookup(self, target: int, wait: bool = True) -> tuple[int, int]:
         return self._floor(target) or (self.base_offset, 0)
 
-    def fetch_upper_bound(self, position: int, fetch_size: int) -> tuple[int, int] | None:
+    def fetch_upper_bound(self, position: int, fetch_size: int, *, wait: bool = True) -> tuple[int, int] | None:
         n = bisect_left(self._entries, position + fetch_size, key=lambda entry: entry[1])
         return self._entries[n] if n < len(self._entries) else None
 
-    def sanity_check(self, log_size: int | None = None) -> None:
+    def sanity_check(self, log_size: int | None = None, *, wait: bool = True) -> None:
         """It cannot be damaged."""
 
 
@@ -401,8 +407,8 @@ class MemoryTimeIndex(MemoryIndex):
         self._entries.append((timestamp, offset))
         return True
 
-    def lookup(self, target: int) -> tuple[int, int]:
+    def lookup(self, target: int, wait: bool = True) -> tuple[int, int]:
         return self._floor(target) or (-1, self.base_offset)
 
-    def sanity_check(self) -> None:
+    def sanity_check(self, *, wait: bool = True) -> None:
         """It cannot be damaged."""

@@ -8,6 +8,7 @@ what was asked (UnifiedLog.scala, LocalLog.scala).
 import logging
 from itertools import pairwise
 
+from kstore.errors import NotCachedError
 from kstore.log.checkpoint_file import (
     CLEANER_OFFSET_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
@@ -19,7 +20,7 @@ from kstore.log.files import Directory
 from kstore.log.flush import NAMED_FILES, FlushJob
 from kstore.log.loading import load
 from kstore.log.log_dir import DeletedFiles, LogDir
-from kstore.log.log_reader import HIGH_WATERMARK, LOG_END, TXN_COMMITTED, FetchData, TimestampAndOffset
+from kstore.log.log_reader import HIGH_WATERMARK, LOG_END, TXN_COMMITTED, FetchData, LogReader, TimestampAndOffset
 from kstore.log.log_writer import LogWriter, UnexpectedAppendOffsetError
 from kstore.log.replay import rebuild_producer_state, take_snapshot
 from kstore.log.retention import SegmentFacts, deletable_segments
@@ -102,8 +103,9 @@ class PartitionLog(LogWriter):
 
     # --- retention and truncation ---
 
-    def delete_old_segments(self, now_ms: int) -> int:
-        """Deletes the segments that retention lets go; returns how many."""
+    def delete_old_segments(self, now_ms: int, *, wait: bool = True) -> int:
+        """Deletes the segments that retention lets go; returns how many. Without `wait` NotCachedError, and nothing is
+        deleted, where the age of one lies on the disk only."""
         self.log_dir.check()
         config = self.config
         segments = list(self.segments)
@@ -112,7 +114,7 @@ class PartitionLog(LogWriter):
         try:
             verdict = deletable_segments(
                 [
-                    SegmentFacts(s.base_offset, end, s.size, s.largest_timestamp() if need_times else now_ms)
+                    SegmentFacts(s.base_offset, end, s.size, s.largest_timestamp(wait=wait) if need_times else now_ms)
                     for s, end in zip(segments, ends, strict=True)
                 ],
                 high_watermark=self.high_watermark,
@@ -122,6 +124,8 @@ class PartitionLog(LogWriter):
                 delete_policy=config.delete,
                 now_ms=now_ms,
             )
+        except NotCachedError as error:
+            raise self.not_cached(error, _ask_ages) from error
         except OSError as error:
             raise self.log_dir.io_error(f"looking for old segments of {self.topic_partition}", error) from error
         if not verdict.segments:
@@ -394,3 +398,10 @@ class PartitionLog(LogWriter):
         for segment in self.segments:
             segment.drop_handles()
         self.directory.delete_self()
+
+
+def _ask_ages(log: LogReader) -> None:
+    """What `delete_old_segments` asks, of a twin."""
+    for segment in log.segments:
+        segment.largest_timestamp()
+        segment.close_handles()

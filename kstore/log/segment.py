@@ -6,10 +6,12 @@ its position) in the offset index, and at the same moment the largest timestamp 
 (LogSegment.java, 3.9.1).
 
 Files of a segment that is not written are opened when first read, so that a start with many segments costs
-little.
+little. Searches with `wait=False` do not wait for the disk: they raise NotCachedError where they would, and leave all
+as it was.
 """
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kstore._native.batch import LOG_OVERHEAD
@@ -164,19 +166,21 @@ class Segment:
 
     @property
     def offset_index(self) -> OffsetIndexFile:
-        index = self._offset_index
-        if index is None:
-            index = self._open_indexes()[0]
-        return index
+        return self._offsets(True)
 
     @property
     def time_index(self) -> TimeIndexFile:
-        index = self._time_index
-        if index is None:
-            index = self._open_indexes()[1]
-        return index
+        return self._times(True)
 
-    def _open_indexes(self, *, check: bool = True) -> tuple[OffsetIndexFile, TimeIndexFile]:
+    def _offsets(self, wait: bool) -> OffsetIndexFile:
+        index = self._offset_index
+        return index if index is not None else self._open_indexes(wait=wait)[0]
+
+    def _times(self, wait: bool) -> TimeIndexFile:
+        index = self._time_index
+        return index if index is not None else self._open_indexes(wait=wait)[1]
+
+    def _open_indexes(self, *, check: bool = True, wait: bool = True) -> tuple[OffsetIndexFile, TimeIndexFile]:
         """Opens both indexes; with `check` they are built anew where they cannot be right."""
         offset_index = self._directory.open_offset_index(
             self._name(OFFSET_INDEX_SUFFIX),
@@ -190,18 +194,21 @@ class Segment:
             self.max_index_bytes,
             writable=self._writable,
         )
-        self._offset_index = offset_index
-        self._time_index = time_index
         if check:
             try:
-                offset_index.sanity_check(self.size)
-                time_index.sanity_check()
+                offset_index.sanity_check(self.size, wait=wait)
+                time_index.sanity_check(wait=wait)
             except (CorruptIndexError, FileNotFoundError) as error:
-                return self.rebuild_indexes(error)
+                return self.rebuild_indexes(error, wait=wait)
+        self._offset_index = offset_index
+        self._time_index = time_index
         return offset_index, time_index
 
-    def rebuild_indexes(self, reason: object) -> tuple[OffsetIndexFile, TimeIndexFile]:
+    def rebuild_indexes(self, reason: object, *, wait: bool = True) -> tuple[OffsetIndexFile, TimeIndexFile]:
         """Builds both indexes from the batches' headers, up to the first that is damaged."""
+        if not wait:
+            # Half an index must not be left behind: first make sure that all headers can be read.
+            self.touch_headers(wait=False)
         logger.warning("%s: rebuilding the indexes of segment %d: %s", self._directory.path, self.base_offset, reason)
         writable = self._writable
         self._rebuilt = True
@@ -218,6 +225,11 @@ class Segment:
             self.write_last_time_entry()
         self.flush_indexes()
         return offset_index, time_index
+
+    def touch_headers(self, *, wait: bool) -> None:
+        """Reads all batch headers, as building the indexes does."""
+        with suppress(CorruptRecordError, UnsupportedForMessageFormatError):
+            self.records.search_for_offset(LONG_MAX, wait=wait)
 
     def reset_indexes(self) -> None:
         """Empties both indexes, to be filled by `note_batch`."""
@@ -444,7 +456,8 @@ class Segment:
             raise CorruptIndexError(f"entry {self.max_timestamp} is not that of offset {self.max_timestamp_offset}")
         # A power loss may have kept fewer entries of the time index than of the other.
         _, start = self.offset_index.lookup(self.max_timestamp_offset)
-        self._note_max_timestamps(start, position)
+        latest = self.max_timestamp, self.max_timestamp_offset
+        self.max_timestamp, self.max_timestamp_offset = self._latest(latest, start, position)
         return position
 
     def cut(self, position: int) -> None:
@@ -487,15 +500,17 @@ class Segment:
 
     # --- reading ---
 
-    def translate_offset(self, offset: int, start_position: int = 0) -> tuple[int, int, int, int] | None:
+    def translate_offset(
+        self, offset: int, start_position: int = 0, *, wait: bool = True
+    ) -> tuple[int, int, int, int] | None:
         """(base offset, last offset, position, size) of the first batch that reaches `offset`, or None.
 
         Raises CorruptRecordError where the bytes are no batch.
         """
         try:
-            entry_offset, position = self.offset_index.lookup(offset)
-            found = self.records.search_for_offset(offset, max(position, start_position))
-            if (found is not None and found[0] <= offset) or self._leads_to(entry_offset, position):
+            entry_offset, position = self._offsets(wait).lookup(offset, wait)
+            found = self.records.search_for_offset(offset, max(position, start_position), wait=wait)
+            if (found is not None and found[0] <= offset) or self._leads_to(entry_offset, position, wait):
                 return found
             reason: object = f"entry {entry_offset} does not lead to its batch at position {position}"
         except (CorruptIndexError, CorruptRecordError, ValueError) as error:
@@ -503,27 +518,27 @@ class Segment:
                 raise
             reason = error
         # Either the index lies or the log is damaged; with a good index the log speaks for itself.
-        self.rebuild_indexes(reason)
-        _, position = self.offset_index.lookup(offset)
-        return self.records.search_for_offset(offset, max(position, start_position))
+        self.rebuild_indexes(reason, wait=wait)
+        _, position = self._offsets(wait).lookup(offset, wait)
+        return self.records.search_for_offset(offset, max(position, start_position), wait=wait)
 
-    def _leads_to(self, last_offset: int, position: int) -> bool:
+    def _leads_to(self, last_offset: int, position: int, wait: bool = True) -> bool:
         """Whether an offset index entry points at a batch, and at none behind the one that it was made for.
 
         Before 3.9.1 an entry had the last offset of a whole append, and the position where that began.
         """
         if position == 0:
             return True
-        for header in self.records.batch_headers(position, self.size):
+        for header in self.records.batch_headers(position, self.size, wait=wait):
             return header.last_offset <= last_offset
         return False
 
     def slice(self, position: int, size: int) -> FileSlice | bytes:
         return self.records.slice(position, size)
 
-    def fetch_upper_bound(self, position: int, size: int) -> int | None:
+    def fetch_upper_bound(self, position: int, size: int, *, wait: bool = True) -> int | None:
         """An offset that a slice of `size` bytes at `position` does not reach, as far as the index tells."""
-        found = self.offset_index.fetch_upper_bound(position, size)
+        found = self._offsets(wait).fetch_upper_bound(position, size, wait=wait)
         return None if found is None else found[0]
 
     def read_end(self) -> tuple[int, int]:
@@ -548,43 +563,47 @@ class Segment:
                 break
         return self._rolling_timestamp
 
-    def load_max_timestamp(self, *, scan: bool = False) -> int:
+    def load_max_timestamp(self, *, scan: bool = False, wait: bool = True) -> int:
         """`max_timestamp`, read from the time index, and with `scan` from the batches after its last entry too."""
         if self.max_timestamp != NOT_LOADED:
             return self.max_timestamp
-        self.max_timestamp, self.max_timestamp_offset = self.time_index.last_entry
+        latest = self._times(wait).last_entry
         # A segment that was sealed or closed has an entry, unless no batch has a timestamp or the file was lost.
-        if scan or (self.max_timestamp < 0 and self.size):
-            _, position = self.offset_index.lookup(self.max_timestamp_offset)
-            self._note_max_timestamps(position, self.size)
+        if scan or (latest[0] < 0 and self.size):
+            _, position = self._offsets(wait).lookup(latest[1], wait)
+            latest = self._latest(latest, position, self.size, wait=wait)
+        self.max_timestamp, self.max_timestamp_offset = latest
         return self.max_timestamp
 
-    def _note_max_timestamps(self, start: int, end: int) -> None:
-        for header in self.records.batch_headers(start, end):
-            if header.max_timestamp > self.max_timestamp:
-                self.max_timestamp = header.max_timestamp
-                self.max_timestamp_offset = header.last_offset
+    def _latest(self, latest: tuple[int, int], start: int, end: int, *, wait: bool = True) -> tuple[int, int]:
+        """The largest timestamp and its batch's last offset: `latest`, or what lies between two positions."""
+        for header in self.records.batch_headers(start, end, wait=wait):
+            if header.max_timestamp > latest[0]:
+                latest = header.max_timestamp, header.last_offset
+        return latest
 
-    def largest_timestamp(self) -> int:
+    def largest_timestamp(self, *, wait: bool = True) -> int:
         """What time-based retention counts from: the file's age where no batch has a timestamp."""
-        timestamp = self.load_max_timestamp()
+        timestamp = self.load_max_timestamp(wait=wait)
         if timestamp >= 0:
             return timestamp
-        return self._directory.modified_ms(self._name(LOG_SUFFIX))
+        return self._directory.modified_ms(self._name(LOG_SUFFIX), wait=wait)
 
-    def find_offset_by_timestamp(self, timestamp: int, start_offset: int) -> tuple[int, int, int | None] | None:
+    def find_offset_by_timestamp(
+        self, timestamp: int, start_offset: int, *, wait: bool = True
+    ) -> tuple[int, int, int | None] | None:
         """(timestamp, offset, leader epoch) of the first record from `start_offset` on that is not older."""
-        entry_timestamp, entry_offset = self.time_index.lookup(timestamp)
-        if entry_timestamp >= 0 and not self._rebuilt and not self._has_timestamp(entry_offset, entry_timestamp):
-            self.rebuild_indexes(f"time index entry {entry_timestamp} is not that of offset {entry_offset}")
-            _, entry_offset = self.time_index.lookup(timestamp)
-        _, position = self.offset_index.lookup(max(entry_offset, start_offset))
-        return self.records.search_for_timestamp(timestamp, position, start_offset)
+        entry_timestamp, entry_offset = self._times(wait).lookup(timestamp, wait)
+        if entry_timestamp >= 0 and not self._rebuilt and not self._has_timestamp(entry_offset, entry_timestamp, wait):
+            self.rebuild_indexes(f"time index entry {entry_timestamp} is not that of offset {entry_offset}", wait=wait)
+            _, entry_offset = self._times(wait).lookup(timestamp, wait)
+        _, position = self._offsets(wait).lookup(max(entry_offset, start_offset), wait)
+        return self.records.search_for_timestamp(timestamp, position, start_offset, wait=wait)
 
-    def _has_timestamp(self, offset: int, timestamp: int) -> bool:
+    def _has_timestamp(self, offset: int, timestamp: int, wait: bool) -> bool:
         """Whether the batch that holds `offset` has this max timestamp."""
-        found = self.translate_offset(offset)
-        return found is not None and self._is_max_timestamp(found[2], offset, timestamp)
+        found = self.translate_offset(offset, wait=wait)
+        return found is not None and self._is_max_timestamp(found[2], offset, timestamp, wait)
 
     def _is_time_of(self, offset: int, timestamp: int) -> bool:
         """As `_has_timestamp`, but believes the offset index; true where there is no timestamp."""
@@ -593,8 +612,8 @@ class Segment:
         found = self.records.search_for_offset(offset, self.offset_index.lookup(offset)[1])
         return found is not None and self._is_max_timestamp(found[2], offset, timestamp)
 
-    def _is_max_timestamp(self, position: int, offset: int, timestamp: int) -> bool:
-        for header in self.records.batch_headers(position, self.size):
+    def _is_max_timestamp(self, position: int, offset: int, timestamp: int, wait: bool = True) -> bool:
+        for header in self.records.batch_headers(position, self.size, wait=wait):
             return header.base_offset <= offset and header.max_timestamp == timestamp
         return False
 

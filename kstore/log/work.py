@@ -5,10 +5,11 @@ out.
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from kstore.errors import KafkaStorageError
+from kstore.errors import KafkaError, KafkaStorageError, KstoreError
 from kstore.log.files import Directory
 from kstore.log.flush import FlushJob
 from kstore.log.log_dir import DeletedFiles, LogDir
@@ -28,6 +29,17 @@ class Work(Protocol):
     def run(self) -> None: ...
 
     def complete(self, now_ms: int) -> None: ...
+
+
+LookUp = Callable[[], object]
+
+
+def bring_in(look_up: LookUp | None) -> None:
+    """Runs what came with a NotCachedError, in a thread that may wait. What is wrong with the files, or that they are
+    gone, is for the owner of the log to find."""
+    if look_up is not None:
+        with suppress(OSError, KstoreError, ValueError):
+            look_up()
 
 
 class FlushWork:
@@ -62,6 +74,28 @@ class PrepareWork:
     def complete(self, now_ms: int) -> None:
         with suppress(KafkaStorageError):  # the directory has told it
             self.log.complete_prepare(self.job)
+
+
+class RetentionWork:
+    """Retention of a log whose segments' ages are on the disk only."""
+
+    __slots__ = ("log", "look_up", "may_delete")
+
+    def __init__(self, log: PartitionLog, look_up: LookUp | None, may_delete: Callable[[PartitionLog], bool]) -> None:
+        self.log = log
+        self.look_up = look_up
+        self.may_delete = may_delete
+
+    def run(self) -> None:
+        bring_in(self.look_up)
+
+    def complete(self, now_ms: int) -> None:
+        if not self.may_delete(self.log):
+            return
+        try:
+            self.log.delete_old_segments(now_ms)
+        except KafkaError as error:
+            logger.error("retention of %s: %s", self.log.topic_partition, error)
 
 
 class UnlinkWork:

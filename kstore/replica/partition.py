@@ -82,15 +82,17 @@ class Partition:
         isolation_level: int,
         min_one_message: bool,
         current_leader_epoch: int,
+        wait: bool = True,
     ) -> FetchData:
         """What a consumer may read at `fetch_offset`: below the high watermark, or below the last stable
-        offset."""
+        offset. Without `wait` NotCachedError where the disk would have to be asked."""
         self.leader_for(current_leader_epoch)
         return self.log.read(
             fetch_offset,
             max_bytes=max_bytes,
             upper_bound=TXN_COMMITTED if isolation_level == READ_COMMITTED else HIGH_WATERMARK,
             min_one_message=min_one_message,
+            wait=wait,
         )
 
     def diverging_epoch(
@@ -118,10 +120,10 @@ class Partition:
         return self.log.last_stable_offset if isolation_level == READ_COMMITTED else self.log.high_watermark
 
     def list_offset(
-        self, timestamp: int, *, isolation_level: int, current_leader_epoch: int
+        self, timestamp: int, *, isolation_level: int, current_leader_epoch: int, wait: bool = True
     ) -> tuple[int, int, int] | None:
         """(timestamp, offset, leader epoch) of the first record at or after `timestamp`, or of the end that a
-        negative timestamp names; None if there is no such record."""
+        negative timestamp names; None if there is no such record. Without `wait` as `read`."""
         leader = self.leader_for(current_leader_epoch)
         last_fetchable = self.last_fetchable_offset(isolation_level)
         # Until the high watermark has reached this epoch's start, the end could be seen to go backwards (rule
@@ -133,7 +135,7 @@ class Partition:
                     f"{self.topic_partition}: the new leader's high watermark is not known yet"
                 )
             return -1, last_fetchable, leader.epoch
-        found = self.log.offset_for_timestamp(timestamp)
+        found = self.log.offset_for_timestamp(timestamp, wait=wait)
         if found is not None and (timestamp == EARLIEST_TIMESTAMP or found.offset < last_fetchable):
             return found.timestamp, found.offset, found.leader_epoch
         if not settled:

@@ -22,6 +22,7 @@ from kstore.cluster.image import BROKER_RESOURCE, ClusterImage
 from kstore.errors import KafkaStorageError, KstoreError
 from kstore.log.manager import LogManager
 from kstore.replica.manager import ReplicaManager
+from kstore.server.cold_reads import ColdReads
 from kstore.server.config import ServerConfig
 from kstore.server.context import Context
 from kstore.server.deliver import Deliver
@@ -61,6 +62,7 @@ class App:
         context = self.context
         context.config, context.clock, context.loop = self.config, self.clock, loop
         context.start_task = self._start_task
+        context.cold_reads = ColdReads(loop)
 
         with contextlib.ExitStack() as undo:
             self.logs = open_logs(self.config)
@@ -71,6 +73,7 @@ class App:
                 loop=loop,
                 dispatch=Dispatcher(context),
                 turn_ended=context.deliver.turn_ended,
+                readers=context.cold_reads,
             )
             undo.callback(self.listeners.close)
             self.listeners.bind()
@@ -150,6 +153,7 @@ class App:
         await self.tasks.stop()
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
+        self.context.cold_reads.close()
         try:
             self.context.metadata.close(now_ms=self.clock.now_ms())
         except (KstoreError, OSError) as error:

@@ -7,6 +7,7 @@ from typing import Any
 from kstore.clock import Clock
 from kstore.cluster.metadata_log import MetadataLog
 from kstore.replica.manager import ReplicaManager
+from kstore.server.cold_reads import ColdReads
 from kstore.server.config import ServerConfig
 from kstore.server.deliver import Deliver
 from kstore.server.endpoints import Endpoint
@@ -23,6 +24,7 @@ class Context:
         "advertised",
         "clock",
         "cluster_id",
+        "cold_reads",
         "config",
         "deliver",
         "fetch_sessions",
@@ -42,6 +44,7 @@ class Context:
     advertised: dict[str, Endpoint]
     clock: Clock
     cluster_id: str
+    cold_reads: ColdReads
     config: ServerConfig
     deliver: Deliver
     fetch_sessions: FetchSessionCache

@@ -10,6 +10,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 
 from kstore._native.connection import Connection, MemoryBudget
@@ -46,6 +47,7 @@ class Listeners:
         loop: asyncio.AbstractEventLoop,
         dispatch: Callable[[Any], Any],
         turn_ended: Callable[[], None],
+        readers: Executor | None = None,
     ) -> None:
         self.config = config
         self.connections: set[Connection] = set()
@@ -59,6 +61,7 @@ class Listeners:
         self._loop = loop
         self._dispatch = dispatch
         self._turn_ended = turn_ended
+        self._readers = readers
         self._limits = ConnectionLimits()
         self._rarely = Rarely(log)
         self._warnings = 0
@@ -197,6 +200,7 @@ class Listeners:
             loop=self._loop,
             dispatch=self._dispatch,
             turn_ended=self._turn_ended,
+            readers=self._readers,
             on_close=self._closed,
             budget=self._budget,
             max_frame=self.config.socket_request_max_bytes,

@@ -44,11 +44,14 @@ def run_for(context: Context, request: Request, work: Coroutine[Any, Any, None])
 
 
 def completion(request: Request, answer: Callable[[], object]) -> Callable[[bool], None]:
-    """What answers a request that waits in purgatory. It does not raise: others hear of the same news after it."""
+    """What answers a request that waits in purgatory, or has it wait for something else (PENDING). It does not raise:
+    others hear of the same news after it."""
 
     def complete(_timed_out: bool) -> None:
         try:
-            request.complete(answer())
+            answered = answer()
+            if answered is not PENDING:
+                request.complete(answered)
         except Exception as error:
             log.exception("a request that waited could not be answered")
             request.connection.close(f"internal error: {error}")

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,7 +16,7 @@ from kstore.protocol import api_keys  # noqa: F401 - tells the header decoder wh
 class Client:
     """One end of a socket pair; a Connection with a recording dispatcher has the other."""
 
-    def __init__(self, *, dispatch=None, max_frame=1 << 20, limit=1 << 24, budget=None):
+    def __init__(self, *, dispatch=None, max_frame=1 << 20, limit=1 << 24, budget=None, readers=None):
         self.loop = asyncio.new_event_loop()
         self.requests = []
         self.closed = []
@@ -32,6 +34,7 @@ class Client:
             on_close=lambda connection, reason: self.closed.append(reason),
             budget=budget or MemoryBudget(limit),
             max_frame=max_frame,
+            readers=readers,
         )
         self.connection.open()
 
@@ -313,6 +316,71 @@ def test_many_waiting_requests_mute_the_connection(connect):
         parked.waiting[number].complete(answer(number))
         client.turn(2)
     assert client.receive() == b"".join(answer(number) for number in range(500))
+
+
+def test_answers_behind_one_that_is_waited_for_are_bounded_by_their_bytes(connect):
+    first = []
+    handled = []
+
+    def dispatch(request):
+        handled.append(request.correlation_id)
+        if request.correlation_id == 0:
+            first.append(request)
+            return PENDING
+        return answer(request.correlation_id, b"x" * 100_000)
+
+    client = connect(dispatch=dispatch)
+    client.sock.send(b"".join(frame(number) for number in range(60)))
+    client.turn(10)
+    assert 10 <= len(handled) <= 12, "some 1 MiB of answers wait"
+    client.sock.send(b"".join(frame(number) for number in range(60, 100)))
+    client.turn(10)
+    assert len(handled) <= 12, "and nothing more is read"
+    first[0].complete(answer(0))
+    expected = answer(0) + b"".join(answer(number, b"x" * 100_000) for number in range(1, 100))
+    assert client.receive() == expected
+
+
+def test_answers_given_out_of_order_are_bounded_by_their_bytes(connect):
+    parked = Parked(lambda request: request.correlation_id < 4)
+    client = connect(dispatch=parked)
+    client.send(b"".join(frame(number) for number in range(4)))
+    client.turn(5)
+    parked.waiting[1].complete([answer(1, b"x" * 600_000)])
+    parked.waiting[3].complete(answer(3, b"x" * 600_000))
+    client.send(b"".join(frame(number) for number in range(4, 8)))
+    client.turn(5)
+    assert client.connection.requests == 4
+    parked.waiting[0].complete(answer(0))
+    assert client.receive() == answer(0) + answer(1, b"x" * 600_000)
+    assert client.connection.requests == 8, "one of them has left"
+    parked.waiting[2].complete(None)
+    expected = answer(3, b"x" * 600_000) + b"".join(answer(number) for number in range(4, 8))
+    assert client.receive() == expected
+
+
+def test_requests_without_answers_do_not_leave_a_client_muted(connect):
+    parked = Parked(lambda request: request.correlation_id < 128)
+    client = connect(dispatch=parked)
+    client.send(b"".join(frame(number) for number in range(130)))
+    client.turn(5)
+    for request in parked.waiting:
+        request.complete(None)
+    assert client.receive() == answer(128) + answer(129)
+
+
+def test_cold_pages_are_read_by_the_threads_that_were_given(connect):
+    with ThreadPoolExecutor(1, thread_name_prefix="reader") as readers:
+        names = []
+        cold = Slice(b"x" * 10, cold=True)
+        warm = cold.warm
+        cold.warm = lambda sent, most: (names.append(threading.current_thread().name), warm(sent, most))
+        client = connect(dispatch=lambda request: [b"head", cold], readers=readers)
+        client.send(frame(1))
+        received = b""
+        while len(received) < 14:
+            received += client.receive()
+        assert names == ["reader_0"]
 
 
 class Slice:

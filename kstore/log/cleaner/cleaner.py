@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from kstore.errors import KafkaError, KafkaStorageError, KstoreError
+from kstore.errors import KafkaError, KafkaStorageError, KstoreError, NotCachedError
 from kstore.log.cleaner.cleanable import Cleanable, LogFacts, SegmentFacts, cleanable
 from kstore.log.cleaner.config import CleanerConfig
 from kstore.log.cleaner.steps import RENAME, SWAP, SyncFailedError
@@ -209,7 +209,9 @@ class LogCleaner:
             self._note_stats(cleaning, now_ms)
             try:
                 # Retention leaves alone what is being cleaned.
-                log.delete_old_segments(now_ms)
+                log.delete_old_segments(now_ms, wait=False)
+            except NotCachedError:
+                pass  # the next run of retention asks a thread
             except KafkaError as failure:
                 logger.error("retention of %s: %s", log.topic_partition, failure)
         elif isinstance(error, SyncFailedError):

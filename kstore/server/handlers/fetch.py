@@ -14,15 +14,17 @@ from kstore.errors import (
     InconsistentTopicIdError,
     InvalidRequestError,
     KafkaError,
+    NotCachedError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
     UnsupportedCompressionTypeError,
 )
+from kstore.log.work import LookUp
 from kstore.model import TopicPartition
 from kstore.server.context import Context
 from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
 from kstore.server.purgatory import FetchWaiting
-from kstore.server.respond import completion
+from kstore.server.respond import completion, run_for
 
 ZSTD_FROM = 10
 COMPRESSION_MASK = 0x07  # of a batch's attributes
@@ -38,13 +40,15 @@ Result = tuple[int, int, int, int, int, Any, int, Any, Any, None, None]
 class Reading:
     """The outcome of one pass over all partitions of a fetch."""
 
-    __slots__ = ("answer_now", "results", "size")
+    __slots__ = ("answer_now", "cold", "results", "size")
 
     def __init__(self) -> None:
         self.results: list[tuple[Key, Wanted, Result]] = []
         self.size = 0
         # An error or a divergence is told without waiting for more bytes.
         self.answer_now = False
+        # What keeps the outcome from being whole: look-ups that would have waited for the disk.
+        self.cold: list[LookUp | None] = []
 
 
 def handle(context: Context, request: Request) -> object:
@@ -65,17 +69,56 @@ def handle(context: Context, request: Request) -> object:
     except KafkaError as error:
         return encode_fetch_response(request.correlation_id, version, 0, error.code, NO_SESSION, [])
 
-    reading = read_all(context, payload, opened.wanted, version=request.api_version)
-    if reading.answer_now or reading.size >= payload.min_bytes or payload.max_wait_ms <= 0 or not opened.wanted:
+    reading = read_all(context, payload, opened.wanted, version=version)
+    if reading.cold:
+        deadline_ms = now_ms + payload.max_wait_ms
+        run_for(context, request, answer_cold(context, request, payload, opened, reading, deadline_ms))
+        return PENDING
+    return answer_or_wait(context, request, payload, opened, reading, payload.max_wait_ms, now_ms)
+
+
+async def answer_cold(
+    context: Context, request: Request, payload: Any, opened: Opened, reading: Reading, deadline_ms: int
+) -> None:
+    """Answers when the page cache has what is asked for; waits for more bytes until the deadline."""
+
+    def attempt(wait: bool) -> list[LookUp | None]:
+        nonlocal reading
+        if request.connection.closed:
+            return []
+        reading = read_all(context, payload, opened.wanted, version=request.api_version, wait=wait)
+        return reading.cold
+
+    await context.cold_reads.until_found(reading.cold, attempt)
+    if request.connection.closed:
+        return
+    now_ms = context.clock.now_ms()
+    answer = answer_or_wait(context, request, payload, opened, reading, deadline_ms - now_ms, now_ms)
+    if answer is not PENDING:
+        request.complete(answer)
+
+
+def answer_or_wait(
+    context: Context,
+    request: Request,
+    payload: Any,
+    opened: Opened,
+    reading: Reading,
+    max_wait_ms: int,
+    now_ms: int,
+) -> object:
+    """The answer, or PENDING where it waits for more bytes."""
+    if reading.answer_now or reading.size >= payload.min_bytes or max_wait_ms <= 0 or not opened.wanted:
         return respond(context, request, opened, reading, now_ms)
-    wait_for_bytes(context, request, payload, opened, reading)
+    wait_for_bytes(context, request, payload, opened, reading, max_wait_ms)
     return PENDING
 
 
-def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, version: int) -> Reading:
+def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, version: int, wait: bool = False) -> Reading:
     """Reads partition by partition; each takes its bytes from what the request as a whole may still have.
 
-    Until one partition has given data, its first batch comes whole despite the limits (KIP-74).
+    Until one partition has given data, its first batch comes whole despite the limits (KIP-74). Partitions that would
+    `wait` for the disk are left out.
     """
     reading = Reading()
     remaining = min(payload.max_bytes, context.config.fetch_max_bytes)
@@ -88,6 +131,7 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, versi
                 isolation_level=payload.isolation_level,
                 min_one_message=reading.size == 0,
                 version=version,
+                wait=wait,
             )
             records = result[7]
             size = len(records) if type(records) is bytes else records.size
@@ -95,6 +139,9 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, versi
             remaining = max(0, remaining - size)
             if result[8] is not None:
                 reading.answer_now = True
+        except NotCachedError as error:
+            reading.cold.append(error.look_up)
+            continue
         except KafkaError as error:
             reading.answer_now = True
             aborted: Any = [] if isinstance(error, NOT_READ) else None
@@ -104,9 +151,16 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, versi
 
 
 def read_one(
-    context: Context, want: Wanted, *, max_bytes: int, isolation_level: int, min_one_message: bool, version: int
+    context: Context,
+    want: Wanted,
+    *,
+    max_bytes: int,
+    isolation_level: int,
+    min_one_message: bool,
+    version: int,
+    wait: bool,
 ) -> Result:
-    """What one partition gives. Raises the KafkaError that it is answered with."""
+    """What one partition gives. Raises the KafkaError that it is answered with, and NotCachedError."""
     topic = want.topic
     if topic is None:
         topic = want.topic = context.topics.name_of(want.topic_id)
@@ -136,10 +190,11 @@ def read_one(
         isolation_level=isolation_level,
         min_one_message=min_one_message,
         current_leader_epoch=want.current_leader_epoch,
+        wait=wait,
     )
     # From version 3 on a first batch that does not fit does not come, rather than come torn.
     records = b"" if data.first_entry_incomplete else data.records
-    if version < ZSTD_FROM and records and holds_zstd(records):
+    if version < ZSTD_FROM and records and holds_zstd(records, wait):
         raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
     aborted = None
     if data.aborted_transactions is not None and not data.first_entry_incomplete:
@@ -150,12 +205,18 @@ def read_one(
     )  # fmt: skip
 
 
-def holds_zstd(records: Any) -> bool:
+def holds_zstd(records: Any, wait: bool) -> bool:
     """Whether a client from before zstd would be given batches that it cannot read."""
-    return any(header.attributes & COMPRESSION_MASK == ZSTD for header in records.batch_headers())
+    try:
+        return any(header.attributes & COMPRESSION_MASK == ZSTD for header in records.batch_headers(wait=wait))
+    except NotCachedError as error:
+        error.look_up = lambda: holds_zstd(records, True)
+        raise
 
 
-def wait_for_bytes(context: Context, request: Request, payload: Any, opened: Opened, reading: Reading) -> None:
+def wait_for_bytes(
+    context: Context, request: Request, payload: Any, opened: Opened, reading: Reading, max_wait_ms: int
+) -> None:
     """Waits until `min_bytes` can be read or `max_wait_ms` are over, then reads once more."""
     watched: dict[TopicPartition, int] = {}
     wants: dict[TopicPartition, Wanted] = {}
@@ -177,7 +238,11 @@ def wait_for_bytes(context: Context, request: Request, payload: Any, opened: Ope
                 isolation_level=payload.isolation_level,
                 min_one_message=True,
                 current_leader_epoch=want.current_leader_epoch,
+                wait=False,
             ).records
+        except NotCachedError:
+            # There is something, and it takes a thread to find it.
+            return int(payload.min_bytes)
         except KafkaError:
             # The answer tells of it, so it is time to answer.
             return int(payload.min_bytes)
@@ -185,11 +250,14 @@ def wait_for_bytes(context: Context, request: Request, payload: Any, opened: Ope
 
     def answer() -> object:
         again = read_all(context, payload, opened.wanted, version=request.api_version)
+        if again.cold:
+            run_for(context, request, answer_cold(context, request, payload, opened, again, deadline_ms=0))
+            return PENDING
         return respond(context, request, opened, again, context.clock.now_ms())
 
     complete = completion(request, answer)
     waiting = FetchWaiting(watched, complete, needed=payload.min_bytes, available=available)
-    context.deliver.fetches.watch(waiting, timeout_ms=payload.max_wait_ms)
+    context.deliver.fetches.watch(waiting, timeout_ms=max_wait_ms)
     request.on_gone = lambda: context.deliver.fetches.forget(waiting)
 
 

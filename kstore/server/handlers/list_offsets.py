@@ -6,9 +6,17 @@ ListOffsetsRequest.json
 """
 
 from collections import Counter
+from typing import Any
 
 from kstore._native.connection import Request
-from kstore.errors import InvalidRequestError, KafkaError, OffsetNotAvailableError, UnsupportedVersionError
+from kstore.errors import (
+    InvalidRequestError,
+    KafkaError,
+    NotCachedError,
+    OffsetNotAvailableError,
+    UnsupportedVersionError,
+)
+from kstore.log.work import LookUp
 from kstore.model import (
     EARLIEST_LOCAL_TIMESTAMP,
     EARLIEST_TIMESTAMP,
@@ -18,7 +26,7 @@ from kstore.model import (
 )
 from kstore.protocol.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
 from kstore.server.context import Context
-from kstore.server.respond import respond
+from kstore.server.respond import respond, respond_later
 
 # The version from which a negative timestamp has its meaning.
 SPECIAL_FROM = {
@@ -39,39 +47,79 @@ def handle(context: Context, request: Request) -> object:
     # A partition named twice is an error for each mention (ListOffsetsRequest.duplicatePartitions).
     mentions = Counter((topic.name, part.partition_index) for topic in asked.topics for part in topic.partitions)
     topics = []
+    search = Search(context, isolation_level=asked.isolation_level, version=version)
     for topic in asked.topics:
         partitions = []
         for part in topic.partitions:
             answer = ListOffsetsResponse.ListOffsetsPartitionResponse(partition_index=part.partition_index)
-            try:
-                if mentions[(topic.name, part.partition_index)] > 1:
-                    raise InvalidRequestError(f"{topic.name}-{part.partition_index} is asked for more than once")
-                answer.timestamp, answer.offset, epoch = lookup(
-                    context, topic.name, part, isolation_level=asked.isolation_level, version=version
-                )
-                if version >= LEADER_EPOCH_FROM:
-                    answer.leader_epoch = epoch
-            except OffsetNotAvailableError as error:
-                answer.error_code = error.code if version >= 5 else LEADER_NOT_AVAILABLE
-            except KafkaError as error:
-                answer.error_code = error.code
+            if mentions[(topic.name, part.partition_index)] > 1:
+                answer.error_code = InvalidRequestError.code
+            else:
+                search.left.append((topic.name, part, answer))
             partitions.append(answer)
         topics.append(ListOffsetsResponse.ListOffsetsTopicResponse(name=topic.name, partitions=partitions))
-    return respond(request, ListOffsetsResponse(topics=topics))
+    response = ListOffsetsResponse(topics=topics)
+    missing = search(False)
+    if not missing:
+        return respond(request, response)
+    return respond_later(context, request, found_cold(context, search, missing, response))
 
 
-def lookup(context: Context, topic: str, part: object, *, isolation_level: int, version: int) -> tuple[int, int, int]:
-    """(timestamp, offset, leader epoch); all -1 if no record is that late, or nothing is tiered."""
-    timestamp: int = part.timestamp  # type: ignore[attr-defined]
+async def found_cold(context: Context, search: "Search", missing: list[LookUp | None], response: Any) -> Any:
+    """The response, when the page cache has had what was missing."""
+    await context.cold_reads.until_found(missing, search)
+    return response
+
+
+class Search:
+    """Fills in the answers of the partitions that are left to be looked up."""
+
+    __slots__ = ("context", "isolation_level", "left", "version")
+
+    def __init__(self, context: Context, *, isolation_level: int, version: int) -> None:
+        self.context = context
+        self.isolation_level = isolation_level
+        self.version = version
+        # (topic, the partition of the request, its answer)
+        self.left: list[tuple[str, Any, Any]] = []
+
+    def __call__(self, wait: bool) -> list[LookUp | None]:
+        """Leaves over what would have to `wait` for the disk, and says what that is."""
+        cold = []
+        missing = []
+        for topic, part, answer in self.left:
+            try:
+                answer.timestamp, answer.offset, epoch = lookup(
+                    self.context, topic, part, isolation_level=self.isolation_level, version=self.version, wait=wait
+                )
+                if self.version >= LEADER_EPOCH_FROM:
+                    answer.leader_epoch = epoch
+            except NotCachedError as error:
+                cold.append((topic, part, answer))
+                missing.append(error.look_up)
+            except OffsetNotAvailableError as error:
+                answer.error_code = error.code if self.version >= 5 else LEADER_NOT_AVAILABLE
+            except KafkaError as error:
+                answer.error_code = error.code
+        self.left = cold
+        return missing
+
+
+def lookup(
+    context: Context, topic: str, part: Any, *, isolation_level: int, version: int, wait: bool
+) -> tuple[int, int, int]:
+    """(timestamp, offset, leader epoch); all -1 if no record is that late, or nothing is tiered. NotCachedError."""
+    timestamp: int = part.timestamp
     if timestamp < 0 and version < SPECIAL_FROM.get(timestamp, 2**15):
         raise UnsupportedVersionError(f"timestamp {timestamp} has no meaning in version {version} of ListOffsets")
-    partition = context.replicas.get(topic, part.partition_index)  # type: ignore[attr-defined]
+    partition = context.replicas.get(topic, part.partition_index)
     if timestamp == LATEST_TIERED_TIMESTAMP:
-        partition.leader_for(part.current_leader_epoch)  # type: ignore[attr-defined]
+        partition.leader_for(part.current_leader_epoch)
         return NOT_FOUND
     found = partition.list_offset(
         EARLIEST_TIMESTAMP if timestamp == EARLIEST_LOCAL_TIMESTAMP else timestamp,
         isolation_level=isolation_level,
-        current_leader_epoch=part.current_leader_epoch,  # type: ignore[attr-defined]
+        current_leader_epoch=part.current_leader_epoch,
+        wait=wait,
     )
     return NOT_FOUND if found is None else found
