@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kstore._native.batch import RecordBatch
     from kstore._native.record import Record
     from kstore.clock import ManualClock
+    from kstore.embedded.aio import AsyncBatch, AsyncLog, AsyncReadonlyLog
     from kstore.embedded.batch import Batch, Pending
     from kstore.embedded.broker import Broker
     from kstore.embedded.log import Log
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncBatch",
+    "AsyncLog",
+    "AsyncReadonlyLog",
     "Batch",
     "Broker",
     "ClosedError",
@@ -77,6 +81,9 @@ __all__ = [
 
 # Where a name is at home; all others are errors.
 _HOMES = {
+    "AsyncBatch": "kstore.embedded.aio",
+    "AsyncLog": "kstore.embedded.aio",
+    "AsyncReadonlyLog": "kstore.embedded.aio",
     "Batch": "kstore.embedded.batch",
     "Broker": "kstore.embedded.broker",
     "Log": "kstore.embedded.log",

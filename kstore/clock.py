@@ -33,6 +33,7 @@ class ManualClock:
     def monotonic_ms(self) -> int:
         return self._monotonic_ms
 
-    def advance(self, milliseconds: int) -> None:
+    def advance(self, milliseconds: int = 0, *, seconds: int = 0, hours: int = 0, days: int = 0) -> None:
+        milliseconds += 1000 * (seconds + 3600 * (hours + 24 * days))
         self._now_ms += milliseconds
         self._monotonic_ms += milliseconds

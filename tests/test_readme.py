@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import kstore
 from tests.fix_kstore import StartKstore
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +50,7 @@ def test_the_shell_examples_do_what_they_show(start_kstore: StartKstore, tmp_pat
 
 def test_the_python_example_does_what_it_shows(start_kstore: StartKstore, tmp_path: Path) -> None:
     server = start_kstore(tmp_path / "data")
-    (example,), (shown,) = blocks("python"), blocks("text")
+    (example, _), (shown,) = blocks("python"), blocks("text")
     finished = subprocess.run(
         [sys.executable, "-c", example.replace("127.0.0.1:9092", server.bootstrap)],
         timeout=60,
@@ -58,6 +59,22 @@ def test_the_python_example_does_what_it_shows(start_kstore: StartKstore, tmp_pa
         check=True,
     )
     assert finished.stdout == shown
+
+
+def test_the_example_of_the_library_runs(tmp_path: Path) -> None:
+    _, example = blocks("python")
+    with kstore.LogStore.open(tmp_path / "data") as store:
+        store.create("orders", partitions=3)
+    finished = subprocess.run(
+        [sys.executable, "-c", example.replace("/var/lib/kafka", str(tmp_path / "data"))],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout == "{'orders': 3}\n"
 
 
 def test_every_make_target_that_is_named_exists() -> None:

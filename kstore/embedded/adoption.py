@@ -11,7 +11,7 @@ from typing import Any
 from kstore.cluster.bootstrap import Controller
 from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage
 from kstore.cluster.metadata_log import METADATA_PARTITION, MetadataLog
-from kstore.cluster.topic_changes import Placement, config_records, partition_record
+from kstore.cluster.topic_changes import Placement, Room, config_records, partition_record
 from kstore.log.directory import PARTITION_METADATA, parse_partition_dir_name, parse_partition_metadata
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import META_PROPERTIES
@@ -47,7 +47,7 @@ def topic_records(
     directory: str, image: ClusterImage, partitions: list[TopicPartition], directory_id: bytes
 ) -> list[Any]:
     """Topics that keep what they have; partitions that are missing between others begin empty."""
-    placement = Placement([FIRST_NODE_ID], lambda _: directory_id)
+    placement = Placement([FIRST_NODE_ID], lambda _: directory_id, Room())
     counts: dict[str, int] = {}
     for topic, index in partitions:
         if topic not in image.topics:

@@ -21,7 +21,7 @@ from kstore.embedded.host import append_to
 from kstore.embedded.log import Log
 from kstore.embedded.options import OptionValue, codec, topic_configs
 from kstore.embedded.ram import memory_directory, remove_with
-from kstore.embedded.store import find_topic
+from kstore.embedded.store import config_of, find_topic
 from kstore.errors import ClosedError, UnknownTopicOrPartitionError
 from kstore.log.append import LogAppendInfo
 from kstore.log.partition_log import HIGH_WATERMARK, FetchData
@@ -213,7 +213,7 @@ class BrokerHost(Guard):
         return forget
 
     def tend(self) -> None:
-        self.run(self.app.tasks.tend_logs())
+        self.run(self.app.tasks.do_all_that_is_due())
 
     def close(self) -> None:
         if self.is_forked:
@@ -255,7 +255,7 @@ class Broker:
         overrides = [f"{key}={value}" for key, value in {**DEFAULTS, **(config or {})}.items()]
         self._host = BrokerHost(
             f"the broker over {path}",
-            ServerConfig.from_arguments(path, port, overrides, host=host),
+            config_of(path, overrides, host=host, port=port),
             clock or SystemClock(),
         )
         self.path = path
@@ -332,7 +332,7 @@ class Broker:
         return log
 
     def tend(self) -> None:
-        """Does now what is due, for tests that move the clock: flush.ms, retention, deletions, checkpoints."""
+        """Does now what is due, for tests that move the clock: flush.ms, retention, compaction, deletions."""
         self._host.tend()
 
     # --- the end ---

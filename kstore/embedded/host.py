@@ -12,6 +12,7 @@ from kstore.clock import Clock
 from kstore.embedded.guard import Guard
 from kstore.errors import KafkaStorageError, OffsetConflictError, UnknownTopicOrPartitionError
 from kstore.log.append import LogAppendInfo
+from kstore.log.cleaner.cleaner import CleaningWork
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import HIGH_WATERMARK, FetchData
 from kstore.log.work import Work
@@ -74,6 +75,7 @@ class LocalHost(Guard):
         self._flushed = threading.Condition(self.lock)
         self._flushing: set[Partition] = set()
         self._tending = threading.Lock()
+        self._closing = threading.Event()
         self._waiting = 0
         self._watchers: dict[tuple[str, int], list[tuple[int, Callable[[], object]]]] = {}
         self._background = background
@@ -188,18 +190,39 @@ class LocalHost(Guard):
     # --- background ---
 
     def tend(self) -> None:
-        """Does what is due: flush.ms, retention, deletions, checkpoints. The slow parts run without the lock."""
+        """Does what is due: flush.ms, retention, compaction, deletions, checkpoints. The slow parts run without the
+        lock."""
         with self._tending:
             while True:
                 with self.lock:
                     self.check()
                     work = self.due()
                 if not work:
-                    return
+                    break
                 for piece in work:
                     piece.run()
                     with self.lock:
                         piece.complete(self.clock.now_ms())
+            while True:
+                with self.lock:
+                    self.check()
+                    cleaning = self.logs.cleaner.take(self.clock.now_ms())
+                if cleaning is None:
+                    return
+                self._clean(cleaning)
+
+    def _clean(self, work: CleaningWork) -> None:
+        """Compacts one log, slice by slice."""
+        try:
+            while not work.done:
+                work.run()
+                with self.lock:
+                    work.complete(self.clock.now_ms())
+                if work.pause_ms and not work.done:
+                    self._closing.wait(work.pause_ms / 1000)
+        except Exception as error:
+            with self.lock:
+                self.logs.cleaner.give_up(work, error)
 
     def due(self) -> Sequence[Work]:
         """What is due now; the lock is held."""
@@ -219,6 +242,8 @@ class LocalHost(Guard):
             if self.refusal is not None:
                 return
             self.closed()
+            self._closing.set()
+            self.logs.cleaner.stop()
             self._arrived.notify_all()
             for partition in self.partitions.values():
                 self._tell(partition)

@@ -18,14 +18,14 @@ from kstore._native.record import Record
 from kstore._native.records import FileSlice
 from kstore.clock import Clock
 from kstore.embedded.batch import BATCH_BYTES, BUFFER_BYTES, Batch
-from kstore.embedded.host import Host
+from kstore.embedded.host import Host, LocalHost
 from kstore.embedded.message import Message, pairs, parts
 from kstore.embedded.options import OptionValue, codec
 from kstore.embedded.readable import ReadableLog
 from kstore.embedded.readonly import ReadonlyLog, open_readonly
 from kstore.embedded.single import open_single
 from kstore.errors import ClosedError
-from kstore.log.config import PRODUCER_COMPRESSION
+from kstore.log.config import LONG_MAX, PRODUCER_COMPRESSION
 from kstore.replica.partition import Partition
 
 if TYPE_CHECKING:
@@ -96,15 +96,17 @@ class Log(ReadableLog):
         closed.
 
         `compression` is none, gzip, snappy, lz4 or zstd. With `background` false nothing happens but what is called
-        for: `tend` then does what a thread does otherwise (flush_ms, retention, checkpoints). `options` are Kafka's
-        keys of a topic with `_` for `.`; nothing is deleted unless they say so. With `readonly` nothing is locked and
-        nothing written: `path` may be in use, and may be a partition of a Kafka.
+        for: `tend` then does what a thread does otherwise. `options` are Kafka's keys of a topic with `_` for `.`;
+        nothing is deleted unless they say so. With `readonly` nothing is locked and nothing written: `path` may be in
+        use, and may be a partition of a Kafka.
 
         Raises DirectoryInUseError, InvalidConfigError, ConfigError for a directory that is no single log's,
         CorruptRecordError, OSError.
         """
         if readonly:
-            return open_readonly(os.fspath(path or ""))
+            if path is None:
+                raise ValueError("there is nothing to read in a new log in memory")
+            return open_readonly(os.fspath(path))
         own_codec = codec(compression)
         host, partition = open_single(path, cast("dict[str, OptionValue]", options), clock=clock, background=background)
         return cls(host, partition, compression=own_codec, level=compression_level, close=host.close)
@@ -124,6 +126,12 @@ class Log(ReadableLog):
     @property
     def size_in_bytes(self) -> int:
         return self._host.do(lambda: self._partition.log.size_in_bytes)
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether an append takes longer than a system call: it is asked of another thread, or flushed."""
+        config = self._partition.log.config
+        return not isinstance(self._host, LocalHost) or config.flush_messages != LONG_MAX
 
     # --- writing ---
 
@@ -240,7 +248,7 @@ class Log(ReadableLog):
         return self._host.do(truncate)
 
     def tend(self) -> None:
-        """Does now what is due: flush_ms, retention, deletions, checkpoints."""
+        """Does now what is due: flush_ms, retention, compaction, deletions, checkpoints."""
         self._host.tend()
 
     # --- the end ---

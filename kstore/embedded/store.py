@@ -5,7 +5,7 @@ they leave, it opens, one of them at a time.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
@@ -23,6 +23,7 @@ from kstore.embedded.ram import memory_directory, remove_with
 from kstore.errors import ConfigError, KstoreError, UnknownTopicOrPartitionError
 from kstore.log.manager import LogManager
 from kstore.log.work import Work
+from kstore.model import TopicPartition
 from kstore.replica.manager import ReplicaManager
 from kstore.replica.partition import Partition
 from kstore.server.config import ServerConfig
@@ -46,7 +47,7 @@ class StoreHost(LocalHost):
 
     def __init__(self, name: str, directory: str, clock: Clock, *, background: bool) -> None:
         now_ms = clock.now_ms()
-        self.config = ServerConfig.from_arguments(directory, 0, DEFAULTS)
+        self.config = config_of(directory, DEFAULTS)
         with ExitStack() as undo:
             logs = LogManager(self.config.log_dirs, log_config(self.config, {}))
             undo.callback(logs.close_handles)
@@ -58,9 +59,10 @@ class StoreHost(LocalHost):
             self.topics = Topics(
                 metadata=self.metadata,
                 replicas=self.replicas,
-                deliver=Deliver(ProducePurgatory(_no_timer), FetchPurgatory(_no_timer)),
+                deliver=Deliver(ProducePurgatory(_no_timer), FetchPurgatory(_no_timer), _NoCoordinators()),
                 config=lambda: self.config,
                 reconfigure_broker=lambda image: None,
+                topics_deleted=lambda names: None,
                 clock=clock,
                 broker_id=logs.node_id,
             )
@@ -104,6 +106,13 @@ class StoreHost(LocalHost):
     def let_go(self) -> None:
         self.metadata.close_handles()
         super().let_go()
+
+
+class _NoCoordinators:
+    """A store has no groups; those in its files wait for the next broker."""
+
+    def elected(self, topic_partition: TopicPartition, leader_epoch: int) -> None: ...
+    def resigned(self, topic_partition: TopicPartition) -> None: ...
 
 
 class _SnapshotWork:
@@ -249,7 +258,7 @@ class LogStore:
             self._host.flush(partition)
 
     def tend(self) -> None:
-        """Does now what is due: flush_ms, retention, deletions, checkpoints."""
+        """Does now what is due: flush_ms, retention, compaction, deletions, checkpoints."""
         self._host.tend()
 
     # --- the end ---
@@ -276,10 +285,16 @@ class LogStore:
         return f"<LogStore in {self.path!r}>"
 
 
+def config_of(directory: str, overrides: Sequence[str], *, host: str = "127.0.0.1", port: int = 0) -> ServerConfig:
+    """The configuration of one broker for itself over `directory`. Raises ConfigError."""
+    config = ServerConfig.from_arguments(directory, port, overrides, host=host)
+    if config.log_dirs != (directory,):
+        raise ConfigError(f"{directory!r} has commas or spaces that Kafka's log.dirs has a meaning for")
+    return config
+
+
 def open_or_adopt(directory: str, config: ServerConfig, logs: LogManager, now_ms: int) -> MetadataLog:
     """The metadata log, made where there is none. Raises ConfigError, CorruptRecordError, KstoreError, OSError."""
-    if len(config.log_dirs) != 1 or config.log_dirs[0] != directory:
-        raise ConfigError(f"{directory!r} has commas or spaces that Kafka's log.dirs has a meaning for")
     partitions = unclaimed(directory)
     if partitions:
         return adopt(directory, logs, partitions, now_ms=now_ms)

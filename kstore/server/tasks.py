@@ -73,6 +73,13 @@ class Tasks:
         if not replicas.logs.live_dirs:
             self._stop("every log directory has failed")
 
+    async def do_all_that_is_due(self) -> None:
+        """To its end, for a clock that was moved."""
+        await self.tend_logs()
+        await self.clean_logs()
+        while self._cleanings:
+            await asyncio.gather(*self._cleanings, return_exceptions=True)
+
     async def clean_logs(self) -> None:
         """Begins what cleanings there may be at once; each goes on beside the other tasks."""
         cleaner, clock = self._context.replicas.logs.cleaner, self._context.clock

@@ -121,19 +121,24 @@ class Topics:
 
     def change_now(self, decide: Decision, *, starting: bool = False) -> ClusterImage:
         """As `change`, or `start`, for a program without a loop: this thread waits for the disk."""
-        before = self.metadata.image
-        records = decide(before)
+        before = ClusterImage() if starting else self.metadata.image
+        self._write_now(decide)
+        after = self.metadata.image
+        for _ in self._steps(before, after, starting=starting):
+            pass
+        if after.configs is not before.configs:
+            self._reconfigure(before, after)
+        moved, self._moved = self._moved, {}
+        if moved:
+            self._write_now(lambda image: moved_partitions(image, moved, broker_id=self._broker_id))
+        return self.metadata.image
+
+    def _write_now(self, decide: Decision) -> None:
+        records = decide(self.metadata.image)
         if records:
             written = self.metadata.append(records, now_ms=self._clock.now_ms())
             written.run()
             self.metadata.complete(written, now_ms=self._clock.now_ms())
-        if starting:
-            before = ClusterImage()
-        for _ in self._steps(before, self.metadata.image, starting=starting):
-            pass
-        if self.metadata.image.configs is not before.configs:
-            self._reconfigure(before, self.metadata.image)
-        return self.metadata.image
 
     async def _write(self, decide: Decision) -> None:
         records = decide(self.metadata.image)

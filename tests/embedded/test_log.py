@@ -252,6 +252,18 @@ def test_retention_needs_no_server(tmp_path: Path) -> None:
         assert log.start_offset == log.end_offset - len(list(log.read()))
 
 
+def test_compaction_needs_no_server(tmp_path: Path) -> None:
+    clock = kstore.ManualClock(NOW)
+    with kstore.Log.open(tmp_path, clock=clock, background=False, cleanup_policy="compact", segment_bytes=2000) as log:
+        for i in range(200):
+            log.append(b"%d" % i, key=b"%d" % (i % 3))
+        clock.advance(hours=1)
+        log.tend()
+        left = list(log.read())
+        assert len(left) < 40
+        assert {record.key: record.value for record in left} == {b"0": b"198", b"1": b"199", b"2": b"197"}
+
+
 def test_an_option_that_is_none_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(kstore.InvalidConfigError, match=r"retention_mms: .* did you mean retention_ms\?"):
         kstore.Log.open(tmp_path, retention_mms=1)  # type: ignore[call-arg]

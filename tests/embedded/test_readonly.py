@@ -304,6 +304,8 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         kstore.LogStore.open(tmp_path / "nowhere", readonly=True)
     with pytest.raises(ValueError, match="nothing to read"):
         kstore.LogStore.open(None, readonly=True)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="nothing to read"):
+        kstore.Log.open(None, readonly=True)  # type: ignore[call-overload]
     with pytest.raises(kstore.ConfigError, match="holds 0 logs"):
         kstore.Log.open(tmp_path, readonly=True)
 
