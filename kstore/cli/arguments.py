@@ -15,11 +15,18 @@ Run = Callable[[argparse.Namespace], int]
 Commands = Any
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves descriptions and examples as they are written."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong, and where the help is."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", Formatter)
         options.setdefault("allow_abbrev", False)
         super().__init__(**options)
 
@@ -53,6 +60,17 @@ def indent(text: str) -> str:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document a line, for programs")
+
+
+def add_topic(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
+    """The argument TOPIC, as `topic` or, where there may be several, `topics`."""
+    from kstore.cli.completion import complete_topics
+
+    if nargs is None:
+        argument = parser.add_argument("topic", metavar="TOPIC")
+    else:
+        argument = parser.add_argument("topics", metavar="TOPIC", nargs=nargs)
+    argument.completer = complete_topics  # type: ignore[attr-defined]
 
 
 def integer(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:

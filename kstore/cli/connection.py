@@ -15,6 +15,7 @@ from kstore.cli.errors import CommandError, UsageError
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 BOOTSTRAP_VARIABLE = "KSTORE_BOOTSTRAP_SERVER"
+NO_SUCH_TOPIC = "there is no such topic; `kstore topics list` shows those that there are"
 DEFAULT_TIMEOUT = 10.0
 # What librdkafka puts before and behind the reason: the address that the user gave, and how long it took.
 CONNECT_FAILED = re.compile(r"^.*?/bootstrap: |^\S+: (?=Connect)| \(after \d+ms in state \w+.*\)$")
@@ -142,22 +143,22 @@ class Connection:
             raise CommandError(f"{what}: {text}" if what else text) from None
 
     def metadata(self, client: Any, topic: str | None = None) -> Any:
-        """The cluster's metadata, of all topics or of one. Raises CommandError."""
-        arguments = (topic,) if topic else ()
+        """The cluster's metadata. Raises CommandError, also when there is no `topic`."""
+        # Not by its name: a broker would create a topic that is asked for so.
         deadline = time.monotonic() + self.timeout
         while True:
             try:
-                found = client.list_topics(*arguments, timeout=min(0.5, self.timeout))
+                found = client.list_topics(timeout=min(0.5, self.timeout))
                 break
             except self.kafka.KafkaException as error:
                 client.poll(0)  # the reason comes in a callback
                 if self.is_refused or time.monotonic() >= deadline:
                     raise CommandError(self.explain(error.args[0])) from None
-        if topic is not None and found.topics[topic].error is not None:
-            raise CommandError(f"{topic}: {self.topic_error(found.topics[topic].error)}")
+        if topic is not None and topic not in found.topics:
+            raise CommandError(f"{topic}: {NO_SUCH_TOPIC}")
         return found
 
     def topic_error(self, error: Any) -> str:
         if error.code() == self.kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return "there is no such topic; `kstore topics list` shows those that there are"
+            return NO_SUCH_TOPIC
         return self.explain(error)

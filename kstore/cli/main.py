@@ -4,11 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kstore.cli import log, topics
+from kstore.cli import consume, groups, log, produce, shell, topics
 from kstore.cli.arguments import Parser
+from kstore.cli.completion import complete_if_asked
 from kstore.cli.errors import CommandError
 
-GROUPS = (topics, log)
+GROUPS = (topics, produce, consume, groups, log, shell)
 INTERRUPTED = 130  # as a shell says of a process that SIGINT ended
 
 
@@ -29,7 +30,9 @@ def build_parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
-        options = build_parser().parse_args(arguments)
+        parser = build_parser()
+        complete_if_asked(parser)
+        options = parser.parse_args(arguments)
         status: int = options.run(options)
         sys.stdout.flush()
         return status

@@ -23,11 +23,11 @@ class Ran(NamedTuple):
 
 
 class Kstore:
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
 
     def __call__(self, *arguments: object) -> Ran:
-        self._capsys.readouterr()
+        self._capfd.readouterr()
         status = main([str(argument) for argument in arguments])
-        out, err = self._capsys.readouterr()
+        out, err = self._capfd.readouterr()
         return Ran(status, out, err)
