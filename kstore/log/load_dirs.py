@@ -46,21 +46,24 @@ IsStray = Callable[[TopicPartition, bytes | None], bool]
 
 
 class DirLoad:
-    """One start: `logs` can be served, `offline` says of the others why they cannot, `clean` says of each directory
-    whether it was closed properly, `deleted` are directories that only wait for their removal."""
+    """One start: fills `logs` with those that can be served, `offline` with the reasons why others cannot, and `clean`
+    with whether each directory was closed properly; `deleted` are directories that only wait for their removal."""
 
     def __init__(
         self,
         checkpoints: Checkpoints,
+        logs: dict[TopicPartition, PartitionLog],
+        offline: dict[TopicPartition, str],
+        clean: dict[str, bool],
         *,
         config_for: Callable[[str], LogConfig],
         is_stray: IsStray | None,
         producer_id_expiration_ms: int,
         now_ms: int,
     ) -> None:
-        self.logs: dict[TopicPartition, PartitionLog] = {}
-        self.offline: dict[TopicPartition, str] = {}
-        self.clean: dict[str, bool] = {}
+        self.logs = logs
+        self.offline = offline
+        self.clean = clean
         self.deleted: list[tuple[LogDir, DiskDirectory]] = []
         self.loaded = 0
         self._checkpoints = checkpoints

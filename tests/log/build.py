@@ -1,12 +1,14 @@
-"""Batches and logs for the tests of `kstore.log`."""
+"""Batches, logs and managers for the tests of `kstore.log`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kstore._native.batch import RecordBatch, iter_batches
 from kstore._native.builder import BatchBuilder, control_batch
 from kstore.log.append import LogAppendInfo
+from kstore.log.checkpoint_file import read_offsets
 from kstore.log.config import LogConfig
+from kstore.log.manager import LogManager
 from kstore.log.partition_log import LOG_END, FetchData, PartitionLog
 from kstore.model import TopicPartition
 
@@ -111,3 +113,22 @@ def crash(log: PartitionLog) -> None:
     """Lets go of the files as a killed process does: what is in memory only is lost."""
     for segment in log.segments:
         segment.drop_handles()
+
+
+def create(manager: LogManager, partition: int = 0, **config: object) -> PartitionLog:
+    return manager.get_or_create(
+        TopicPartition("topic", partition),
+        config=LogConfig(**config),  # type: ignore[arg-type]
+        now_ms=NOW,
+    )
+
+
+def loaded(managers: Callable[..., LogManager], path: Path) -> PartitionLog:
+    log = managers(path).get(TP)
+    assert log is not None
+    return log
+
+
+def checkpoint(root: Path, name: str) -> dict[int, int]:
+    """What a checkpoint file says of each partition."""
+    return {tp.partition: offset for tp, offset in read_offsets(str(root / name)).items()}

@@ -1,16 +1,18 @@
-"""A log to test, once over files and once over memory."""
+"""A log to test, once over files and once over memory; managers of logs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from kstore.log.config import LogConfig
+from kstore.log.manager import LogManager
 from kstore.log.memory_directory import MemoryDirectory
 from kstore.log.partition_log import PartitionLog
 from tests.log.build import NOW, TP, open_log
 
 MakeLog = Callable[..., PartitionLog]
+MakeManager = Callable[..., LogManager]
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -28,3 +30,20 @@ def make_log(request: pytest.FixtureRequest, tmp_path: Path) -> MakeLog:
         return PartitionLog.open(memory, TP, config, **{"now_ms": NOW, **arguments})  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def managers() -> Iterator[MakeManager]:
+    """Makes managers, and lets their directories go at the end."""
+    made: list[LogManager] = []
+
+    def make(*dirs: Path, load: bool = True, **arguments: object) -> LogManager:
+        manager = LogManager([str(path) for path in dirs], **arguments)  # type: ignore[arg-type]
+        made.append(manager)
+        if load:
+            manager.load_all(NOW)
+        return manager
+
+    yield make
+    for manager in made:
+        manager.close_handles()
