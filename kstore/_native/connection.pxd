@@ -96,6 +96,7 @@ cdef class Connection:
     cdef int receive(self) except -2
     cdef Py_ssize_t next_capacity(self)
     cdef Py_ssize_t frame_length(self)
+    cdef Py_ssize_t whole_frame(self)
     cdef int set_capacity(self, Py_ssize_t capacity) except -1
     cdef void read_on(self)
     cdef int turn(self) except -1

@@ -20,11 +20,13 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pyport cimport PY_SSIZE_T_MAX
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memmove
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from kstore._native.durations cimport Durations
 from kstore._native.hot_messages cimport RequestHeader, read_request_header
+from kstore._native.libkstore cimport KS_ETRUNCATED, ks_frame_claim, ks_frame_length
 
 from collections import deque
 
@@ -319,8 +321,16 @@ cdef class Connection:
         return min(self.capacity * 2, READ_AHEAD)
 
     cdef Py_ssize_t frame_length(self):
-        cdef const unsigned char *p = <const unsigned char *>PyByteArray_AS_STRING(self.inbuf) + self.start
-        return <int>load_u32(p)
+        """What the next frame says of its length; its first four bytes have come."""
+        return ks_frame_claim(<const uint8_t *>PyByteArray_AS_STRING(self.inbuf) + self.start)
+
+    cdef Py_ssize_t whole_frame(self):
+        """The length of the next frame if it has come; KS_ETRUNCATED or KS_ECORRUPT."""
+        if self.inbuf is None:
+            return KS_ETRUNCATED
+        return ks_frame_length(
+            <const uint8_t *>PyByteArray_AS_STRING(self.inbuf) + self.start, self.end - self.start, self.max_frame
+        )
 
     cdef int set_capacity(self, Py_ssize_t capacity) except -1:
         """Moves what is held into a buffer of `capacity` bytes. Returns 0 if the shared budget has no room for it."""
@@ -374,8 +384,8 @@ cdef class Connection:
         return 0
 
     cdef bint has_frame(self):
-        cdef Py_ssize_t held = self.end - self.start
-        return held >= 4 and held - 4 >= self.frame_length()
+        """Whether the next frame is whole, or one that will never be taken."""
+        return self.whole_frame() != KS_ETRUNCATED
 
     cdef int handle_frames(self, long long deadline) except -1:
         cdef Py_ssize_t length, position
@@ -384,11 +394,11 @@ cdef class Connection:
         while self.end - self.start >= 4 and not self.closed:
             if self.is_full() or self.tired:
                 return 0
-            length = self.frame_length()
-            if length < 0 or length > self.max_frame:
-                self.fail(self.describe_length(length))
+            length = self.whole_frame()
+            if length == KS_ETRUNCATED:
                 return 0
-            if self.end - self.start - 4 < length:
+            if length < 0:
+                self.fail(self.describe_length(self.frame_length()))
                 return 0
             position = self.start + 4
             self.start = position + length
@@ -643,7 +653,3 @@ cdef inline long long now_ns() noexcept:
 cdef inline Py_ssize_t counted(Py_ssize_t capacity) noexcept:
     """What of a buffer counts against the budget: all but the first that every connection has."""
     return capacity - FIRST_CAPACITY if capacity > FIRST_CAPACITY else 0
-
-
-cdef inline unsigned int load_u32(const unsigned char *p) noexcept:
-    return (<unsigned int>p[0] << 24) | (<unsigned int>p[1] << 16) | (<unsigned int>p[2] << 8) | p[3]

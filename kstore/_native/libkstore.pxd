@@ -32,6 +32,10 @@ cdef extern from "ks_varint.h" nogil:
     uint8_t *ks_write_varint32(uint8_t *p, int32_t value)
     uint8_t *ks_write_varint64(uint8_t *p, int64_t value)
 
+cdef extern from "ks_frame.h" nogil:
+    int32_t ks_frame_claim(const uint8_t *p)
+    int64_t ks_frame_length(const uint8_t *p, size_t available, int64_t max)
+
 cdef extern from "ks_batch.h" nogil:
     enum:
         KS_BATCH_BASE_OFFSET

@@ -27,7 +27,6 @@ from kstore.server.purgatory import FetchWaiting
 from kstore.server.respond import completion, run_for
 
 ZSTD_FROM = 10
-COMPRESSION_MASK = 0x07  # of a batch's attributes
 TOPIC_IDS_FROM = 13
 # Where Kafka did not even read, its answer lists no aborted transactions; where reading failed, the list is null.
 NOT_READ = (UnknownTopicIdError, UnknownTopicOrPartitionError, UnsupportedCompressionTypeError)
@@ -173,6 +172,9 @@ def read_one(
     if want.topic_id is not None and want.topic_id != log.topic_id:
         # A session goes on while its topic is deleted and made anew under the same name.
         raise InconsistentTopicIdError(f"{topic} has another id than the request says")
+    if version < ZSTD_FROM and log.config.target_compression == ZSTD:
+        # As Kafka: the topic's configuration is asked, not its batches, which nobody else looks into.
+        raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
     # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19).
     high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
     if want.last_fetched_epoch >= 0:
@@ -194,8 +196,6 @@ def read_one(
     )
     # From version 3 on a first batch that does not fit does not come, rather than come torn.
     records = b"" if data.first_entry_incomplete else data.records
-    if version < ZSTD_FROM and records and holds_zstd(records, wait):
-        raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
     aborted = None
     if data.aborted_transactions is not None and not data.first_entry_incomplete:
         aborted = [(each.producer_id, each.first_offset) for each in data.aborted_transactions]
@@ -203,15 +203,6 @@ def read_one(
         want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
         aborted, -1, records, None, None, None,
     )  # fmt: skip
-
-
-def holds_zstd(records: Any, wait: bool) -> bool:
-    """Whether a client from before zstd would be given batches that it cannot read."""
-    try:
-        return any(header.attributes & COMPRESSION_MASK == ZSTD for header in records.batch_headers(wait=wait))
-    except NotCachedError as error:
-        error.look_up = lambda: holds_zstd(records, True)
-        raise
 
 
 def wait_for_bytes(

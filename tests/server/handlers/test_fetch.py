@@ -375,8 +375,8 @@ def test_there_are_so_many_sessions_and_no_more(start_broker):
 @pytest.mark.parametrize(("version", "code"), [(9, UNSUPPORTED_CODEC), (10, NONE)])
 def test_zstd_is_not_given_to_who_cannot_read_it(client, version, code):
     topic = f"zstd.{version}"
-    client.create_topic(topic)
-    client.produce(topic, batch(b"x", compression=4))
+    client.create_topic(topic, compression_type="zstd")
+    client.produce(topic, batch(b"x"))
     part = client.fetch(topic, 0, version=version)
     assert part.error_code == code
     assert bool(part.records) == (code == NONE)
