@@ -12,6 +12,7 @@ behind the recovery point is made anew (LocalLog.flush, UnifiedLog.flush).
 
 import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Lock
 
 from kstore.log.checkpoint_file import LEADER_EPOCH_CHECKPOINT
@@ -85,7 +86,8 @@ class FlushJob:
                 return
             try:
                 for records in self.records:
-                    records.flush()
+                    with suppress(FileNotFoundError):  # closed, and deleted or renamed since: it needs no sync
+                        records.flush()
                 for name in self.names:
                     self.directory.sync_file(name)
                 if self.sync_directory:

@@ -26,7 +26,7 @@ from kstore.server.cold_reads import ColdReads
 from kstore.server.config import ServerConfig
 from kstore.server.context import Context
 from kstore.server.deliver import Deliver
-from kstore.server.descriptors import raise_descriptor_limit
+from kstore.server.descriptors import raise_descriptor_limit, room_for_partitions
 from kstore.server.dispatch import Dispatcher
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
@@ -246,6 +246,8 @@ async def serve(config: ServerConfig, started: float, metrics_at: tuple[str, int
         (time.monotonic() - started) * 1000,
     )
     notify("READY=1")
+    if not room_for_partitions():
+        log.warning("the limit of open files (ulimit -n) leaves no room for more partitions, and little for clients")
     await app.stopping.wait()
     log.info("stopping")
     notify("STOPPING=1")

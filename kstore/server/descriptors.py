@@ -22,16 +22,26 @@ def limits() -> tuple[int, int]:
     return soft, min(soft // KEPT_SHARE, KEPT_MOST)
 
 
-def is_kept(descriptor: int) -> bool:
-    """Whether a descriptor that was just opened is one of the last: the system gives the lowest that is free."""
+def is_kept(descriptor: int, clients: int) -> bool:
+    """Whether a descriptor that a client has just got is one of the last: the system gives the lowest that is free.
+
+    Where files alone come near the limit, clients get half of what is left.
+    """
     limit, kept = limits()
-    return descriptor >= limit - kept
+    if descriptor < limit - kept:
+        return False
+    files = count_open() - clients
+    return descriptor >= limit - min(kept, max(limit - files, 0) // 2)
 
 
 def room_for_partitions() -> int:
     """How many more partitions may be made; some clients more find a descriptor all the same."""
     limit, kept = limits()
-    return max(limit - 2 * kept - len(os.listdir("/proc/self/fd")), 0)
+    return max(limit - 2 * kept - count_open(), 0)
+
+
+def count_open() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def raise_descriptor_limit() -> None:

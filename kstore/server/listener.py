@@ -169,7 +169,7 @@ class Listeners:
                     return
                 # This client has gone before it was let in.
                 continue
-            if is_kept(client.fileno()):
+            if is_kept(client.fileno(), len(self.connections) + 1):
                 self._rarely.log("kept", logging.WARNING, "closed new connections on %s: no file descriptors", endpoint)
                 client.close()
                 continue

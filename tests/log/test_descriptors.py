@@ -130,6 +130,20 @@ def test_flush_that_finds_no_descriptor_is_done_again(
     assert {f"{0:020}.index", f"{3:020}.snapshot"} <= set(synced)
 
 
+def test_partition_may_be_deleted_while_it_is_flushed(manager: LogManager) -> None:
+    """A file that had been closed is opened again by its name, which is another one then."""
+    log = create(manager, segment_bytes=3 * SIZE)
+    fill(log, 3)
+    log.flush(now_ms=NOW)
+    fill(log, 1)
+    log.release_descriptors()
+    job = log.begin_flush()
+    assert job is not None
+    manager.delete(log.topic_partition, now_ms=NOW)
+    job.run()
+    assert job.error is None
+
+
 def test_first_append_that_finds_no_descriptor_is_refused(manager: LogManager, monkeypatch: pytest.MonkeyPatch) -> None:
     log = create(manager)
     with failing(monkeypatch, "sync"), pytest.raises(KafkaStorageError):

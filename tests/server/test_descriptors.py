@@ -20,8 +20,8 @@ def leave_room(monkeypatch):
     """Lets partitions find so many descriptors."""
 
     def leave(room):
-        used = len(os.listdir("/proc/self/fd"))
-        monkeypatch.setattr(descriptors, "limits", lambda: (room + used, 0))
+        monkeypatch.setattr(descriptors, "limits", lambda: (1_000_000 + room, 0))
+        monkeypatch.setattr(descriptors, "count_open", lambda: 1_000_000)
 
     return leave
 
@@ -53,6 +53,19 @@ def test_partitions_beyond_the_descriptors_are_refused(start_broker, leave_room)
     asked = MetadataRequest(topics=[MetadataRequest.MetadataRequestTopic(name="auto")], allow_auto_topic_creation=True)
     assert client.ask(asked, 12).topics[0].error_code == UNKNOWN_TOPIC
     assert broker.call(lambda app: (len(app.context.replicas.partitions), app.context.replicas.offline)) == (14, {})
+
+
+@pytest.mark.parametrize(("files", "clients"), [(100, 796), (850, 74), (1020, 2), (2000, 0)])
+def test_clients_get_half_of_what_files_leave_where_that_is_little(monkeypatch, files, clients):
+    """A broker with nearly as many partitions as descriptors would take no client any more."""
+    monkeypatch.setattr(descriptors, "limits", lambda: (1024, 128))
+    taken = 0
+    while files + taken < 1024:
+        monkeypatch.setattr(descriptors, "count_open", lambda: files + taken + 1)  # noqa: B023 - called at once
+        if descriptors.is_kept(files + taken, taken + 1):
+            break
+        taken += 1
+    assert taken == clients
 
 
 def test_clients_find_no_descriptor_before_files_do(start_kstore):
