@@ -171,7 +171,7 @@ def test_kafka_and_kstore_leave_the_same_of_a_log_of_kstore(
     kafka = start_kafka(version, ours, overrides=OFTEN)
     with WireClient(kafka.port) as client:
         for number in range(200):
-            produce(client, batch([(now_ms, b"key-%d" % (number % 23), bytes(100))]))
+            produce(client, batch([(now_ms, b"key-%d" % (number % 23), bytes(int(configs["segment.bytes"]) // 50))]))
     wait_until_clean(kafka, end + 40)
     kafka.stop()
     values = {r[2]: r[0] for each in left_in(ours / "table-0") for r in each[-1]}  # type: ignore[attr-defined]
