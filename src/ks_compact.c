@@ -11,9 +11,21 @@ static int16_t attributes_of(const uint8_t *header) {
     return ks_load16(header + KS_BATCH_ATTRIBUTES);
 }
 
-/* Batches of which nothing more has to be known than what is in them. */
-static int is_plain(const uint8_t *header) {
-    return (attributes_of(header) & (KS_CODEC_MASK | KS_TRANSACTIONAL | KS_CONTROL)) == 0;
+enum look { MINE, ABORTED, CALLERS };
+
+/* What has to be known of a batch beside what is in it. */
+static enum look look_at(const uint8_t *header, const struct ks_transactions *transactions) {
+    int16_t attributes = attributes_of(header);
+    if ((attributes & (KS_CODEC_MASK | KS_TRANSACTIONAL | KS_CONTROL)) == 0)
+        return MINE;
+    if ((attributes & (KS_CODEC_MASK | KS_CONTROL)) != 0 || transactions == NULL ||
+        ks_batch_last_offset(header) >= transactions->known_until)
+        return CALLERS;
+    int64_t producer_id = ks_load64(header + KS_BATCH_PRODUCER_ID);
+    for (int32_t i = 0; i < transactions->count; i++)
+        if (transactions->producer_id[i] == producer_id)
+            return transactions->is_aborted[i] ? ABORTED : MINE;
+    return CALLERS;
 }
 
 int64_t ks_index_records(struct ks_offset_map *map, const uint8_t *header, const uint8_t *p,
@@ -38,18 +50,25 @@ int64_t ks_index_records(struct ks_offset_map *map, const uint8_t *header, const
     return KS_COMPACT_END;
 }
 
-int64_t ks_index_batches(struct ks_offset_map *map, const uint8_t *p, const uint8_t *limit,
-                         int64_t start_offset, const uint8_t **stopped) {
+int64_t ks_index_batches(struct ks_offset_map *map, const struct ks_transactions *transactions,
+                         const uint8_t *p, const uint8_t *limit, int64_t start_offset,
+                         const uint8_t **stopped) {
     for (;;) {
         *stopped = p;
         int64_t size = ks_batch_size(p, limit - p);
         if (size < 0)
             return size == KS_ETRUNCATED ? KS_COMPACT_END : size;
-        if (!is_plain(p))
+        enum look look = look_at(p, transactions);
+        if (look == CALLERS)
             return KS_COMPACT_OTHER;
-        int64_t status = ks_index_records(map, p, p + KS_BATCH_HEADER_SIZE, p + size, start_offset);
-        if (status != KS_COMPACT_END)
-            return status;
+        if (look == ABORTED) { /* supersedes nothing */
+            if (ks_batch_last_offset(p) >= start_offset)
+                map->latest_offset = ks_batch_last_offset(p);
+        } else {
+            int64_t status = ks_index_records(map, p, p + KS_BATCH_HEADER_SIZE, p + size, start_offset);
+            if (status != KS_COMPACT_END)
+                return status;
+        }
         p += size;
     }
 }
@@ -259,9 +278,10 @@ int64_t ks_compact_batches(struct ks_compaction *c, const uint8_t *p, const uint
         int64_t size = ks_batch_size(p, limit - p);
         if (size < 0)
             return size == KS_ETRUNCATED ? KS_COMPACT_END : size;
-        if (!is_plain(p))
+        enum look look = look_at(p, c->transactions);
+        if (look == CALLERS)
             return KS_COMPACT_OTHER;
-        int64_t status = ks_compact_batch(c, p, (int32_t)size, 0, 0);
+        int64_t status = ks_compact_batch(c, p, (int32_t)size, look == ABORTED, 0);
         if (status != KS_OK)
             return status;
         p += size;

@@ -19,6 +19,17 @@ struct ks_last_batch {
     int16_t producer_epoch;
 };
 
+/* Transactions that a walk is in and that the caller has looked at: their batches need no second look, up to
+ * the offset where the next aborted transaction begins. */
+enum { KS_OPEN_TRANSACTIONS = 32 };
+
+struct ks_transactions {
+    int64_t known_until; /* batches that reach this offset are the caller's */
+    int32_t count;
+    int64_t producer_id[KS_OPEN_TRANSACTIONS];
+    int32_t is_aborted[KS_OPEN_TRANSACTIONS];
+};
+
 /* A batch that stays. */
 struct ks_kept {
     int64_t position; /* in the output */
@@ -30,6 +41,7 @@ struct ks_kept {
 
 struct ks_compaction {
     const struct ks_offset_map *map;
+    const struct ks_transactions *transactions; /* NULL: none are known */
     int64_t now_ms;
     int64_t delete_retention_ms;
     const struct ks_last_batch *last; /* rising in producer id */
@@ -72,8 +84,9 @@ int64_t ks_index_records(struct ks_offset_map *map, const uint8_t *header, const
                          const uint8_t *limit, int64_t start_offset);
 
 /* The same for the plain batches that lie whole in [p, limit). *stopped is where it stopped. */
-int64_t ks_index_batches(struct ks_offset_map *map, const uint8_t *p, const uint8_t *limit,
-                         int64_t start_offset, const uint8_t **stopped);
+int64_t ks_index_batches(struct ks_offset_map *map, const struct ks_transactions *transactions,
+                         const uint8_t *p, const uint8_t *limit, int64_t start_offset,
+                         const uint8_t **stopped);
 
 /* Whether the batch is the last of a producer that may come back. */
 int ks_is_last_batch(const struct ks_compaction *c, const uint8_t *header);

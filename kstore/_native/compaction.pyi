@@ -1,8 +1,9 @@
 """The inner loops of compaction: the map of keys, and which records of a chunk of batches stay.
 
-Plain batches (no codec, no transaction, no marker) are taken by the chunk, without the GIL; at any other the walk
-stops and the caller decides. CRCs are checked by `check_chunk` before and made by `Compactor.finish` afterwards
-(ks_offset_map.h, ks_compact.h; LogCleaner.scala, SkimpyOffsetMap.java, MemoryRecords.filterTo).
+Plain batches (no codec, no marker, no transaction but one that is known to be open) are taken by the chunk, without
+the GIL; at any other the walk stops and the caller decides. CRCs are checked by `check_chunk` before and made by
+`Compactor.finish` afterwards (ks_offset_map.h, ks_compact.h; LogCleaner.scala, SkimpyOffsetMap.java,
+MemoryRecords.filterTo).
 """
 
 from collections.abc import Iterable
@@ -19,6 +20,18 @@ ENTRY_SIZE: Final = 24
 
 def siphash128(key: bytes, data: bytes) -> bytes:
     """SipHash-2-4 with 16 bytes of output, for a test against the ones of others."""
+
+@final
+class OpenTransactions:
+    """Transactions that a walk is in, so that the caller has to look at the first batch of each only.
+
+    What is said holds for batches that end below `known_until`, where the next aborted transaction begins. Of more than
+    32 at a time the caller looks at every batch.
+    """
+
+    def __init__(self) -> None: ...
+    def begin(self, producer_id: int, is_aborted: bool, known_until: int) -> None: ...
+    def end(self, producer_id: int, known_until: int) -> None: ...
 
 @final
 class OffsetMap:
@@ -45,7 +58,9 @@ class OffsetMap:
     def get(self, key: bytes) -> int:
         """-1 for a key that is not there."""
 
-    def index_chunk(self, data: Buffer, position: int, start_offset: int) -> tuple[int, int]:
+    def index_chunk(
+        self, data: Buffer, position: int, start_offset: int, transactions: OpenTransactions | None = None
+    ) -> tuple[int, int]:
         """Takes the keys of the plain batches from `position` on, of records from `start_offset` on: (where it
         stopped, END at the last whole batch, OTHER at one that is not plain, FULL). InvalidRecordError,
         CorruptRecordError, UnsupportedForMessageFormatError."""
@@ -72,6 +87,7 @@ class Compactor:
         now_ms: int,
         delete_retention_ms: int,
         last_batches: Iterable[tuple[int, int, int]] = (),
+        transactions: OpenTransactions | None = None,
         room: int = ...,
     ) -> None:
         """`last_batches` are (producer id, last offset or -1, epoch) of the producers that may come back."""

@@ -24,6 +24,7 @@ from kstore._native.libkstore cimport (
     KS_DROP,
     KS_EMPTY,
     KS_HASH_KEY_SIZE,
+    KS_OPEN_TRANSACTIONS,
     KS_WHOLE,
     ks_batch_size,
     ks_compact_batch,
@@ -45,6 +46,7 @@ from kstore._native.libkstore cimport (
     ks_offset_map_start,
     ks_siphash128,
     ks_store32,
+    ks_transactions,
     ks_write_kept_header,
 )
 from kstore._native.record cimport placed
@@ -85,6 +87,35 @@ cdef class Chunk:
 
 @cython.final
 @cython.no_gc
+cdef class OpenTransactions:
+    def __init__(self):
+        self._open.count = 0
+        self._open.known_until = 0
+
+    def begin(self, int64_t producer_id, bint is_aborted, int64_t known_until):
+        cdef int32_t i = 0
+        while i < self._open.count and self._open.producer_id[i] != producer_id:
+            i += 1
+        self._open.known_until = known_until
+        if i == KS_OPEN_TRANSACTIONS:
+            return
+        self._open.producer_id[i] = producer_id
+        self._open.is_aborted[i] = is_aborted
+        self._open.count = max(self._open.count, i + 1)
+
+    def end(self, int64_t producer_id, int64_t known_until):
+        cdef int32_t i, last = self._open.count - 1
+        self._open.known_until = known_until
+        for i in range(self._open.count):
+            if self._open.producer_id[i] == producer_id:
+                self._open.producer_id[i] = self._open.producer_id[last]
+                self._open.is_aborted[i] = self._open.is_aborted[last]
+                self._open.count = last
+                return
+
+
+@cython.final
+@cython.no_gc
 cdef class OffsetMap:
     def __cinit__(self, int64_t slots, *, double load_factor=0.9):
         cdef bytes key = os.urandom(KS_HASH_KEY_SIZE)
@@ -120,16 +151,19 @@ cdef class OffsetMap:
     def get(self, bytes key):
         return ks_offset_map_get(&self._map, key, len(key))
 
-    def index_chunk(self, data, Py_ssize_t position, int64_t start_offset):
+    def index_chunk(
+        self, data, Py_ssize_t position, int64_t start_offset, OpenTransactions transactions=None
+    ):
         cdef Chunk chunk = Chunk(data)
         cdef const uint8_t *p = <const uint8_t *> chunk.view.buf
         cdef const uint8_t *limit = p + chunk.view.len
         cdef const uint8_t *stopped = p + position
+        cdef const ks_transactions *known = NULL if transactions is None else &transactions._open
         cdef int64_t status
         if not 0 <= position <= chunk.view.len:
             raise ValueError(f"position {position} is not within {chunk.view.len} bytes")
         with nogil:
-            status = ks_index_batches(&self._map, p + position, limit, start_offset, &stopped)
+            status = ks_index_batches(&self._map, known, p + position, limit, start_offset, &stopped)
         if status < 0:
             raise refusal(status, stopped, limit)
         return stopped - p, status
@@ -203,9 +237,12 @@ cdef class Compactor:
         int64_t now_ms,
         int64_t delete_retention_ms,
         last_batches=(),
+        OpenTransactions transactions=None,
         Py_ssize_t room=256 * 1024,
     ):
         self.map = offset_map
+        self._transactions = transactions
+        self._c.transactions = NULL if transactions is None else &transactions._open
         self._c.map = &offset_map._map
         self._c.now_ms = now_ms
         self._c.delete_retention_ms = delete_retention_ms

@@ -212,6 +212,13 @@ cdef extern from "ks_compact.h" nogil:
         int64_t producer_id
         int64_t last_offset
         int16_t producer_epoch
+    enum:
+        KS_OPEN_TRANSACTIONS
+    struct ks_transactions:
+        int64_t known_until
+        int32_t count
+        int64_t *producer_id
+        int32_t *is_aborted
     struct ks_kept:
         int64_t position
         int64_t size
@@ -220,6 +227,7 @@ cdef extern from "ks_compact.h" nogil:
         int32_t is_new
     struct ks_compaction:
         const ks_offset_map *map
+        const ks_transactions *transactions
         int64_t now_ms
         int64_t delete_retention_ms
         const ks_last_batch *last
@@ -241,8 +249,8 @@ cdef extern from "ks_compact.h" nogil:
         int64_t most
     int64_t ks_index_records(ks_offset_map *map, const uint8_t *header, const uint8_t *p, const uint8_t *limit,
                              int64_t start_offset)
-    int64_t ks_index_batches(ks_offset_map *map, const uint8_t *p, const uint8_t *limit, int64_t start_offset,
-                             const uint8_t **stopped)
+    int64_t ks_index_batches(ks_offset_map *map, const ks_transactions *transactions, const uint8_t *p,
+                             const uint8_t *limit, int64_t start_offset, const uint8_t **stopped)
     int64_t ks_judge(ks_compaction *c, const uint8_t *header, const uint8_t *p, const uint8_t *limit, int discard,
                      int marker_is_free, ks_judgement *judgement)
     uint8_t *ks_copy_kept(const ks_compaction *c, const uint8_t *header, const uint8_t *p, const uint8_t *limit,

@@ -36,6 +36,7 @@ def collect(context: Context, listeners: Listeners) -> list[Metric]:
         *connections(listeners),
         *partitions(context),
         *logs(context),
+        *cleaner(context),
         *purgatories(context),
         *flushes(context),
         *cluster(context),
@@ -129,6 +130,38 @@ def logs(context: Context) -> Iterator[Metric]:
     manager = context.replicas.logs
     failed = len(context.config.log_dirs) - len(manager.live_dirs)
     yield gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that have failed", failed)
+
+
+def cleaner(context: Context) -> Iterator[Metric]:
+    """Compaction; what is told of a cleaning is told of the last one that came to its end."""
+    manager = context.replicas.logs
+    found, stats = manager.cleaner, manager.cleaner.stats
+    type_name = "kafka_log_logcleanermanager"
+    uncleanable = GaugeMetricFamily(
+        f"{type_name}_uncleanable_partitions_count",
+        "Partitions that are not compacted because of damage",
+        labels=["logdirectory"],
+    )
+    for log_dir in manager.dirs:
+        uncleanable.add_metric([log_dir.path], sum(log.log_dir is log_dir for log in found.uncleanable))
+    yield uncleanable
+    yield gauge(
+        f"{type_name}_max_dirty_percent", "How dirty the dirtiest compacted log is", 100 * found.max_dirty_ratio
+    )
+    idle_ms = context.clock.now_ms() - found.last_run_ms if found.last_run_ms >= 0 else 0
+    yield gauge(f"{type_name}_time_since_last_run_ms", "Since dirty logs were looked for", idle_ms)
+    type_name = "kafka_log_logcleaner"
+    yield gauge(
+        f"{type_name}_cleaner_recopy_percent",
+        "Of the bytes that it read, those that stayed",
+        0 if stats is None else 100 * stats.bytes_written / max(1, stats.bytes_read),
+    )
+    yield gauge(
+        f"{type_name}_max_buffer_utilization_percent",
+        "How full its map of keys was",
+        0 if stats is None else 100 * stats.map_used,
+    )
+    yield gauge(f"{type_name}_max_clean_time_secs", "How long it took", 0 if stats is None else stats.elapsed_ms / 1000)
 
 
 def purgatories(context: Context) -> Iterator[Metric]:

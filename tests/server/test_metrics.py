@@ -118,6 +118,28 @@ def test_flushes_are_timed(client, ask):
     assert ask("kafka_log_logflushstats_logflush_seconds_count") == before + 1
 
 
+def test_compaction_tells_of_its_last_run(broker, client, ask):
+    client.create_topic("compacted", cleanup_policy="compact")
+    for _ in range(4):
+        client.produce("compacted", batch(b"x", key=b"k"))
+
+    def clean(app):
+        log = app.context.replicas.get("compacted", 0).log
+        log.roll(now_ms=app.clock.now_ms())
+        log.flush(now_ms=app.clock.now_ms())
+        app.logs.cleaner.reconfigure(app.logs.cleaner.config)
+        return app.logs.cleaner.run_due(app.clock.now_ms())
+
+    assert broker.call(clean) == 1
+    assert ask("kafka_log_logcleaner_cleaner_recopy_percent") == 25
+    assert 0 < (ask("kafka_log_logcleaner_max_buffer_utilization_percent") or 0) <= 100
+    assert ask("kafka_log_logcleaner_max_clean_time_secs") is not None
+    assert ask("kafka_log_logcleanermanager_max_dirty_percent") == 0
+    assert 0 <= (ask("kafka_log_logcleanermanager_time_since_last_run_ms") or 0) < 60_000
+    (directory,) = broker.config.log_dirs
+    assert ask("kafka_log_logcleanermanager_uncleanable_partitions_count", logdirectory=directory) == 0
+
+
 def test_partitions_are_counted_by_what_they_are(broker, client, ask):
     before = ask("kafka_server_replicamanager_partitioncount") or 0
     client.create_topic("three", 3)

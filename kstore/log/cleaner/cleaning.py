@@ -110,6 +110,7 @@ class Cleaning:
             now_ms=self.now_ms,
             delete_retention_ms=self.config.delete_retention_ms,
             last_batches=self._last_batches,
+            transactions=walked.open,
             room=self.chunk_size,
         )
         for group in self._groups(sources):
@@ -149,7 +150,7 @@ class Cleaning:
         """Takes a chunk of whole batches in; False when the map is full."""
         position = 0
         while True:
-            position, status = offset_map.index_chunk(data, position, start_offset)
+            position, status = offset_map.index_chunk(data, position, start_offset, walked.open)
             if status != OTHER:
                 return status != FULL
             batch = RecordBatch(data, position)
