@@ -55,7 +55,7 @@ def test_partitions_beyond_the_descriptors_are_refused(start_broker, leave_room)
     assert broker.call(lambda app: (len(app.context.replicas.partitions), app.context.replicas.offline)) == (14, {})
 
 
-@pytest.mark.parametrize(("files", "clients"), [(100, 796), (850, 74), (1020, 2), (2000, 0)])
+@pytest.mark.parametrize(("files", "clients"), [(100, 796), (850, 87), (1020, 2), (2000, 0)])
 def test_clients_get_half_of_what_files_leave_where_that_is_little(monkeypatch, files, clients):
     """A broker with nearly as many partitions as descriptors would take no client any more."""
     monkeypatch.setattr(descriptors, "limits", lambda: (1024, 128))
