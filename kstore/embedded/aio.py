@@ -6,6 +6,7 @@ share one fsync.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
@@ -20,7 +21,8 @@ from kstore.embedded.batch import BATCH_BYTES, BUFFER_BYTES, Batch
 from kstore.embedded.log import Log
 from kstore.embedded.message import Message
 from kstore.embedded.readonly import LONGEST_SLEEP_S, SHORTEST_SLEEP_S, ReadonlyLog
-from kstore.embedded.sending import Sent, is_plain
+from kstore.embedded.sending import Sent, Slice, is_plain
+from kstore.errors import NotCachedError
 
 if TYPE_CHECKING:
     import socket
@@ -118,7 +120,7 @@ class AsyncReadonlyLog:
                 await arrived.wait()
             finally:
                 forget()
-            log._host.read(log._partition, log.end_offset, 0)  # raises when the topic has been deleted
+            log._host.read(log._partition, log.end_offset, 0, wait=True)  # raises when the topic has been deleted
 
     async def offset_for_timestamp(self, timestamp_ms: int) -> int | None:
         """The offset of the first record that is not older; None where there is none."""
@@ -128,7 +130,7 @@ class AsyncReadonlyLog:
         """As `Log.send_slice`, on a socket that does not block. Raises ValueError for one that does, or has TLS."""
         if sock.gettimeout() != 0 or not is_plain(sock):
             raise ValueError("the socket must not block, and have no TLS of its own")
-        piece = self._readable._slice(offset, max_bytes)
+        piece = Slice(await self._fetch(offset, max_bytes), offset)
         loop = asyncio.get_running_loop()
         sent = 0
         while sent < piece.size:
@@ -141,7 +143,7 @@ class AsyncReadonlyLog:
     async def _batches(self, offset: int, until: int) -> AsyncIterator[RecordBatch]:
         size = reader.FIRST_PIECE
         while offset < until:
-            buffer = await _content(self._readable._fetch(offset, size))
+            buffer = await _content(await self._fetch(offset, size))
             if not buffer:
                 return
             for batch in iter_batches(buffer, allow_partial_tail=True):
@@ -152,6 +154,14 @@ class AsyncReadonlyLog:
                 offset = batch.next_offset
             size = min(2 * size, reader.LARGEST_PIECE)
             await asyncio.sleep(0)  # others have their turn
+
+    async def _fetch(self, offset: int, max_bytes: int) -> FileSlice | bytes:
+        """Here where the page cache has what is needed, else in a thread."""
+        log = self._readable
+        if isinstance(log, Log):
+            with contextlib.suppress(NotCachedError):
+                return log._host.read(log._partition, offset, max_bytes, wait=False).records
+        return await in_thread(log._fetch, offset, max_bytes)
 
     async def close(self) -> None:
         await in_thread(self._readable.close)

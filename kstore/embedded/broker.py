@@ -5,6 +5,7 @@ append made here and a produce that comes over the network are the same to every
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -20,9 +21,10 @@ from kstore.embedded.guard import Guard
 from kstore.embedded.host import append_to
 from kstore.embedded.log import Log
 from kstore.embedded.options import OptionValue, codec, topic_configs
-from kstore.embedded.ram import memory_directory, remove_with
+from kstore.embedded.partitioner import partition_of
+from kstore.embedded.ram import discard, memory_directory, remove_with
 from kstore.embedded.store import config_of, find_topic
-from kstore.errors import ClosedError, UnknownTopicOrPartitionError
+from kstore.errors import UnknownTopicOrPartitionError
 from kstore.log.append import LogAppendInfo
 from kstore.log.partition_log import HIGH_WATERMARK, FetchData
 from kstore.replica.partition import Partition
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from kstore.embedded.options import LogOptions
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -154,11 +158,11 @@ class BrokerHost(Guard):
             self.flush(partition)
         return info
 
-    def read(self, partition: Partition, offset: int, max_bytes: int) -> FetchData:
+    def read(self, partition: Partition, offset: int, max_bytes: int, *, wait: bool) -> FetchData:
         def do() -> FetchData:
             if partition.leader is None:
                 raise _gone(partition)
-            return partition.log.read(offset, max_bytes=max_bytes, upper_bound=HIGH_WATERMARK)
+            return partition.log.read(offset, max_bytes=max_bytes, upper_bound=HIGH_WATERMARK, wait=wait)
 
         return self.do(do)
 
@@ -253,11 +257,16 @@ class Broker:
         """
         path = memory_directory() if directory is None else os.fspath(directory)
         overrides = [f"{key}={value}" for key, value in {**DEFAULTS, **(config or {})}.items()]
-        self._host = BrokerHost(
-            f"the broker over {path}",
-            config_of(path, overrides, host=host, port=port),
-            clock or SystemClock(),
-        )
+        try:
+            self._host = BrokerHost(
+                f"the broker over {path}",
+                config_of(path, overrides, host=host, port=port),
+                clock or SystemClock(),
+            )
+        except BaseException:
+            if directory is None:
+                discard(path)
+            raise
         self.path = path
         self._on_closed = remove_with(self, path) if directory is None else None
         self._logs: list[Log] = []
@@ -331,6 +340,11 @@ class Broker:
         self._logs.append(log)
         return log
 
+    def partition_for(self, topic: str, key: bytes) -> int:
+        """The partition that Kafka's producers would send a record with this key to."""
+        image = self._host.do(lambda: self._host.app.context.metadata.image)
+        return partition_of(key, len(find_topic(image, topic).partitions))
+
     def tend(self) -> None:
         """Does now what is due, for tests that move the clock: flush.ms, retention, compaction, deletions."""
         self._host.tend()
@@ -371,8 +385,8 @@ def _close_all() -> None:
     for broker in list(_open):
         try:
             broker.close()
-        except ClosedError:
-            continue
+        except Exception:
+            logger.exception("%r could not be closed in order", broker)
 
 
 # Before the executors of asyncio are shut down, which an orderly stop needs; atexit would be behind them.

@@ -10,12 +10,18 @@ from typing import Protocol, TypeVar
 
 from kstore.clock import Clock
 from kstore.embedded.guard import Guard
-from kstore.errors import KafkaStorageError, OffsetConflictError, UnknownTopicOrPartitionError
+from kstore.errors import (
+    KafkaStorageError,
+    KstoreError,
+    NotCachedError,
+    OffsetConflictError,
+    UnknownTopicOrPartitionError,
+)
 from kstore.log.append import LogAppendInfo
 from kstore.log.cleaner.cleaner import CleaningWork
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import HIGH_WATERMARK, FetchData
-from kstore.log.work import Work
+from kstore.log.work import Work, bring_in
 from kstore.model import TopicPartition
 from kstore.replica.effects import Effect
 from kstore.replica.partition import Partition
@@ -35,7 +41,9 @@ class Host(Protocol):
     def append(
         self, partition: Partition, data: bytearray, now_ms: int, expected_offset: int | None
     ) -> LogAppendInfo: ...
-    def read(self, partition: Partition, offset: int, max_bytes: int) -> FetchData: ...
+    def read(self, partition: Partition, offset: int, max_bytes: int, *, wait: bool) -> FetchData:
+        """Without `wait` raises NotCachedError where the disk would have to be waited for."""
+
     def do(self, function: Callable[[], Result]) -> Result:
         """What `function` gives, called while nobody else is at the partitions."""
 
@@ -47,6 +55,20 @@ class Host(Protocol):
     def watch(self, partition: Partition, offset: int, arrived: Callable[[], object]) -> Callable[[], None]:
         """`arrived` is called once, in any thread, when there is a record at `offset`, and when the host is closed.
         What is returned takes that back."""
+
+
+def patiently(do: Callable[[bool], Result]) -> Result:
+    """What `do` gives, which is told whether it may wait for the disk, and keeps others waiting then.
+
+    What is not in the page cache this thread brings in first, while nobody waits for it; pages can go as fast as they
+    come, so the last attempt may wait.
+    """
+    for _ in range(2):
+        try:
+            return do(False)
+        except NotCachedError as error:
+            bring_in(error.look_up)
+    return do(True)
 
 
 def append_to(
@@ -103,12 +125,12 @@ class LocalHost(Guard):
             self.flush(partition)
         return info
 
-    def read(self, partition: Partition, offset: int, max_bytes: int) -> FetchData:
+    def read(self, partition: Partition, offset: int, max_bytes: int, *, wait: bool) -> FetchData:
         with self.lock:
             self.check()
             if partition.leader is None:
                 raise self._gone(partition)
-            return partition.log.read(offset, max_bytes=max_bytes, upper_bound=HIGH_WATERMARK)
+            return partition.log.read(offset, max_bytes=max_bytes, upper_bound=HIGH_WATERMARK, wait=wait)
 
     def do(self, function: Callable[[], Result]) -> Result:
         with self.lock:
@@ -252,9 +274,13 @@ class LocalHost(Guard):
             tender = self._tender
         if tender is not None:
             tender.stop()
+        failure: KstoreError | OSError | None = None
         with self._tending:
             logs = list(self.logs.logs.values())
-            self.finish()
+            try:
+                self.finish()
+            except (KstoreError, OSError) as error:
+                failure = error
         self.on_closed()
         lost = [log for log in logs if log.recovery_point < log.log_end_offset]
         if lost:
@@ -262,7 +288,9 @@ class LocalHost(Guard):
             raise KafkaStorageError(
                 f"{self.name} is closed, but {', '.join(str(log.topic_partition) for log in lost)} could not be made"
                 f" durable: {'; '.join(sorted(reasons))}"
-            )
+            ) from failure
+        if failure is not None:
+            raise failure
 
     def __del__(self) -> None:
         if self.refusal is None and hasattr(self, "logs"):

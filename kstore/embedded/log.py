@@ -17,8 +17,9 @@ from kstore._native.builder import BatchBuilder
 from kstore._native.record import Record
 from kstore._native.records import FileSlice
 from kstore.clock import Clock
+from kstore.embedded import reader
 from kstore.embedded.batch import BATCH_BYTES, BUFFER_BYTES, Batch
-from kstore.embedded.host import Host, LocalHost
+from kstore.embedded.host import Host, LocalHost, patiently
 from kstore.embedded.message import Message, pairs, parts
 from kstore.embedded.options import OptionValue, codec
 from kstore.embedded.readable import ReadableLog
@@ -26,6 +27,7 @@ from kstore.embedded.readonly import ReadonlyLog, open_readonly
 from kstore.embedded.single import open_single
 from kstore.errors import ClosedError
 from kstore.log.config import LONG_MAX, PRODUCER_COMPRESSION
+from kstore.log.partition_log import PartitionLog
 from kstore.replica.partition import Partition
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class Log(ReadableLog):
         use, and may be a partition of a Kafka.
 
         Raises DirectoryInUseError, InvalidConfigError, ConfigError for a directory that is no single log's,
-        CorruptRecordError, OSError.
+        KafkaStorageError for a log that cannot be served, OSError.
         """
         if readonly:
             if path is None:
@@ -212,13 +214,14 @@ class Log(ReadableLog):
         return self._host.do(lambda: (log.log_start_offset, log.high_watermark))
 
     def _fetch(self, offset: int, max_bytes: int) -> FileSlice | bytes:
-        return self._host.read(self._partition, offset, max_bytes).records
+        return patiently(lambda wait: self._host.read(self._partition, offset, max_bytes, wait=wait)).records
 
     def _wait(self, offset: int, timeout_s: float | None) -> bool:
         return self._host.wait(self._partition, offset, timeout_s)
 
     def _find(self, timestamp_ms: int) -> int | None:
-        found = self._host.do(lambda: self._partition.log.offset_for_timestamp(timestamp_ms))
+        log = self._partition.log
+        found = patiently(lambda wait: self._host.do(lambda: log.offset_for_timestamp(timestamp_ms, wait=wait)))
         return None if found is None else found.offset
 
     # --- letting go of records ---
@@ -236,14 +239,18 @@ class Log(ReadableLog):
         return self._host.do(delete)
 
     def truncate_to(self, offset: int) -> int:
-        """Cuts off the records from `offset` on; returns the end. Of a batch that holds `offset` nothing is left, so
-        the end may lie before it."""
-        if offset < 0:
-            raise ValueError(f"a log cannot end at offset {offset}")
+        """Cuts off the records from `offset` on; returns the end. A batch that holds `offset` goes whole, so the end
+        may lie before it. Raises OffsetOutOfRangeError for an offset that is not there."""
 
         def truncate() -> int:
-            self._partition.log.truncate_to(offset, now_ms=self._host.clock.now_ms())
-            return self._partition.log.log_end_offset
+            log, now_ms = self._partition.log, self._host.clock.now_ms()
+            reader.check_range(self._topic_partition, offset, log.log_start_offset, log.log_end_offset)
+            end_offset = _batch_boundary(log, offset)
+            if end_offset < log.log_start_offset:
+                log.truncate_fully_and_start_at(log.log_start_offset, now_ms=now_ms)
+            else:
+                log.truncate_to(end_offset, now_ms=now_ms)
+            return log.log_end_offset
 
         return self._host.do(truncate)
 
@@ -281,6 +288,13 @@ class Log(ReadableLog):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _batch_boundary(log: PartitionLog, offset: int) -> int:
+    """Where the batch begins that holds `offset`; `offset` where none does."""
+    segment = log.segments.floor(offset)
+    found = None if segment is None else segment.translate_offset(offset)
+    return offset if found is None else min(offset, found[0])
 
 
 class _Closed:

@@ -27,6 +27,11 @@ def memory_directory() -> str:
     return tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getuid()}-{os.getpid()}-", dir=parent)
 
 
+def discard(directory: str) -> None:
+    """Removes a directory that nothing came of."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 def remove_with(owner: object, directory: str) -> "weakref.finalize[..., object]":
     """Removes `directory` when what is returned is called, when `owner` is forgotten, or when the process ends."""
     return weakref.finalize(owner, _remove, directory, os.getpid())

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from kstore.clock import Clock, SystemClock
 from kstore.embedded.host import LocalHost
 from kstore.embedded.options import OptionValue, log_config, topic_configs
-from kstore.embedded.ram import memory_directory, remove_with
+from kstore.embedded.ram import discard, memory_directory, remove_with
 from kstore.errors import ConfigError, KafkaStorageError
+from kstore.log.config import LogConfig
 from kstore.log.directory import (
     DELETE_DIR_SUFFIX,
     FUTURE_DIR_SUFFIX,
@@ -43,6 +44,18 @@ def open_single(
     config = log_config(topic_configs(options))
     clock = clock or SystemClock()
     directory = memory_directory() if path is None else os.fspath(path)
+    try:
+        host, partition = open_directory(directory, config, clock, background=background)
+    except BaseException:
+        if path is None:
+            discard(directory)
+        raise
+    if path is None:
+        host.on_closed = remove_with(host, directory)
+    return host, partition
+
+
+def open_directory(directory: str, config: LogConfig, clock: Clock, *, background: bool) -> tuple[LocalHost, Partition]:
     refuse_others(directory)
     logs = LogManager([directory], config)
     try:
@@ -54,8 +67,6 @@ def open_single(
     host = LocalHost(f"the log in {directory}", logs, clock, background=background)
     host.partitions[partition.topic_partition] = partition
     host.tend()  # from now on it is known when what is due
-    if path is None:
-        host.on_closed = remove_with(host, directory)
     return host, partition
 
 

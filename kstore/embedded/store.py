@@ -19,7 +19,8 @@ from kstore.embedded.adoption import adopt, unclaimed
 from kstore.embedded.host import LocalHost
 from kstore.embedded.log import Log
 from kstore.embedded.options import OptionValue, codec, topic_configs
-from kstore.embedded.ram import memory_directory, remove_with
+from kstore.embedded.partitioner import partition_of
+from kstore.embedded.ram import discard, memory_directory, remove_with
 from kstore.errors import ConfigError, KstoreError, UnknownTopicOrPartitionError
 from kstore.log.manager import LogManager
 from kstore.log.work import Work
@@ -164,7 +165,7 @@ class LogStore:
 
         With `readonly` nothing is locked and nothing written: for a directory that a Kafka or a kstore is using now.
         `background` is as for `Log.open`. Raises DirectoryInUseError, ConfigError for a directory of a cluster with
-        more nodes, CorruptRecordError, OSError.
+        more nodes, CorruptRecordError for damaged metadata, OSError.
         """
         if readonly:
             from kstore.embedded.readonly import ReadonlyStore
@@ -173,7 +174,12 @@ class LogStore:
                 raise ValueError("there is nothing to read in a new store in memory")
             return ReadonlyStore(os.fspath(path))
         directory = memory_directory() if path is None else os.fspath(path)
-        host = StoreHost(f"the store in {directory}", directory, clock or SystemClock(), background=background)
+        try:
+            host = StoreHost(f"the store in {directory}", directory, clock or SystemClock(), background=background)
+        except BaseException:
+            if path is None:
+                discard(directory)
+            raise
         if path is None:
             host.on_closed = remove_with(host, directory)
         return cls(host, directory)
@@ -250,6 +256,11 @@ class LogStore:
         self._logs = [each for each in self._logs if not each.is_closed]
         self._logs.append(log)
         return log
+
+    def partition_for(self, topic: str, key: bytes) -> int:
+        """The partition that Kafka's producers would send a record with this key to."""
+        image = self._host.do(lambda: self._host.metadata.image)
+        return partition_of(key, len(find_topic(image, topic).partitions))
 
     def flush(self) -> None:
         """Returns when all that was appended before, to any log, is on the disk. Raises KafkaStorageError."""

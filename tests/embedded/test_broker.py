@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka.partitioner.default import murmur2
 
 import kstore
 from tests.embedded.programs import run_program
@@ -100,6 +101,24 @@ def test_a_broker_over_a_directory_goes_on_where_the_last_one_ended(tmp_path: Pa
         with kstore.Broker(tmp_path / "data") as broker:
             assert broker.log("orders").append(b"value") == expected
     assert (tmp_path / "data" / ".kafka_cleanshutdown").exists()
+
+
+def test_what_cannot_be_opened_leaves_nothing_in_memory() -> None:
+    with kstore.Broker() as broker:
+        directories = set(os.listdir(os.path.dirname(broker.path)))
+        with pytest.raises(OSError, match="cannot listen"):
+            kstore.Broker(port=broker.port)
+        with pytest.raises(kstore.ConfigError):
+            kstore.Broker(config={"nonsense": "1"})
+        assert broker.path in {os.path.join(os.path.dirname(broker.path), each) for each in directories}
+        mine = f"-{os.getpid()}-"
+        left = {each for each in os.listdir(os.path.dirname(broker.path)) if mine in each}
+        assert left == {each for each in directories if mine in each}
+
+
+def test_keys_belong_to_the_partition_that_clients_say(broker: kstore.Broker) -> None:
+    broker.create("orders", partitions=3)
+    assert broker.partition_for("orders", b"key") == murmur2(b"key") % (1 << 31) % 3
 
 
 def test_two_brokers_do_not_share_a_directory(tmp_path: Path) -> None:

@@ -231,6 +231,22 @@ def test_the_end_can_be_cut_off(log: kstore.Log) -> None:
     assert log.append(b"new") == 2
 
 
+def test_a_batch_that_is_cut_goes_whole_and_stays_gone(tmp_path: Path) -> None:
+    with kstore.Log.open(tmp_path) as log:
+        log.append(b"0")
+        log.extend([b"1", b"2", b"3"])
+        assert log.truncate_to(3) == 1
+        for offset in (-1, 2):
+            with pytest.raises(kstore.OffsetOutOfRangeError):
+                log.truncate_to(offset)
+    with kstore.Log.open(tmp_path) as log:
+        assert log.end_offset == 1
+        log.extend([b"a", b"b"])
+        log.delete_before(2)
+        assert log.truncate_to(2) == 2
+        assert log.append(b"c") == 2
+
+
 def test_nothing_is_deleted_unless_the_options_say_so(tmp_path: Path) -> None:
     clock = kstore.ManualClock(NOW)
     for options, kept in (({}, 3), ({"retention_ms": 1000}, 0)):

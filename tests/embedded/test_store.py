@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka.partitioner.default import murmur2 as kafka_murmur2
 
 import kstore
 from tests.embedded.programs import run_program
@@ -118,6 +119,15 @@ def test_the_codec_of_the_topic_is_that_of_its_batches(store: kstore.LogStore) -
         store.log(topic, compression="lz4").append(bytes(1000))
     codecs = [batch.compression for topic in ("orders", "others") for batch in store.log(topic).read_batches()]
     assert codecs == [4, 3]
+
+
+def test_keys_belong_to_the_partition_that_kafka_says(store: kstore.LogStore) -> None:
+    store.create("orders", partitions=7)
+    for i in range(300):
+        key = bytes(range(i % 11)) + b"key-%d" % i
+        assert store.partition_for("orders", key) == (kafka_murmur2(key) & 0x7FFFFFFF) % 7
+    with pytest.raises(kstore.UnknownTopicOrPartitionError):
+        store.partition_for("others", b"key")
 
 
 def test_logs_of_a_closed_store_are_closed(tmp_path: Path) -> None:
