@@ -14,7 +14,7 @@ StartKstore = Callable[..., KstoreServer]
 def kstore_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KstoreServer]:
     """A kstore-server shared by the session; tests use topic names of their own and nothing else."""
     directory = tmp_path_factory.mktemp("kstore") / "data"
-    with KstoreServer(directory, overrides={"node.id": "1"}) as server:
+    with KstoreServer(directory, overrides={"node.id": "1", "group.initial.rebalance.delay.ms": "0"}) as server:
         yield server
 
 

@@ -16,6 +16,7 @@ from tests.judge.wire_client import WireClient
 
 Broker = KafkaBroker | KstoreServer
 NewTopic = Callable[..., str]
+NewGroup = Callable[[], str]
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,9 @@ def new_topic(broker: Broker) -> NewTopic:
         return name
 
     return make
+
+
+@pytest.fixture
+def new_group() -> NewGroup:
+    """Gives names of groups that nobody else has."""
+    return lambda: f"group-{uuid.uuid4().hex[:12]}"

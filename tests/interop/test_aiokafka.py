@@ -95,3 +95,70 @@ def test_admin_makes_and_deletes_topics(bootstrap: str) -> None:
         await admin.close()
 
     asyncio.run(administer())
+
+
+def test_group_shares_commits_and_goes_on(
+    bootstrap: str, new_topic: conftest.NewTopic, new_group: conftest.NewGroup
+) -> None:
+    topic, group = new_topic(partitions=2), new_group()
+
+    async def member() -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=300,
+        )
+        await consumer.start()
+        return consumer
+
+    async def read(*consumers: AIOKafkaConsumer, count: int) -> list[int]:
+        found: list[int] = []
+        while len(found) < count:
+            for consumer in consumers:
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    found += [int(record.value) for record in records]
+        return sorted(found)
+
+    async def work() -> None:
+        one, two = await member(), await member()
+        while not len(one.assignment()) == len(two.assignment()) == 1:
+            await asyncio.sleep(0.02)
+        await produce(bootstrap, topic, [b"%d" % number for number in range(20)])
+        assert await read(one, two, count=20) == list(range(20))
+        for consumer in (one, two):
+            await consumer.commit()
+        await one.stop()
+        while len(two.assignment()) != 2:
+            await asyncio.sleep(0.02)
+        assert await two.committed(TopicPartition(topic, 0)) == 20
+        await produce(bootstrap, topic, [b"20", b"21"])
+        assert await read(two, count=2) == [20, 21]
+        await two.stop()
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
+def test_admin_sees_groups(bootstrap: str, new_topic: conftest.NewTopic, new_group: conftest.NewGroup) -> None:
+    topic, group = new_topic(), new_group()
+    partition = TopicPartition(topic, 0)
+
+    async def administer() -> None:
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group)
+        await consumer.start()
+        consumer.assign([partition])
+        await consumer.commit({partition: (5, "by hand")})
+        await consumer.stop()
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        assert (group, "") in await admin.list_consumer_groups()
+        offsets = await admin.list_consumer_group_offsets(group)
+        assert (offsets[partition].offset, offsets[partition].metadata) == (5, "by hand")
+        (described,) = await admin.describe_consumer_groups([group])
+        assert described.groups[0][:3] == (0, group, "Empty")
+        await admin.close()
+
+    asyncio.run(asyncio.wait_for(administer(), 60))

@@ -1,12 +1,17 @@
 """kafka-python: pure Python, idempotent by default, with its own codecs."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import TopicAlreadyExistsError
+from kafka.structs import OffsetAndMetadata
 
 from tests.interop import conftest
 
@@ -93,4 +98,80 @@ def test_admin_makes_and_deletes_topics(bootstrap: str) -> None:
     admin.delete_topics([name])
     while name in admin.list_topics():
         assert time.monotonic() < deadline
+    admin.close()
+
+
+def grouped(bootstrap: str, group: str, topic: str, **settings: Any) -> KafkaConsumer:
+    timing = {"session_timeout_ms": 10_000, "heartbeat_interval_ms": 300}
+    return KafkaConsumer(
+        topic, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest", **(timing | settings)
+    )
+
+
+def poll_until(consumers: list[KafkaConsumer], holds: Callable[[list[list[Any]]], bool]) -> list[list[Any]]:
+    """Polls all in turn until `holds` for what each has read."""
+    read: list[list[Any]] = [[] for _ in consumers]
+    deadline = time.monotonic() + 40
+    while not holds(read):
+        assert time.monotonic() < deadline, [len(each) for each in read]
+        for found, consumer in zip(read, consumers, strict=True):
+            for records in consumer.poll(timeout_ms=100).values():
+                found += records
+    return read
+
+
+@pytest.mark.parametrize(
+    "assignor",
+    [RangePartitionAssignor, RoundRobinPartitionAssignor, CooperativeStickyAssignor],
+)
+def test_group_shares_commits_and_goes_on(
+    bootstrap: str, new_topic: conftest.NewTopic, new_group: conftest.NewGroup, assignor: Any
+) -> None:
+    topic, group = new_topic(partitions=2), new_group()
+    producer = KafkaProducer(bootstrap_servers=bootstrap)
+
+    def send(first: int) -> None:
+        for number in range(first, first + 20):
+            producer.send(topic, b"%d" % number, partition=number % 2).get(30)
+
+    options = {"partition_assignment_strategy": [assignor], "enable_auto_commit": False}
+    one, two = (grouped(bootstrap, group, topic, **options) for _ in range(2))
+    poll_until([one, two], lambda _: len(one.assignment()) == len(two.assignment()) == 1)
+    send(0)
+    read = poll_until([one, two], lambda read: sum(map(len, read)) == 20)
+    assert sorted(int(record.value) for each in read for record in each) == list(range(20))
+    for consumer in (one, two):
+        consumer.commit()
+        (partition,) = consumer.assignment()
+        assert consumer.committed(partition) == 10
+    one.close()
+    poll_until([two], lambda _: len(two.assignment()) == 2)
+    send(20)
+    (rest,) = poll_until([two], lambda read: len(read[0]) == 20)
+    assert sorted(int(record.value) for record in rest) == list(range(20, 40))
+    two.close()
+    producer.close()
+
+
+def test_groups_are_administered(bootstrap: str, new_topic: conftest.NewTopic, new_group: conftest.NewGroup) -> None:
+    topic, group = new_topic(), new_group()
+    partition = TopicPartition(topic, 0)
+    producer = KafkaProducer(bootstrap_servers=bootstrap)
+    producer.send(topic, b"x", partition=0).get(30)
+    producer.close()
+    consumer = grouped(bootstrap, group, topic)
+    poll_until([consumer], lambda read: len(read[0]) == 1)
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    listed = {each["group_id"]: each for each in admin.list_groups()}
+    assert (listed[group]["protocol_type"], listed[group]["group_state"]) == ("consumer", "Stable")
+    described = admin.describe_groups([group])[group]
+    assert (described["group_state"], len(described["members"])) == ("Stable", 1)
+    consumer.close()  # commits
+    assert admin.list_group_offsets({group: None})[group][partition].offset == 1
+    admin.alter_group_offsets(group, {partition: OffsetAndMetadata(0, "", -1)})
+    assert admin.list_group_offsets({group: [partition]})[group][partition].offset == 0
+    admin.delete_group_offsets(group, [partition])
+    assert admin.list_group_offsets({group: None})[group] == {}
+    admin.delete_groups([group])
+    assert group not in {each["group_id"] for each in admin.list_groups()}
     admin.close()

@@ -1,8 +1,4 @@
-"""Kafka's own command-line tools, 3.9.1 and 4.3.0, against a running broker.
-
-ConsumerPerformance and EndToEndLatency are not among them: they join groups and commit offsets, and groups have no
-coordinator yet.
-"""
+"""Kafka's own command-line tools, 3.9.1 and 4.3.0, against a running broker. Those about groups: test_group_tools."""
 
 import json
 import re

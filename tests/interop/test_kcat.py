@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.interop.conftest import NewTopic
+from tests.interop.conftest import NewGroup, NewTopic
 
 pytestmark = pytest.mark.kcat
 
@@ -88,3 +88,26 @@ def test_metadata_is_listed(bootstrap: str, new_topic: NewTopic) -> None:
     listed = kcat(bootstrap, "-L", "-t", topic)
     assert f'topic "{topic}" with 4 partitions' in listed
     assert "1 brokers" in listed
+
+
+def balanced(bootstrap: str, group: str, *topics: str, count: int) -> list[str]:
+    """What a member of a group reads until it has `count` records; it commits them when it leaves."""
+    settings = ("-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=10000")
+    return kcat(bootstrap, *settings, "-c", str(count), "-q", "-G", group, *topics).split()
+
+
+def test_a_group_goes_on_where_it_was(bootstrap: str, new_topic: NewTopic, new_group: NewGroup) -> None:
+    topic, group = new_topic(partitions=3), new_group()
+    first, second = ([f"{part}-{number}" for number in range(30)] for part in "ab")
+    kcat(bootstrap, "-P", "-t", topic, stdin="\n".join(first) + "\n")
+    assert sorted(balanced(bootstrap, group, topic, count=30)) == sorted(first)
+    kcat(bootstrap, "-P", "-t", topic, stdin="\n".join(second) + "\n")
+    assert sorted(balanced(bootstrap, group, topic, count=30)) == sorted(second)
+
+
+def test_a_group_reads_several_topics_by_pattern(bootstrap: str, new_topic: NewTopic, new_group: NewGroup) -> None:
+    topics = [new_topic(), new_topic()]
+    for topic in topics:
+        kcat(bootstrap, "-P", "-t", topic, stdin=f"{topic}\n")
+    pattern = "^" + "|^".join(topics)
+    assert sorted(balanced(bootstrap, new_group(), pattern, count=2)) == sorted(topics)

@@ -62,6 +62,10 @@ class KafkaTools:
     def log_dirs(self, bootstrap: str, *arguments: object, **options: object) -> str:
         return self._admin("org.apache.kafka.tools.LogDirsCommand", bootstrap, arguments, options)
 
+    def groups(self, bootstrap: str, *arguments: object, **options: object) -> str:
+        main = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+        return self._admin(main, bootstrap, arguments, options)
+
     def get_offsets(self, bootstrap: str, *arguments: object, **options: object) -> str:
         return self._admin("org.apache.kafka.tools.GetOffsetShell", bootstrap, arguments, options)
 
