@@ -79,11 +79,12 @@ fuzz:
 	@$(PYTHON) tests/setup/prepare.py clang
 	$(PYTHON) tests/fuzz/native $(if $(RUNS),--runs $(RUNS),--minutes $(or $(MINUTES),5)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
-# Results are kept in .benchmarks, so that `make bench COMPARE=0001` compares with an earlier run.
+# Results are kept in .benchmarks, so that `make bench COMPARE=0001` compares with an earlier run; TABLE=file keeps the
+# closing table.
 bench: $(VENV)/.test
 	$(BIN)/pytest benchmarks -o python_files='bench_*.py' -p no:cacheprovider --benchmark-only --benchmark-autosave \
 	    --benchmark-group-by=group --benchmark-sort=name --benchmark-columns=min,median,iqr,rounds \
-	    $(if $(COMPARE),--benchmark-compare=$(COMPARE))
+	    $(if $(COMPARE),--benchmark-compare=$(COMPARE)) $(if $(TABLE),--table $(TABLE))
 
 clean:
 	rm -rf build $(VENV) *.egg-info kstore/_native/*.so
