@@ -19,20 +19,20 @@ static void walk(const uint8_t *chunk, size_t size, const struct ks_extent *exte
     PROMISE(pwrite(file, chunk, size, 0) == (ssize_t)size);
     struct ks_walk walk;
     const uint8_t *header;
-    ks_walk_start(&walk, file, 0, (int64_t)size);
+    ks_walk_start(&walk, file, 0, (int64_t)size, true);
     for (size_t n = 0; n < count; n++) {
         PROMISE(ks_walk_next(&walk, &header) == 1);
         PROMISE(walk.position == extents[n].position && walk.size == extents[n].size);
         PROMISE(memcmp(header, chunk + extents[n].position, KS_BATCH_HEADER_SIZE) == 0);
     }
     struct ks_found found;
-    ks_walk_start(&walk, file, 0, (int64_t)size);
+    ks_walk_start(&walk, file, 0, (int64_t)size, true);
     if (ks_walk_to_offset(&walk, 1000, &found) == 1)
         PROMISE(found.last_offset >= 1000 && found.position + found.size <= (int64_t)size);
-    ks_walk_start(&walk, file, 0, (int64_t)size);
+    ks_walk_start(&walk, file, 0, (int64_t)size, true);
     if (ks_walk_to_timestamp(&walk, 1000, &found) == 1)
         PROMISE(found.max_timestamp >= 1000);
-    ks_walk_start(&walk, file, 0, (int64_t)size);
+    ks_walk_start(&walk, file, 0, (int64_t)size, true);
     ks_walk_to_largest_timestamp(&walk, &found);
 }
 
