@@ -36,6 +36,7 @@ from kstore.coordinator.group.subscription import CONSUMER_PROTOCOL_TYPE, subscr
 from kstore.errors import FencedInstanceIdError, UnknownMemberIdError
 
 GROUP_TYPE = "classic"
+LAST_GENERATION = 0x7FFFFFFF
 
 commit_timestamp_ms = attrgetter("commit_timestamp_ms")
 
@@ -245,7 +246,7 @@ class Group:
         return max(votes, key=votes.__getitem__)
 
     def begin_next_generation(self, state: GroupState, wall_ms: int) -> None:
-        self.generation_id += 1
+        self.generation_id = (self.generation_id + 1) & LAST_GENERATION  # an int32 on the wire, and never negative
         self.protocol_name = self.select_protocol() if self.members else None
         self.subscribed_topics = self.read_subscriptions()
         self.pending_sync.clear()

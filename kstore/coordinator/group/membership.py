@@ -15,6 +15,7 @@ from kstore.coordinator.group.group import Group
 from kstore.coordinator.group.member import NO_ASSIGNMENT
 from kstore.coordinator.group.rebalance import (
     AssignmentWrite,
+    client_reason,
     has_synced,
     members_left,
     remove_member,
@@ -111,6 +112,6 @@ def _leave(group: Group, leaving: LeavingMember, turn: Turn) -> int:
         member = group.validate_member(member_id, leaving.group_instance_id)
     except KafkaError as error:
         return error.code
-    logger.info("%s: %s leaves; client reason: %s", group, member_id, leaving.reason or "not provided")
+    logger.info("%s: %r leaves; %s", group, member_id, client_reason(leaving.reason))
     remove_member(group, member, turn)
     return NONE

@@ -28,6 +28,12 @@ NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000
 # A group whose members have all gone silent is looked at again after its rebalance time-out, however short a
 # client made that: each look costs a turn.
 SHORTEST_POSTPONEMENT_MS = 1000
+MAX_REASON = 255
+
+
+def client_reason(reason: str | None) -> str:
+    """For the log: quoted, and no longer than clients of Kafka make it (KIP-800)."""
+    return f"client reason: {reason[:MAX_REASON]!r}" if reason else "no client reason"
 
 
 class EmptyGenerationWrite(GroupWrite):
@@ -55,9 +61,9 @@ def session_ended(group: Group, member_id: str, turn: Turn) -> None:
     member = group.members.get(member_id)
     # Who waits for us need not heartbeat: the session begins anew with the answer.
     if member is not None and not member.needs_no_heartbeat:
-        logger.info("%s: member %s has failed", group, member_id)
+        logger.info("%s: member %r has failed", group, member_id)
         remove_member(group, member, turn)
-        members_left(group, turn, f"the session of {member_id} ended")
+        members_left(group, turn, f"the session of {member_id!r} ended")
 
 
 def remove_member(group: Group, member: Member, turn: Turn) -> None:
@@ -192,7 +198,7 @@ def sync_time_is_up(group: Group, turn: Turn) -> None:
     silent = sorted(group.pending_sync)
     for member_id in silent:
         remove_member(group, group.members[member_id], turn)
-    prepare_rebalance(group, turn, f"no sync from {', '.join(silent)}")
+    prepare_rebalance(group, turn, f"no sync from {silent}")
 
 
 def assign(group: Group, assignments: dict[str, bytes], turn: Turn) -> None:
