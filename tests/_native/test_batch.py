@@ -394,3 +394,18 @@ def test_records_are_values() -> None:
     assert record != Record(1, 2, b"k", b"", (("h", b"1"),))
     assert record != "record"
     assert "offset=1" in repr(record)
+
+
+def test_a_batch_is_its_bytes_to_whoever_takes_a_buffer() -> None:
+    data = b"before" + bytes(make_batch()) + b"behind"
+    batch = RecordBatch(data, 6)
+    view = memoryview(batch)
+    assert (view.readonly, view.nbytes) == (True, len(batch))
+    assert bytes(view) == bytes(batch) == batch.to_bytes()
+    del batch, data
+    gc.collect()
+    assert RecordBatch(view).is_crc_valid()  # the view keeps the bytes alive
+
+
+def test_a_record_tells_its_timestamp_under_both_names() -> None:
+    assert Record(0, 17, None, None).timestamp_ms == Record(0, 17, None, None).timestamp == 17
