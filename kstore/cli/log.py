@@ -9,10 +9,10 @@ from kstore.cli.errors import FAILED, UsageError
 KINDS = ("log", "index", "timeindex", "txnindex", "snapshot", "checkpoint", "epochs", "offsets", "properties")
 
 DUMP_EXAMPLES = """
-kstore log dump data/orders-0                             all files of a partition, batch by batch
-kstore log dump data/orders-0 --records --offsets 100:120 some of its records
-kstore log dump data --only epochs,snapshot               one kind of file of all partitions
-kstore log dump data/__consumer_offsets-* --records       committed offsets and groups, decoded
+kstore log dump data/orders-0                               all files of a partition, batch by batch
+kstore log dump data/orders-0 --records --offsets 100:120   some of its records
+kstore log dump data --only epochs,snapshot                 two kinds of files of all partitions
+kstore log dump data/__consumer_offsets-* --records         committed offsets and groups, decoded
 kstore log dump data --json | jq 'select(.type == "batch" and .producer_id >= 0)'
 """
 

@@ -14,7 +14,7 @@ from kstore.cli.records import ToProduce, parse_record
 EXAMPLES = """
 echo hello | kstore produce greetings
 kstore produce orders --key-separator : < orders.txt           key:value lines
-kstore produce files --whole picture.png notes.txt             each file is a record
+kstore produce files --whole -f picture.png -f notes.txt       each file is a record
 kstore consume orders -e --json | kstore produce copy --json   records with keys, headers and times
 """
 
@@ -32,12 +32,22 @@ def add_commands(commands: Commands) -> None:
         examples=EXAMPLES,
     )
     add_topic(parser)
-    parser.add_argument("files", nargs="*", metavar="FILE", help="else standard input")
+    # Not a positional: argparse takes no more of those once an option has come between.
+    parser.add_argument(
+        "-f",
+        "--file",
+        dest="files",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="else standard input; repeatable",
+    )
     parser.add_argument("--json", action="store_true", help="lines are JSON; say in JSON where each record was put")
     parser.add_argument("--whole", action="store_true", help="each file is one record, whatever is in it")
     parser.add_argument("-K", "--key-separator", metavar="TEXT", help="what stands between key and value")
     parser.add_argument("-H", "--header", action="append", default=[], metavar="KEY=VALUE", help="of each record")
     parser.add_argument("-p", "--partition", type=integer(0, 2**31 - 1), metavar="N", help="else by the key's hash")
+    parser.add_argument("--keep-partitions", action="store_true", help="the partition that each JSON record names")
     parser.add_argument("-z", "--compression", choices=("none", "gzip", "snappy", "lz4", "zstd"), default="none")
     parser.add_argument("--acks", choices=("0", "1", "all"), default="all", help="who has to confirm (all)")
     add_connection(parser)
@@ -46,6 +56,8 @@ def add_commands(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.whole and (options.json or options.key_separator):
         raise UsageError("--whole takes files as they are: neither --json nor --key-separator goes with it")
+    if options.keep_partitions and (options.partition is not None or not options.json):
+        raise UsageError("--keep-partitions is for --json, and without --partition")
     if options.key_separator == "":
         raise UsageError("--key-separator: give at least one character")
     connection = Connection(options)
@@ -84,6 +96,7 @@ class Sending:
         self._producer = producer
         self._topic: str = options.topic
         self._partition: int | None = options.partition
+        self._keeps_partitions: bool = options.keep_partitions
         self._headers = [(key, value.encode()) for key, value in key_values(options.header, "--header").items()]
         self._as_json: bool = options.json
         self._progress = Progress("producing", 0)
@@ -91,7 +104,7 @@ class Sending:
         self.reason = ""
 
     def send(self, record: ToProduce) -> None:
-        partition = record.partition if self._partition is None else self._partition
+        partition = record.partition if self._keeps_partitions else self._partition
         arguments: dict[str, Any] = {} if partition is None else {"partition": partition}
         if record.timestamp is not None:
             arguments["timestamp"] = record.timestamp

@@ -26,8 +26,8 @@ class ToProduce(NamedTuple):
 
 
 def parse_record(line: str, where: str) -> ToProduce:
-    """A record to produce. `partition` and `timestamp` count, `topic`, `offset` and `timestamp_type` are of where it
-    came from. Raises UsageError naming `where`."""
+    """A record to produce; `topic`, `offset` and `timestamp_type` tell where it came from and do not count. Raises
+    UsageError naming `where`."""
     try:
         row = json.loads(line)
         if not isinstance(row, dict):

@@ -27,7 +27,7 @@ def filled(kstore: Kstore, bootstrap: str, topic: str, tmp_path: Any) -> str:
     for partition in range(2):
         times = range(1_700_000_000_000, 1_700_000_010_000, 1000)
         lines.write_text("".join(f'{{"value": "v", "timestamp": {timestamp}}}\n' for timestamp in times))
-        assert kstore("produce", topic, lines, "--json", "-p", partition, "-b", bootstrap).status == 0
+        assert kstore("produce", topic, "-f", lines, "--json", "-p", partition, "-b", bootstrap).status == 0
     return topic
 
 
@@ -184,7 +184,7 @@ def test_kafkas_own_tool_sees_the_same(
     kstore: Kstore, kafka_39: KafkaBroker, tools_39: KafkaTools, topic: str, group: str, tmp_path: Any
 ) -> None:
     (tmp_path / "lines").write_text("a\nb\nc\n")
-    kstore("produce", topic, tmp_path / "lines", "-b", kafka_39.bootstrap)
+    kstore("produce", topic, "-f", tmp_path / "lines", "-b", kafka_39.bootstrap)
     kstore("groups", "reset-offsets", group, "--topic", topic, "--to", "1", "--execute", "-b", kafka_39.bootstrap)
     main = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
     printed = tools_39.run(main, "--bootstrap-server", kafka_39.bootstrap, "--describe", "--group", group)

@@ -26,7 +26,9 @@ from tests.cli.run import Kstore, Ran
 from tests.fix_kafka import StartKafka
 from tests.fix_kstore import StartKstore
 from tests.golden.golden import GOLDEN, KRAFT
-from tests.log.build import NOW, append, batch, marker
+from tests.log.build import NOW, append, batch, marker, open_log
+from tests.log.cleaner.compacted import COMPACT, clean, roll
+from tests.log.cleaner.compacted import write as write_records
 
 SMALL = LogConfig(segment_bytes=2000, index_interval_bytes=200)
 EPOCHS = "leader-epoch-checkpoint"
@@ -133,6 +135,27 @@ def test_the_directory_of_a_server_is_sound_running_killed_and_stopped(
     server.stop()
     ran = verify(kstore, server.log_directory)
     assert (ran.status, codes(ran), codes(ran, "notice")) == (0, [], [])
+
+
+def test_what_the_cleaner_leaves_is_sound(kstore: Kstore, tmp_path: Path) -> None:
+    """Also where nobody knows that the log is compacted: holes are a notice then."""
+    log = open_log(tmp_path / "topic-0", COMPACT)
+    for number in range(6):
+        write_records(log, [(b"key-%d" % (index % 7), b"v" * (number + index)) for index in range(20)])
+        write_records(log, [(b"key-%d" % number, None)])
+        append(log, batch(producer_id=9, producer_epoch=0, base_sequence=number, key=b"same"))
+        append(
+            log, batch(producer_id=11, producer_epoch=0, base_sequence=number, transactional=True, key=b"%d" % number)
+        )
+        append(log, marker(11, commit=number % 2 == 0), origin=COORDINATOR)
+        log.maybe_increment_high_watermark(log.log_end_offset)
+        roll(log)
+    clean(log)
+    log.flush(now_ms=NOW)
+    assert sum(header.count for file in sorted((tmp_path / "topic-0").glob("*.log")) for header in headers(file)) < 60
+    ran = verify(kstore, tmp_path / "topic-0")
+    assert (ran.status, codes(ran)) == (0, []), ran.out
+    assert "hole" in codes(ran, "notice")
 
 
 def fill(bootstrap: str, count: int, topic: str = "filled") -> None:

@@ -68,7 +68,7 @@ def test_records_travel_as_json(kstore: Kstore, bootstrap: str, topic: str, type
 def test_whole_files_are_records(kstore: Kstore, bootstrap: str, topic: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(range(256)))
     (tmp_path / "b").write_bytes(b"")
-    kstore("produce", topic, tmp_path / "a", tmp_path / "b", "--whole", "-H", "name=x=y", "-b", bootstrap)
+    kstore("produce", topic, "-f", tmp_path / "a", "--whole", "-f", tmp_path / "b", "-H", "name=x=y", "-b", bootstrap)
     first, second = kstore("consume", topic, "-e", "--json", "-b", bootstrap).rows
     assert "value_base64" in first
     assert (second["value"], second["headers"]) == ("", [{"key": "name", "value": "x=y"}])
@@ -110,6 +110,12 @@ def test_partitions_are_chosen(kstore: Kstore, bootstrap: str, topic: str, type_
     for number in range(3):
         type_in(f"in {number}\n".encode())
         kstore("produce", topic, "-p", number, "-b", bootstrap)
+    records = kstore("consume", topic, "-e", "--json", "-b", bootstrap)
+    kstore("topics", "create", f"{topic}-copy", "--partitions", 3, "-b", bootstrap)
+    type_in(records.out.encode())
+    kstore("produce", f"{topic}-copy", "--json", "--keep-partitions", "-b", bootstrap)
+    copied = kstore("consume", f"{topic}-copy", "-e", "--json", "-b", bootstrap).rows
+    assert {(row["partition"], row["value"]) for row in copied} == {(number, f"in {number}") for number in range(3)}
     assert kstore("consume", topic, "-e", "-p", 1, "-p", 2, "-b", bootstrap).out.splitlines() == ["in 1", "in 2"]
     ran = kstore("consume", topic, "-p", 3, "-b", bootstrap)
     assert (ran.status, ran.err) == (1, f"kstore: {topic} has no partition 3; it has 0 to 2\n")
@@ -153,7 +159,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(
     lines = tmp_path / "lines"
     lines.write_bytes(b"x" * 100 + b"\n")
     lines.write_bytes(lines.read_bytes() * 20_000)
-    assert kstore("produce", topic, lines, "-b", bootstrap).status == 0
+    assert kstore("produce", topic, "-f", lines, "-b", bootstrap).status == 0
     shell = f"{sys.executable} -m kstore.cli.main consume {topic} -b {bootstrap} | head -1; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
     assert (ran.stdout, ran.stderr) == ("x" * 100 + "\n0\n", "")
@@ -182,8 +188,9 @@ def test_json_that_is_no_record_is_told_with_its_line(line: str, said: str) -> N
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("produce", "t", "/no/such/file"), "/no/such/file: No such file or directory"),
+        (("produce", "t", "-f", "/no/such/file"), "/no/such/file: No such file or directory"),
         (("produce", "t", "--whole", "--json"), "--whole takes files as they are"),
+        (("produce", "t", "--keep-partitions"), "--keep-partitions is for --json"),
         (("produce", "t", "-K", ""), "--key-separator: give at least one character"),
         (("consume", "t", "--from", "tomorrow"), "'tomorrow' is neither beginning, end, an offset, nor a time"),
         (("consume", "t", "--group", "g", "--from", "end"), "leave out --from and --partition"),

@@ -27,7 +27,7 @@ def test_list_shows_topics_with_their_partitions(kstore: Kstore, bootstrap: str,
 
 def test_describe_shows_partitions_offsets_and_configuration(kstore: Kstore, bootstrap: str, topic: str) -> None:
     kstore("topics", "create", topic, "--partitions", 2, "--config", "retention.ms=777000", "-b", bootstrap)
-    assert kstore("produce", topic, __file__, "--whole", "-p", 1, "-b", bootstrap).status == 0
+    assert kstore("produce", topic, "-f", __file__, "--whole", "-p", 1, "-b", bootstrap).status == 0
     ran = kstore("topics", "describe", topic, "-b", bootstrap, "--json")
     assert ran.status == 0
     (row,) = ran.rows
