@@ -7,7 +7,7 @@ cleaner-offset-checkpoint          below these offsets compacted logs are clean
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from kstore.log.checkpoint_file import (
     CLEANER_OFFSET_CHECKPOINT,
@@ -73,6 +73,15 @@ class Checkpoints:
         checkpoint = log_dir.checkpoints[name]
         offsets = self._offsets(log_dir, name, logs)
         return None if checkpoint.says(offsets) else CheckpointWork(log_dir, checkpoint.begin(offsets))
+
+    def forget(
+        self, log_dir: LogDir, topic_partition: TopicPartition, logs_in: Callable[[LogDir], Iterable[PartitionLog]]
+    ) -> None:
+        """Sees to it that no file speaks of a partition that is gone: one of the same name may come. One write serves
+        all that are gone. Raises OSError."""
+        for name, checkpoint in log_dir.checkpoints.items():
+            if checkpoint.mentions(topic_partition):
+                checkpoint.write(self._offsets(log_dir, name, logs_in(log_dir)))
 
     def write(self, log_dir: LogDir, name: str, logs: Iterable[PartitionLog]) -> None:
         """Replaces a file in this thread, unless it would say the same. Raises OSError."""

@@ -215,9 +215,7 @@ class LogTable(LogDirs):
         config: LogConfig,
         now_ms: int,
     ) -> PartitionLog:
-        for checkpoint in log_dir.checkpoints.values():
-            # What it says of a deleted partition must not be taken for one of the same name.
-            checkpoint.forget(topic_partition)
+        self._checkpoints.forget(log_dir, topic_partition, self.logs_in)
         directory = DiskDirectory(os.path.join(log_dir.path, partition_dir_name(topic_partition)))
         created = directory.create()
         try:

@@ -56,12 +56,9 @@ class OffsetCheckpoint:
         with self._lock:
             self._replace({**self.offsets, topic_partition: offset})
 
-    def forget(self, topic_partition: TopicPartition) -> None:
-        """Sees to it that the file does not speak of a partition. Raises OSError."""
-        if topic_partition not in self.offsets and topic_partition not in self._under_way:
-            return
-        with self._lock:
-            self._replace({known: offset for known, offset in self.offsets.items() if known != topic_partition})
+    def mentions(self, topic_partition: TopicPartition) -> bool:
+        """Whether the file speaks of a partition, or may do so when what is on its way gets there."""
+        return topic_partition in self.offsets or topic_partition in self._under_way
 
     def _replace(self, offsets: Mapping[TopicPartition, int]) -> None:
         # Void from here on is what was begun before.

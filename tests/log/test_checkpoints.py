@@ -170,6 +170,43 @@ def test_checkpoints_of_a_deleted_partition_are_not_taken_for_a_new_one(tmp_path
     assert (log.log_start_offset, log.log_end_offset, log.recovery_point) == (0, 2, 0)
 
 
+def test_checkpoint_that_is_on_its_way_does_not_speak_of_a_new_partition_of_an_old_name(
+    tmp_path: Path, managers: MakeManager
+) -> None:
+    """The offset of the deleted one was written behind the new one's back."""
+    manager = managers(tmp_path)
+    manager.run_due(NOW)
+    fill(create(manager), 5)
+    work = manager.tick(NOW + 5000)
+    manager.delete(TP, now_ms=NOW + 5000)
+    create(manager)
+    for piece in work:
+        piece.run()
+        piece.complete(NOW + 5000)
+    assert checkpoint(tmp_path, "replication-offset-checkpoint").get(0, 0) == 0
+
+
+def test_partitions_that_are_made_again_together_cost_one_write_of_each_checkpoint(
+    tmp_path: Path, managers: MakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = managers(tmp_path)
+    for partition in range(20):
+        fill(create(manager, partition), 1)
+        manager.logs[TopicPartition("topic", partition)].flush(now_ms=NOW)
+    manager.run_due(NOW)
+    manager.run_due(NOW + MINUTE)
+    for partition in range(20):
+        manager.delete(TopicPartition("topic", partition), now_ms=NOW)
+    written: list[str] = []
+    monkeypatch.setattr(offset_checkpoint, "write_offsets", lambda path, offsets: written.append(path))
+    for partition in range(20):
+        create(manager, partition)
+    assert sorted(os.path.basename(path) for path in written) == [
+        "recovery-point-offset-checkpoint",
+        "replication-offset-checkpoint",
+    ]
+
+
 def test_unchanged_checkpoints_are_not_written_again(tmp_path: Path, managers: MakeManager) -> None:
     manager = managers(tmp_path)
     manager.run_due(NOW)

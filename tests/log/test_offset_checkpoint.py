@@ -40,22 +40,21 @@ def test_lowered_entry_stays_low_whatever_was_on_its_way(checkpoint: OffsetCheck
     assert said(checkpoint) == {ONE: 9, TWO: 2}
 
 
-def test_forgotten_entry_stays_away_whatever_was_on_its_way(checkpoint: OffsetCheckpoint) -> None:
+def test_written_content_stays_whatever_was_on_its_way(checkpoint: OffsetCheckpoint) -> None:
     checkpoint.write({ONE: 1})
     replacement = checkpoint.begin({ONE: 9, TWO: 2})
-    checkpoint.forget(TWO)
+    assert checkpoint.mentions(TWO)
+    checkpoint.write({ONE: 1})
+    assert not checkpoint.mentions(TWO)
     replacement.run()
     assert said(checkpoint) == {ONE: 1}
-    checkpoint.forget(ONE)
-    assert said(checkpoint) == {}
 
 
-def test_what_need_not_be_lowered_or_forgotten_costs_no_write(checkpoint: OffsetCheckpoint) -> None:
+def test_what_need_not_be_lowered_costs_no_write(checkpoint: OffsetCheckpoint) -> None:
     checkpoint.write({ONE: 5})
     Path(checkpoint.path).unlink()
     checkpoint.lower(ONE, 5)
     checkpoint.lower(TWO, 0)
-    checkpoint.forget(TWO)
     assert not Path(checkpoint.path).exists()
 
 
