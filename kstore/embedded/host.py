@@ -144,6 +144,8 @@ class LocalHost(Guard):
             self.check()
             end_offset = log.log_end_offset
             while log.recovery_point < end_offset:
+                if partition.leader is None:
+                    raise self._gone(partition)
                 if partition in self._flushing:
                     self._flushed.wait()
                     continue

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from kafka.partitioner.default import murmur2
 
 import kstore
@@ -64,6 +65,19 @@ def test_a_fetch_that_waits_hears_of_an_append_here(broker: kstore.Broker, clien
     log.append(b"value")
     waiting.join()
     assert found == [[b"value"]]
+
+
+def test_members_of_a_group_need_not_wait_for_others(broker: kstore.Broker) -> None:
+    broker.log("orders").extend([b"0", b"1"])
+    consumer = Consumer(
+        {"bootstrap.servers": broker.bootstrap_servers, "group.id": "here", "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe(["orders"])
+    assert [message.value() for message in consumer.consume(2, timeout=30)] == [b"0", b"1"]
+    assert broker._host.app.context.config.value("group.initial.rebalance.delay.ms") == 0
+    consumer.commit(asynchronous=False)
+    assert [each.offset for each in consumer.committed([TopicPartition("orders", 0)], timeout=30)] == [2]
+    consumer.close()
 
 
 def test_topics_are_made_and_deleted_here(broker: kstore.Broker) -> None:

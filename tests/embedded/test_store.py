@@ -81,6 +81,8 @@ def test_a_topic_can_be_deleted_and_made_again(store: kstore.LogStore) -> None:
     with pytest.raises(kstore.UnknownTopicOrPartitionError, match="was deleted"):
         old.append(b"late")
     with pytest.raises(kstore.UnknownTopicOrPartitionError, match="was deleted"):
+        old.flush()
+    with pytest.raises(kstore.UnknownTopicOrPartitionError, match="was deleted"):
         next(old.follow())
     with pytest.raises(kstore.UnknownTopicOrPartitionError, match="no topic 'orders'"):
         store.delete("orders")
