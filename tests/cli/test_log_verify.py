@@ -158,23 +158,23 @@ def test_what_the_cleaner_leaves_is_sound(kstore: Kstore, tmp_path: Path) -> Non
     assert "hole" in codes(ran, "notice")
 
 
-def fill(bootstrap: str, count: int, topic: str = "filled") -> None:
+def fill(bootstrap: str, count: int, topic: str = "filled", *, keys: int = 1 << 30) -> None:
     config = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 1, "batch.size": 10_000}
     producer = Producer(config)
     delivered: list[int] = []
     for number in range(count):
         producer.produce(
-            topic, b"v" * 300, str(number), on_delivery=lambda _, message: delivered.append(message.offset())
+            topic, b"v" * 300, str(number % keys), on_delivery=lambda _, message: delivered.append(message.offset())
         )
         producer.poll(0)
     assert producer.flush(60) == 0
     assert min(delivered) >= 0
 
 
-def while_filling(bootstrap: str, count: int) -> Iterator[None]:
+def while_filling(bootstrap: str, count: int, *, keys: int = 1 << 30) -> Iterator[None]:
     """Goes on as long as another thread writes."""
     with ThreadPoolExecutor(1) as executor:
-        writing = executor.submit(fill, bootstrap, count)
+        writing = executor.submit(fill, bootstrap, count, keys=keys)
         while not writing.done():
             yield
         writing.result()
@@ -190,6 +190,25 @@ def test_a_directory_that_is_written_to_stays_sound(kstore: Kstore, start_kstore
         assert ran.rows_of("summary")[0]["records"] > 10
         rounds += 1
     assert rounds >= 3
+
+
+def test_a_log_that_is_being_compacted_stays_sound(kstore: Kstore, start_kstore: StartKstore, tmp_path: Path) -> None:
+    overrides = {
+        "log.cleaner.backoff.ms": "10",
+        "log.segment.bytes": "50000",
+        "log.cleaner.min.cleanable.ratio": "0.01",
+    }
+    server = start_kstore(tmp_path / "server", overrides=overrides)
+    kstore("topics", "create", "filled", "--config", "cleanup.policy=compact", "-b", server.bootstrap)
+    kstore("topics", "alter", "filled", "--config", "min.cleanable.dirty.ratio=0.01", "-b", server.bootstrap)
+    checkpoint = server.log_directory / "cleaner-offset-checkpoint"
+    cleaned = set()
+    while len(cleaned) < 2:
+        for _ in while_filling(server.bootstrap, 5000, keys=100):
+            ran = verify(kstore, server.log_directory)
+            assert (ran.status, codes(ran)) == (0, []), ran.out
+            if checkpoint.exists():
+                cleaned.add(checkpoint.read_text())
 
 
 @pytest.mark.kafka

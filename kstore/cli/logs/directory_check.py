@@ -15,7 +15,7 @@ from kstore.cli.logs.files import (
 from kstore.cli.logs.findings import Findings
 from kstore.cli.logs.metadata_check import METADATA_DIR, MetadataCheck, is_compacted
 from kstore.cli.logs.owner import process_using
-from kstore.cli.logs.partition_check import PartitionCheck
+from kstore.cli.logs.partition_check import PartitionCheck, check_partition
 from kstore.cli.logs.segment_check import Situation
 from kstore.cli.output import Progress
 from kstore.cluster.image import ClusterImage
@@ -84,9 +84,8 @@ class DirectoriesCheck:
                 continue
             known = self.is_compacted(path, partition)
             situation = Situation(is_live, is_clean, known, starts.get(partition, 0))
-            check = PartitionCheck(label, label, self._findings, self._progress, situation)
             try:
-                check.run()
+                check = check_partition(label, label, self._findings, self._progress, situation)
             except (FileNotFoundError, NotADirectoryError):
                 if not is_live:
                     raise
@@ -219,7 +218,7 @@ class DirectoriesCheck:
             self._findings.note(os.path.join(path, name), "unknown", text)
 
 
-def check_partition(path: str, findings: Findings, progress: Progress) -> None:
+def check_one_partition(path: str, findings: Findings, progress: Progress) -> None:
     """A partition's directory by itself; what is known of it from outside, the directory above tells. Raises
     OSError."""
     root, name = os.path.split(os.path.realpath(path))
@@ -233,4 +232,4 @@ def check_partition(path: str, findings: Findings, progress: Progress) -> None:
     is_clean = not is_live and os.path.exists(os.path.join(root, CLEAN_SHUTDOWN))
     known = above.is_compacted(root, partition)
     start = above.read_offsets(root, LOG_START_OFFSET_CHECKPOINT).get(partition, 0)
-    PartitionCheck(path, path, findings, progress, Situation(is_live, is_clean, known, start)).run()
+    check_partition(path, path, findings, progress, Situation(is_live, is_clean, known, start))

@@ -119,9 +119,10 @@ def directory_names(directory: str) -> list[str]:
 
 
 def is_partition_dir(path: str) -> bool:
+    """A log directory may have such a name too; it has what a partition has not."""
     if parse_partition_dir_name(os.path.basename(os.path.realpath(path))) is None:
         return False
-    return not directory_names(path)
+    return not directory_names(path) and META_PROPERTIES not in file_names(path)
 
 
 def is_log_dir(path: str) -> bool:

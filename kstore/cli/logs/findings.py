@@ -5,6 +5,7 @@ of the ordinary and harmless: left-overs that the next start removes, files that
 people are shown the first ten a file, programs all.
 """
 
+import io
 from collections import Counter
 from typing import Any, TextIO
 
@@ -48,6 +49,20 @@ class Findings:
         if self._told[file, code] <= SHOWN_OF_A_KIND:
             where = "" if position is None else f" position {position}:"
             self._out.write(f"{severity.upper()} [{code}] {file}:{where} {message}\n")
+
+    def take(self, other: "Findings", told: str) -> None:
+        """Tells what another one has found and `told`."""
+        if self._progress is not None and told:
+            self._progress.clear()
+        self._out.write(told)
+        self.damage += other.damage
+        self.notices += other.notices
+        self.checked += other.checked
+
+    def held_back(self) -> "tuple[Findings, io.StringIO]":
+        """One like this whose findings wait to be told."""
+        out = io.StringIO()
+        return Findings(out, as_json=self._as_json), out
 
     def end_of_file(self, file: str) -> None:
         """Tells how many findings of a file were not shown, and forgets it."""

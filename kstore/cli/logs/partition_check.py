@@ -43,6 +43,9 @@ from kstore.model import uuid_to_text
 
 T = TypeVar("T")
 
+# How often a partition is read again whose files were replaced meanwhile.
+ATTEMPTS = 5
+
 LEFT_OVERS = {
     DELETED_SUFFIX: "waits for its deletion; the next start removes it",
     CLEANED_SUFFIX: "a rewrite that was not finished; the next start removes it",
@@ -92,10 +95,12 @@ class PartitionCheck:
                 raise
 
     def _sort_in(self, file: LogFile) -> None:
+        name = os.path.basename(file.path)
+        if self.is_live and (file.state or name.endswith((".tmp", ".part"))):
+            return  # work that is being done
         if file.state:
             self.findings.note(file.label, "left-over", LEFT_OVERS[file.state])
             return
-        name = os.path.basename(file.path)
         if name.endswith((".tmp", ".part")):
             self.findings.note(file.label, "left-over", "was not finished; it has no meaning")
             return
@@ -303,6 +308,37 @@ class PartitionCheck:
         if self.topic_id is None:
             self.findings.damaged(label, "topic-id", f"holds {content[:60]!r}, no topic id")
 
+    def files_now(self) -> set[tuple[str, int]]:
+        """The segments and indexes that there are, as files of their own: a rewrite gives them others' names."""
+        names = (name for name in os.listdir(self.path) if name.endswith((LOG_SUFFIX, "index")))
+        return {(name, os.stat(os.path.join(self.path, name)).st_ino) for name in names}
+
     @property
     def topic_id_text(self) -> str:
         return "none" if self.topic_id is None else uuid_to_text(self.topic_id)
+
+
+def check_partition(
+    path: str, label: str, findings: Findings, progress: Progress, situation: Situation
+) -> PartitionCheck:
+    """Checks a partition. Damage beside a running broker counts only where no file was replaced meanwhile: compaction
+    puts a segment's files in place one after the other, and we may have read some of before and some of after it.
+
+    Raises OSError.
+    """
+    for _ in range(ATTEMPTS if situation.is_live else 0):
+        held, told = findings.held_back()
+        check = PartitionCheck(path, label, held, progress, situation)
+        try:
+            before = check.files_now()
+            check.run()
+            if not held.damage or check.files_now() == before:
+                findings.take(held, told.getvalue())
+                return check
+        except FileNotFoundError:
+            if not os.path.isdir(path):
+                raise
+        time.sleep(SETTLE_STEP)
+    check = PartitionCheck(path, label, findings, progress, situation)
+    check.run()
+    return check

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from kstore.cli.errors import UsageError
-from kstore.cli.logs.directory_check import DirectoriesCheck, check_partition
+from kstore.cli.logs.directory_check import DirectoriesCheck, check_one_partition
 from kstore.cli.logs.files import is_log_dir, is_partition_dir
 from kstore.cli.logs.findings import Findings
 from kstore.cli.output import Progress, count_text, encode_json, size_text
@@ -29,7 +29,7 @@ def verify(paths: Sequence[str], *, as_json: bool, quiet: bool) -> Findings:
         if path in roots:
             check.run(path)
         else:
-            check_partition(path, findings, progress)
+            check_one_partition(path, findings, progress)
     progress.clear()
     if not quiet:
         tell_summary(findings, total, as_json=as_json)
