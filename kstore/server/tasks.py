@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LOG_TICK_MS = 500
 METADATA_CHECK_MS = 1000
-CLEANER_CHECK_MS = 1000
+CLEANER_CHECK_MS = 250
 
 
 class Tasks:

@@ -2,25 +2,34 @@
 
 import errno
 import random
+import shutil
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from kstore.log.cleaner.cleaner import LogCleaner
 from kstore.log.cleaner.config import CleanerConfig
+from kstore.log.directory import DiskDirectory
 from kstore.log.memory_directory import MemoryDirectory
 from kstore.log.memory_log import MemoryLog
-from tests.log.build import NOW, TP, append, batch, batches_of, marker
+from kstore.log.partition_log import PartitionLog
+from tests.log.build import NOW, TP, append, batch, batches_of, crash, marker, open_log
 from tests.log.cleaner.compacted import COMPACT, clean, committed_records, latest, records_of, roll, write
 from tests.log.test_log_faults import FailNth
 from tests.log.test_power_loss import Moment
 
+Log = TypeVar("Log", bound=PartitionLog)
 DAY = 24 * 60 * 60 * 1000
 CONFIG = COMPACT._replace(segment_bytes=450, index_interval_bytes=1)
 
 
 def dirty_log() -> MemoryLog:
+    return make_dirty(MemoryLog.create(TP, CONFIG, now_ms=NOW))
+
+
+def make_dirty(log: Log) -> Log:
     """Several segments, with a clean part, producers, an aborted transaction over two of them, and tombstones."""
-    log = MemoryLog.create(TP, CONFIG, now_ms=NOW)
     for number in range(8):
         write(log, [(b"k%d" % (number % 3), b"%d" % number)])
     roll(log)
@@ -41,7 +50,7 @@ def dirty_log() -> MemoryLog:
     return log
 
 
-def say(log: MemoryLog) -> object:
+def say(log: PartitionLog) -> object:
     """What readers and producers learn from a log."""
     producers = log.producer_state.producers
     return (
@@ -51,7 +60,7 @@ def say(log: MemoryLog) -> object:
     )
 
 
-def cleaning(log: MemoryLog) -> LogCleaner:
+def cleaning(log: PartitionLog) -> LogCleaner:
     cleaner = LogCleaner({TP: log}, CleanerConfig(backoff_ms=0, io_buffer_size=1))
     work = cleaner.take(NOW + 1)
     assert work is not None
@@ -61,11 +70,11 @@ def cleaning(log: MemoryLog) -> LogCleaner:
     return cleaner
 
 
-def is_sound(log: MemoryLog, before: object, where: str) -> None:
+def is_sound(log: PartitionLog, before: object, where: str) -> None:
     assert say(log) == before, where
     offsets = [record.offset for record in records_of(log)]
     assert offsets == sorted(set(offsets)), where
-    assert not [n for n in log.memory.files if n.endswith((".cleaned", ".swap"))], where
+    assert not [n for n in log.directory.names() if n.endswith((".cleaned", ".swap"))], where
     # Indexes lead where they should.
     for each in batches_of(log):
         found = log.segments.floor(each.base_offset)
@@ -169,6 +178,71 @@ def test_a_kill_at_any_moment_leaves_what_was_written() -> None:
         directory.sync_all()
         again = opened(directory, moment.confirmed)
         is_sound(again, before, f"moment {number}")
+
+
+class WatchedDirectory(DiskDirectory):
+    """Copies itself before each operation that changes what lies in it."""
+
+    __slots__ = ("copies",)
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.copies: list[Path] | None = None
+
+    def look(self) -> None:
+        if self.copies is not None:
+            copy = Path(f"{self.path}-{len(self.copies)}") / "topic-0"
+            shutil.copytree(self.path, copy)
+            self.copies.append(copy)
+
+    def rename(self, name: str, new_name: str) -> bool:
+        self.look()
+        return super().rename(name, new_name)
+
+    def delete(self, name: str) -> bool:
+        self.look()
+        return super().delete(name)
+
+    def sync(self) -> None:
+        self.look()
+        super().sync()
+
+    def sync_file(self, name: str) -> None:
+        self.look()
+        super().sync_file(name)
+
+    def append_file(self, name: str, content: bytes, position: int) -> None:
+        self.look()
+        super().append_file(name, content, position)
+
+    def open_records(self, name: str, *, create: bool = False, preallocate: int = 0) -> Any:
+        self.look()
+        return super().open_records(name, create=create, preallocate=preallocate)
+
+    def set_modified_ms(self, name: str, modified_ms: int) -> None:
+        self.look()
+        super().set_modified_ms(name, modified_ms)
+
+
+def test_a_kill_at_any_moment_leaves_a_directory_that_says_the_same(tmp_path: Path) -> None:
+    (tmp_path / "topic-0").mkdir()
+    directory = WatchedDirectory(str(tmp_path / "topic-0"))
+    log = make_dirty(PartitionLog.open(directory, TP, CONFIG, now_ms=NOW))
+    before = say(log)
+    copies = directory.copies = []
+    cleaning(log)
+    directory.copies = None
+    is_sound(log, before, "alive")
+    crash(log)
+    assert len(copies) > 50
+    for number, copy in enumerate(copies):
+        where = f"copy {number} of {len(copies)}"
+        again = open_log(copy, CONFIG, recovery_point=log.recovery_point, clean_shutdown=False, now_ms=NOW + 2)
+        again.maybe_increment_high_watermark(again.log_end_offset)
+        is_sound(again, before, where)
+        clean(again, now_ms=NOW + 2 * DAY)
+        is_sound(again, before, where)
+        crash(again)
 
 
 def test_a_swap_without_its_log_is_no_swap() -> None:
