@@ -7,10 +7,12 @@ the loop, the only owner of what is counted; text is made of it here.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -24,8 +26,12 @@ log = logging.getLogger(__name__)
 
 # A loop that is busy for longer than this counts as dead.
 PATIENCE_S = 10
-# Whoever sends no request, or takes no answer, holds a thread for so long.
+# Whoever sends half a request, or takes no answer, holds a thread for so long.
 CLIENT_TIMEOUT_S = 30
+# Clients at a time; one more is turned away.
+MAX_CLIENTS = 16
+# Metrics that are younger are shown again: gathering them is the loop's work.
+FRESH_S = 1.0
 
 Gather = Callable[[], list[Metric]]
 
@@ -34,11 +40,36 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._free = threading.BoundedSemaphore(MAX_CLIENTS)
+        super().__init__(*arguments, **options)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        deadline = threading.Timer(CLIENT_TIMEOUT_S, _cut_off, [request])
+        deadline.daemon = True
+        deadline.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            deadline.cancel()
+            self._free.release()
+
     def server_bind(self) -> None:
         """Without the look-up of the host's name that HTTPServer makes: it may wait for a name server."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()
+
+
+def _cut_off(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Server6(_Server):
@@ -59,6 +90,9 @@ class MetricsServer(Collector):
         """Listens at once. Raises OSError."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gather: Gather | None = None
+        self._gathering = threading.Lock()
+        self._gathered: list[Metric] = []
+        self._gathered_at = float("-inf")
         registry = CollectorRegistry()
         registry.register(self)
         ProcessCollector(registry=registry)
@@ -91,7 +125,13 @@ class MetricsServer(Collector):
 
     def collect(self) -> Iterable[Metric]:
         gather = self._gather
-        return [] if gather is None else self._on_loop(gather)
+        if gather is None:
+            return []
+        with self._gathering:
+            if time.monotonic() - self._gathered_at > FRESH_S:
+                self._gathered = self._on_loop(gather)
+                self._gathered_at = time.monotonic()
+            return self._gathered
 
     def _on_loop(self, work: Callable[[], Any]) -> Any:
         """Raises TimeoutError when the loop does not come to it."""
@@ -100,7 +140,12 @@ class MetricsServer(Collector):
         async def run() -> Any:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE_S)
+        future = asyncio.run_coroutine_threadsafe(run(), self._loop)
+        try:
+            return future.result(PATIENCE_S)
+        except TimeoutError:
+            future.cancel()
+            raise
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")

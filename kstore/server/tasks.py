@@ -64,14 +64,22 @@ class Tasks:
                 return  # the logs are flushed when they are closed, and what is to be deleted is found again
             if isinstance(work, FlushWork):
                 await self._context.loop.run_in_executor(None, self._context.flusher.run_measured, work)
+                work.complete(clock.now_ms())
+                self._tell_of_flush(work)
             else:
                 await self._context.loop.run_in_executor(None, work.run)
-            work.complete(clock.now_ms())
+                work.complete(clock.now_ms())
         for path, topic_partitions in replicas.logs.take_failed_dirs().items():
             self._context.deliver(replicas.take_offline(topic_partitions, f"log directory {path} has failed"))
         self._context.deliver.turn_ended()
         if not replicas.logs.live_dirs:
             self._stop("every log directory has failed")
+
+    def _tell_of_flush(self, work: FlushWork) -> None:
+        """A flush that `flush.messages` asked for may have failed in passing: then this one lets records be seen."""
+        partition = self._context.replicas.partitions.get(work.log.topic_partition)
+        if partition is not None:
+            self._context.deliver(partition.flushed())
 
     async def do_all_that_is_due(self) -> None:
         """To its end, for a clock that was moved."""

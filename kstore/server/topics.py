@@ -268,3 +268,5 @@ class Topics:
                     partition = self._replicas.partitions.get((name, index))
                     if partition is not None and partition.log.config != config:
                         partition.log.update_config(config)
+                        # What waited for a flush that nobody asks for any more may be seen.
+                        self._deliver(partition.flushed())

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from kstore.server import metrics_server
 from kstore.server.metrics_server import MetricsServer
 from tests.fix_kstore import StartKstore
-from tests.judge.java import free_port
+from tests.judge.java import free_port, wait_until
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -72,6 +72,48 @@ def test_a_loop_that_hangs_is_not_alive(
     finally:
         release.set()
     assert get(server.port, "/healthz")[0] == 200
+
+
+def test_metrics_are_gathered_once_a_second_whoever_asks(
+    server: MetricsServer, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "FRESH_S", 3600)
+    gathered = []
+
+    def gather() -> list[GaugeMetricFamily]:
+        gathered.append(1)
+        return [GaugeMetricFamily("answers", "Test", value=42)]
+
+    server.ready(loop, gather)
+    for _ in range(3):
+        assert "\nanswers 42.0\n" in get(server.port, "/metrics")[1]
+    assert len(gathered) == 1
+
+
+def test_one_client_too_many_is_turned_away_and_slow_ones_are_cut_off(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "CLIENT_TIMEOUT_S", 2)
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(metrics_server.MAX_CLIENTS)]
+    try:
+        for client in slow:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as newcomer:
+            assert newcomer.recv(1) == b""
+        for client in slow:
+            while client.recv(1000):
+                pass  # until it is cut off
+    finally:
+        for client in slow:
+            client.close()
+    wait_until(lambda: get_or_none(server.port, "/healthz") == (200, "alive\n"), timeout=30, what="others are served")
+
+
+def get_or_none(port: int, path: str) -> tuple[int, str] | None:
+    try:
+        return get(port, path)
+    except OSError:
+        return None
 
 
 def test_other_pages_say_what_there_is(server: MetricsServer) -> None:

@@ -1,17 +1,20 @@
 """Every configuration key of a topic that has an effect, changed by request on a running broker: what changes."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from kstore._native.batch import RecordBatch
 from kstore.clock import ManualClock
+from kstore.log.flush import FlushJob
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.incremental_alter_configs import IncrementalAlterConfigsRequest
 from tests.fix_broker import Broker, batch, records_in
 
 NONE, TOO_LARGE, NOT_ENOUGH_REPLICAS, INVALID_TIMESTAMP, INVALID_RECORD, POLICY_VIOLATION = 0, 10, 19, 32, 87, 44
+STORAGE_ERROR = 56
 DAY_MS = 86_400_000
 NOW = 1_700_000_000_000
 
@@ -55,9 +58,13 @@ class Topic:
         return self.log(lambda log: [segment.base_offset for segment in log.segments])
 
     def later(self, milliseconds):
-        """Lets time pass, and the broker do what is due."""
-        self.clock.advance(milliseconds)
-        self.broker.call(lambda app: app.logs.run_due(self.clock.now_ms()))
+        """Lets time pass, and the broker do what is due, in one turn: its own tasks do not take some of it."""
+
+        def pass_time(app):
+            self.clock.advance(milliseconds)
+            app.logs.run_due(self.clock.now_ms())
+
+        self.broker.call(pass_time)
 
     def files(self, suffix):
         return sorted(path.name for path in self.directory.glob(f"*{suffix}"))
@@ -294,6 +301,34 @@ def test_so_many_records_are_on_the_disk_before_they_are_acknowledged(topic):
     assert topic.log(lambda log: log.recovery_point) == 2
     topic.produce(b"d")
     assert topic.log(lambda log: log.recovery_point) == 4
+
+
+def refuse(job):
+    """Instead of FlushJob.run: a failure that leaves the disk as good as it was."""
+    job.error = OSError(errno.EMFILE, "no descriptor is left")
+
+
+def test_what_a_flush_that_failed_kept_back_is_seen_after_the_next_one(topic, monkeypatch):
+    topic.set("flush.messages", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(FlushJob, "run", refuse)
+        assert topic.produce(b"a").error_code == STORAGE_ERROR
+    assert topic.log(lambda log: (log.high_watermark, log.log_end_offset)) == (0, 1)
+    topic.set("flush.ms", "500")
+    topic.clock.advance(1000)
+    topic.broker.call(lambda app: app.context.start_task(app.tasks.tend_logs()))
+    topic.broker.wait_for(lambda app: app.context.replicas.get("t", 0).log.high_watermark == 1)
+    assert topic.client.values("t") == [b"a"]
+
+
+def test_what_waits_for_a_flush_is_seen_when_nobody_asks_for_it_any_more(topic, monkeypatch):
+    topic.set("flush.messages", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(FlushJob, "run", refuse)
+        assert topic.produce(b"a").error_code == STORAGE_ERROR
+    assert topic.log(lambda log: log.high_watermark) == 0
+    topic.set("flush.messages", "1000")
+    assert topic.log(lambda log: log.high_watermark) == 1
 
 
 @shows("flush.ms")
