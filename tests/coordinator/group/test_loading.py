@@ -182,6 +182,20 @@ def test_an_empty_group_goes_on_where_its_generations_were() -> None:
     assert shell.answer(ticket).generation_id == 3
 
 
+def test_after_the_last_generation_comes_one_that_fits_the_wire() -> None:
+    shell = Shell()
+    (member,) = shell.stable()
+    _, (_, value) = shell.log[-1]
+    assert value is not None
+    stored = read_group_value(value)._replace(generation_id=0x7FFFFFFF)
+    shell.log.append((9, group_record("g", stored, {member.member_id: b""})))
+    shell.restart()
+    joined = shell.answer(shell.join(member_id=member.member_id))
+    assert joined.generation_id == 0
+    shell.assign([joined])
+    assert shell.state() == "Stable"
+
+
 def test_a_rebalance_that_was_on_begins_anew() -> None:
     shell = Shell()
     leader, follower = shell.stable(2)

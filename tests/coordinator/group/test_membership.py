@@ -2,7 +2,7 @@
 
 import pytest
 
-from kstore.coordinator.group.requests import OffsetToCommit
+from kstore.coordinator.group.requests import LeavingMember, OffsetToCommit
 from kstore.coordinator.group.results import SyncResult
 from kstore.errors import (
     CoordinatorNotAvailableError,
@@ -302,6 +302,19 @@ def test_the_last_member_that_leaves_leaves_an_empty_group_in_the_log() -> None:
     shell.restart()
     assert shell.state() == "Empty"
     assert shell.shard.describe_group("g").protocol_type == "consumer"
+
+
+def test_what_clients_say_comes_quoted_and_bounded_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    shell = Shell()
+    (member,) = shell.stable(reason="one\nforged line")
+    with caplog.at_level("INFO", logger="kstore.coordinator"):
+        shell.leave(LeavingMember(member.member_id, None, "two\n" + "x" * 10_000))
+        shell.join(client_id="three\nlines", reason="four\nlines")
+    texts = [record.getMessage() for record in caplog.records]
+    assert any("two\\nxxx" in text for text in texts)
+    assert any("four\\nlines" in text for text in texts)
+    assert not any("\n" in text for text in texts)
+    assert max(map(len, texts)) < 600
 
 
 def test_members_that_cannot_leave_are_told_one_by_one() -> None:
