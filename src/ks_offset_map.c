@@ -1,7 +1,5 @@
 #include "ks_offset_map.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 static inline uint64_t load_little_endian(const uint8_t *p) {
@@ -58,21 +56,14 @@ void ks_siphash128(const uint8_t *key, const uint8_t *p, size_t size, uint64_t *
     out[1] = v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-int64_t ks_offset_map_start(struct ks_offset_map *map, uint64_t slots, uint64_t limit, const uint8_t *key) {
-    map->entries = calloc(slots, sizeof *map->entries);
-    if (map->entries == NULL)
-        return -ENOMEM;
+void ks_offset_map_start(struct ks_offset_map *map, struct ks_offset_entry *entries, uint64_t slots,
+                         uint64_t limit, const uint8_t *key) {
+    map->entries = entries;
     map->slots = slots;
     map->limit = limit < slots ? limit : slots - 1;
     map->size = 0;
     map->latest_offset = -1;
     memcpy(map->key, key, KS_HASH_KEY_SIZE);
-    return KS_OK;
-}
-
-void ks_offset_map_end(struct ks_offset_map *map) {
-    free(map->entries);
-    map->entries = NULL;
 }
 
 /* The slot of a hash, or the free one where it would go. */

@@ -31,9 +31,9 @@ struct ks_offset_map {
     uint8_t key[KS_HASH_KEY_SIZE];
 };
 
-/* KS_OK or -ENOMEM. The memory is touched only where keys come to lie. */
-int64_t ks_offset_map_start(struct ks_offset_map *map, uint64_t slots, uint64_t limit, const uint8_t *key);
-void ks_offset_map_end(struct ks_offset_map *map);
+/* `entries` are `slots` of them, all zero, and the caller's. */
+void ks_offset_map_start(struct ks_offset_map *map, struct ks_offset_entry *entries, uint64_t slots,
+                         uint64_t limit, const uint8_t *key);
 
 /* Remembers the offset of a key and calls it the latest; 0, with nothing done, when the map is full. */
 int ks_offset_map_put(struct ks_offset_map *map, const uint8_t *p, size_t size, int64_t offset);

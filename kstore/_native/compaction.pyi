@@ -38,7 +38,7 @@ class OffsetMap:
     """Key -> the offset of its last record. Two keys with the same hash of 128 bits are one."""
 
     def __init__(self, slots: int, *, load_factor: float = 0.9) -> None:
-        """Takes 24 bytes a slot, touched only where keys come to lie. OSError where there is no memory."""
+        """Takes 24 bytes a slot, touched only where keys come to lie. MemoryError where there is none."""
 
     @property
     def slots(self) -> int: ...

@@ -40,7 +40,7 @@ from kstore._native.libkstore cimport (
     ks_load32,
     ks_load64,
     ks_note_kept,
-    ks_offset_map_end,
+    ks_offset_entry,
     ks_offset_map_get,
     ks_offset_map_put,
     ks_offset_map_start,
@@ -121,10 +121,14 @@ cdef class OffsetMap:
         cdef bytes key = os.urandom(KS_HASH_KEY_SIZE)
         if slots < 2:
             raise ValueError("an offset map has two slots or more")
-        raise_status(ks_offset_map_start(&self._map, slots, <uint64_t> max(1.0, slots * load_factor), key))
+        # Zeros from calloc are pages that nobody has touched yet.
+        cdef ks_offset_entry *entries = <ks_offset_entry *> calloc(slots, sizeof(ks_offset_entry))
+        if entries == NULL:
+            raise MemoryError
+        ks_offset_map_start(&self._map, entries, slots, <uint64_t> max(1.0, slots * load_factor), key)
 
     def __dealloc__(self):
-        ks_offset_map_end(&self._map)
+        free(self._map.entries)
 
     @property
     def slots(self):

@@ -188,14 +188,17 @@ cdef extern from "ks_scan.h" nogil:
 cdef extern from "ks_offset_map.h" nogil:
     enum:
         KS_HASH_KEY_SIZE
+    struct ks_offset_entry:
+        int64_t next_offset
     struct ks_offset_map:
+        ks_offset_entry *entries
         uint64_t slots
         uint64_t limit
         uint64_t size
         int64_t latest_offset
     void ks_siphash128(const uint8_t *key, const uint8_t *p, size_t size, uint64_t *out)
-    int64_t ks_offset_map_start(ks_offset_map *map, uint64_t slots, uint64_t limit, const uint8_t *key)
-    void ks_offset_map_end(ks_offset_map *map)
+    void ks_offset_map_start(ks_offset_map *map, ks_offset_entry *entries, uint64_t slots, uint64_t limit,
+                             const uint8_t *key)
     int ks_offset_map_put(ks_offset_map *map, const uint8_t *p, size_t size, int64_t offset)
     int64_t ks_offset_map_get(const ks_offset_map *map, const uint8_t *p, size_t size)
 
