@@ -219,8 +219,8 @@ cdef class Index:
             if self._tail_first + cut <= self._written:
                 try:
                     self.build_fences(False)
-                except NotCachedError:
-                    # An append does not wait for what only searches need: the tail grows instead.
+                except (NotCachedError, OSError, CorruptIndexError):
+                    # An append neither waits nor fails for what only searches need: the tail grows instead.
                     return self.reserve(self._tail_count + 1)
                 while self._fence_count * BLOCK < self._tail_first + cut:
                     first = self._fence_count * BLOCK - self._tail_first

@@ -96,7 +96,8 @@ class Segment(SegmentReader):
         )
 
     def append(self, buffer: "Buffer", position: int, size: int, last_offset: int, max_timestamp: int) -> int:
-        """Writes one batch at the end; returns where it begins. Raises OSError with nothing written."""
+        """Writes one batch at the end; returns where it begins. Raises OSError with nothing written: what
+        follows the write raises nothing, or the next batch would get the same offset behind this one."""
         start = self.size
         self.records.append(buffer, position, size)
         self.size = start + size

@@ -10,7 +10,7 @@ it would, and all is as it was.
 import logging
 from contextlib import suppress
 
-from kstore.errors import CorruptIndexError, CorruptRecordError, UnsupportedForMessageFormatError
+from kstore.errors import CorruptIndexError, CorruptRecordError, KstoreError, UnsupportedForMessageFormatError
 from kstore.log.directory import (
     LOG_SUFFIX,
     OFFSET_INDEX_SUFFIX,
@@ -19,10 +19,12 @@ from kstore.log.directory import (
     file_name,
 )
 from kstore.log.files import Directory, OffsetIndexFile, RecordsFile, TimeIndexFile
+from kstore.log.rarely import Rarely
 from kstore.log.transaction_index import TransactionIndex
 from kstore.model import NO_TIMESTAMP
 
 logger = logging.getLogger(__name__)
+_rarely = Rarely(logger)
 
 MAX_RELATIVE_OFFSET = 2**31 - 1
 LONG_MAX = 2**63 - 1
@@ -196,14 +198,27 @@ class SegmentFiles:
         self.bytes_since_index_entry += size
 
     def _add_index_entries(self, last_offset: int, position: int) -> None:
-        # The log rolls when an index is full; only many batches of one append, or a recovery, can find it so
-        # here.
-        if not self.offset_index.is_full:
-            self.offset_index.append(last_offset, position)
-        if not self.time_index.is_full:
-            self.time_index.maybe_append(self.max_timestamp, self.max_timestamp_offset)
-        self._index_full = self.offset_index.is_full or self.time_index.is_full
+        """Raises nothing: the batch lies in the log already, and whoever appended it must learn that it does. A batch
+        without an entry is found from the one before."""
         self.bytes_since_index_entry = 0
+        try:
+            # The log rolls when an index is full; only many batches of one append, or a recovery, can find it so
+            # here.
+            if not self.offset_index.is_full:
+                self.offset_index.append(last_offset, position)
+            if not self.time_index.is_full:
+                self.time_index.maybe_append(self.max_timestamp, self.max_timestamp_offset)
+            self._index_full = self.offset_index.is_full or self.time_index.is_full
+        except (OSError, MemoryError, ValueError, KstoreError) as error:
+            _rarely.log(
+                "entry",
+                logging.WARNING,
+                "%s: segment %d gets no index entry for offset %d: %s",
+                self._directory.path,
+                self.base_offset,
+                last_offset,
+                error,
+            )
 
     def load_max_timestamp(self, *, scan: bool = False, wait: bool = True) -> int:
         """`max_timestamp`, read from the time index, and with `scan` from the batches after its last entry too."""

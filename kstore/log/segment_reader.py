@@ -95,9 +95,14 @@ class SegmentReader(SegmentFiles):
         self, timestamp: int, start_offset: int, *, wait: bool = True
     ) -> tuple[int, int, int | None] | None:
         """(timestamp, offset, leader epoch) of the first record from `start_offset` on that is not older."""
-        entry_timestamp, entry_offset = self._times(wait).lookup(timestamp, wait)
-        if entry_timestamp >= 0 and not self._rebuilt and not self._has_timestamp(entry_offset, entry_timestamp, wait):
-            self.rebuild_indexes(f"time index entry {entry_timestamp} is not that of offset {entry_offset}", wait=wait)
+        try:
+            entry_timestamp, entry_offset = self._times(wait).lookup(timestamp, wait)
+            if entry_timestamp >= 0 and not (self._rebuilt or self._has_timestamp(entry_offset, entry_timestamp, wait)):
+                raise CorruptIndexError(f"time index entry {entry_timestamp} is not that of offset {entry_offset}")
+        except CorruptIndexError as error:
+            if self._rebuilt:
+                raise
+            self.rebuild_indexes(error, wait=wait)
             _, entry_offset = self._times(wait).lookup(timestamp, wait)
         _, position = self._offsets(wait).lookup(max(entry_offset, start_offset), wait)
         return self.records.search_for_timestamp(timestamp, position, start_offset, wait=wait)

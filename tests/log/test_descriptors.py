@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kstore.errors import ConfigError, KafkaStorageError
+from kstore.errors import ConfigError, CorruptIndexError, KafkaStorageError
 from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory
 from kstore.log.log_dir import LogDir
@@ -60,6 +60,19 @@ def failing(monkeypatch: pytest.MonkeyPatch, name: str, times: int = 1) -> Itera
     with monkeypatch.context() as patch:
         patch.setattr(DiskDirectory, name, fail)
         yield
+
+
+@contextmanager
+def no_descriptors(free: int = 0) -> Iterator[None]:
+    """The process finds only so many more."""
+    used = set(map(int, os.listdir("/proc/self/fd")))
+    limit = [number for number in range(len(used) + free + 1) if number not in used][free]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_partition_holds_one_descriptor(manager: LogManager, tmp_path: Path) -> None:
@@ -152,6 +165,73 @@ def test_first_append_that_finds_no_descriptor_is_refused(manager: LogManager, m
     assert append(log, batch()).first_offset == 0
 
 
+def reopened(path: Path, entries: int) -> PartitionLog:
+    """A log in the middle of a segment that has so many index entries, as a start finds it."""
+    topic_partition, config = TopicPartition("topic", 0), LogConfig(index_interval_bytes=0)
+    log = PartitionLog.open(str(path), topic_partition, config, now_ms=NOW)
+    for number in range(entries + 1):
+        append(log, batch(timestamp=NOW + number))
+    log.flush(now_ms=NOW)
+    log.close()
+    return PartitionLog.open(str(path), topic_partition, config, recovery_point=log.log_end_offset, now_ms=NOW)
+
+
+def offset_at(log: PartitionLog, timestamp: int) -> int:
+    found = log.offset_for_timestamp(timestamp)
+    assert found is not None
+    return found.offset
+
+
+def test_appends_need_no_descriptor_once_the_log_is_open(tmp_path: Path) -> None:
+    """An index that moved its tail on opened its file, behind the write of the batch: the next one got the same
+    offset."""
+    log = reopened(tmp_path, 1100)
+    segment = log.segments.active
+    for number in range(1101, 5000):
+        segment.flush_indexes()
+        with no_descriptors():
+            assert append(log, batch(timestamp=NOW + number)).first_offset == number
+    assert segment.size == log.log_end_offset * SIZE
+    # All but the first batch that was appended to the log each time that it was opened.
+    assert segment.offset_index.entries == segment.time_index.entries == 4998
+    assert offset_at(log, NOW + 700) == 700
+    assert offsets_of(batches_of(log)) == list(range(5000))
+
+
+@pytest.mark.parametrize("suffix", [".index", ".timeindex"])
+def test_damaged_index_refuses_no_append(tmp_path: Path, suffix: str) -> None:
+    """Only its last entry is looked at when it is opened; a block before that was found damaged behind the write of a
+    batch."""
+    log = reopened(tmp_path, 1100)
+    size = 8 if suffix == ".index" else 12
+    with open(tmp_path / f"{0:020}{suffix}", "r+b") as file:
+        file.seek(512 * size)
+        file.write(bytes(512 * size))
+    for number in range(1101, 6000):
+        assert append(log, batch(timestamp=NOW + number)).first_offset == number
+    assert offsets_of(batches_of(log)) == list(range(6000))
+    assert offset_at(log, NOW + 700) == 700
+
+
+def test_append_is_done_when_the_batch_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of its index entry."""
+    log = reopened(tmp_path, 10)
+    segment = log.segments.active
+    segment.close_handles()
+    for error in (OSError(errno.EMFILE, "Too many open files"), CorruptIndexError("damaged"), ValueError("not above")):
+
+        def fail(*arguments: object, error: Exception = error, **more: object) -> object:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DiskDirectory, "open_offset_index", fail)
+            end = log.log_end_offset
+            assert append(log, batch()).first_offset == end
+            info = log.append_as_follower(batch(base_offset=end + 1, leader_epoch=0), leader_epoch=0, now_ms=NOW)
+            assert info.first_offset == end + 1
+    assert offsets_of(batches_of(log)) == list(range(17))
+
+
 def test_deleted_partition_is_removed_later(
     manager: LogManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,16 +255,11 @@ def test_start_with_more_partitions_than_descriptors_says_so(manager: LogManager
     for partition in range(30):
         fill(create(manager, partition), 1)
     manager.close(NOW)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     again = LogManager([str(tmp_path)])
-    used = set(map(int, os.listdir("/proc/self/fd")))
-    free = [number for number in range(len(used) + 20) if number not in used]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free[19], hard))
     try:
-        with pytest.raises(ConfigError, match=r"ulimit -n\) is too low for 30 partitions"):
+        with no_descriptors(19), pytest.raises(ConfigError, match=r"ulimit -n\) is too low for 30 partitions"):
             again.load_all(NOW)
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         again.close_handles()
 
 
