@@ -1,4 +1,4 @@
-"""The same requests about groups to Kafka 3.9.1 and kstore get the same answers, those that wait among them.
+"""The same requests about groups to Kafka 3.9.1 or 4.3.0 and kstore get the same answers, those that wait among them.
 
 Each process of a group has a connection of its own to both brokers. After each step everything is waited for that is
 answered by either, and the groups are described the same by both; then the answers are compared whole, but for member
@@ -81,6 +81,9 @@ class Side:
     def comparable(self, value: Any, key: str = "") -> Any:
         """With labels for member ids, and lists whose order means nothing in an order of their own."""
         if isinstance(value, dict):
+            if "members" in value and value.get("group_state", "Stable") != "Stable":
+                # 4.3 still tells of a group that rebalances what its members had, 3.9 and kstore do not.
+                value = value | {"members": [member | {"member_assignment": b""} for member in value["members"]]}
             return {name: self.comparable(part, name) for name, part in value.items() if name not in NOT_COMPARED}
         if isinstance(value, list):
             return sorted((self.comparable(part) for part in value), key=repr)
@@ -444,11 +447,11 @@ class Player:
             leave(self.pair, free[0], 5, label="", instance=instance)
 
 
-@pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+@pytest.fixture(scope="module", params=["3.9.1", "4.3.0"])
+def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     directory = tmp_path_factory.mktemp("groups")
     with (
-        KafkaBroker("3.9.1", directory / "kafka", overrides=SETTINGS) as kafka,
+        KafkaBroker(request.param, directory / "kafka", overrides=SETTINGS) as kafka,
         KstoreServer(directory / "kstore", overrides=SETTINGS | {"node.id": "1"}) as kstore,
     ):
         for port in (kafka.port, kstore.port):
