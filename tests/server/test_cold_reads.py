@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from kstore._native.batch import GZIP, ZSTD
 from kstore.log.work import LookUp
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.list_offsets import ListOffsetsRequest
@@ -183,16 +182,6 @@ def test_times_are_looked_up_without_a_wait_of_the_loop(broker: Broker) -> None:
         assert client.ask(by_time("old", timestamp), 7).topics[0].partitions[0].offset == offset
         evict(broker.config.log_dirs[0])
     assert broker.call(lambda app: bytes_read()) == before
-
-
-def test_codecs_of_cold_batches_are_looked_up_for_old_clients(broker: Broker, gate: Gate) -> None:
-    gate.is_open.set()
-    for topic, codec, expected in (("zipped", GZIP, NONE), ("zstd", ZSTD, UNSUPPORTED_CODEC)):
-        client = filled(broker, topic, compression=codec)
-        passed = gate.passed
-        part = client.fetch(topic, 10, version=9)
-        assert part.error_code == expected
-        assert gate.passed > passed
 
 
 def test_old_records_that_are_too_few_wait_for_more(broker: Broker, gate: Gate) -> None:

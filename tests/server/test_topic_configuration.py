@@ -211,15 +211,28 @@ def test_files_go_after_a_delay(topic):
 
 
 @shows("file.delete.delay.ms")
-def test_a_deleted_topics_files_go_after_its_delay(topic):
+def test_files_of_old_segments_go_after_the_topics_delay(topic):
+    topic.set("file.delete.delay.ms", "5000")
+    topic.set("retention.bytes", "0")
+    topic.set("segment.bytes", "100")
+    for _ in range(2):
+        topic.produce(b"x" * 30)
+    topic.later(300_000)
+    assert len(topic.files(".log.deleted")) == 2
+    topic.later(4999)
+    assert len(topic.files(".log.deleted")) == 2
+    topic.later(1)
+    assert topic.files(".deleted") == []
+
+
+def test_a_deleted_topics_directory_goes_after_the_brokers_delay(topic):
     topic.set("file.delete.delay.ms", "5000")
     topic.client.ask(DeleteTopicsRequest(topic_names=["t"]), 3)
-    renamed = list(topic.directory.parent.glob("t-0.*-delete"))
-    assert len(renamed) == 1
-    topic.later(4999)
-    assert renamed[0].exists()
+    (renamed,) = topic.directory.parent.glob("t-0.*-delete")
+    topic.later(59_999)
+    assert renamed.exists()
     topic.later(1)
-    assert not renamed[0].exists()
+    assert not renamed.exists()
 
 
 @shows("max.message.bytes")
