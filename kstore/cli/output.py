@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple, TextIO
 
 Row = Mapping[str, Any]
@@ -28,11 +29,18 @@ def timestamp_text(timestamp_ms: int) -> str:
     """A timestamp in UTC, to the millisecond; the number itself where it is no time."""
     if timestamp_ms < 0:
         return "-"
+    seconds, milliseconds = divmod(timestamp_ms, 1000)
+    text = second_text(seconds)
+    return str(timestamp_ms) if text is None else f"{text}.{milliseconds:03}Z"
+
+
+@lru_cache(64)
+def second_text(seconds: int) -> str | None:
+    """Records that follow each other are mostly of the same second."""
     try:
-        moment = EPOCH + timedelta(milliseconds=timestamp_ms)
+        return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     except OverflowError:
-        return str(timestamp_ms)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{timestamp_ms % 1000:03}Z"
+        return None
 
 
 def size_text(size: int) -> str:

@@ -156,6 +156,13 @@ def bytes_text(value: bytes | None, full: bool) -> str:
     if value is None:
         return "null"
     most = len(value) if full else 4 * SHOWN_CHARACTERS
+    if value.isascii():
+        # Most text is, and then a byte is a character.
+        size = len(value)
+        shown = text_text(
+            str(value if full or size <= SHOWN_CHARACTERS else value[: SHOWN_CHARACTERS + 1], "ascii"), full
+        )
+        return f"{shown} ({size} bytes)" if shown.endswith("…") else shown
     try:
         text = str(value[:most], "utf-8")
     except UnicodeDecodeError as error:
