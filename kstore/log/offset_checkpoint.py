@@ -2,7 +2,8 @@
 
 What it says of a log is never more than what is true of it, at any moment at which the machine could stop. So an entry
 is lowered before the log is cut, and taken out before a new log has the name; a replacement that was begun earlier and
-is still on its way to the disk is dropped then (LogManager.truncateTo writes the file after the cut).
+is still on its way to the disk is dropped then, or waited for where it is being written (LogManager.truncateTo writes
+the file after the cut).
 """
 
 import os
@@ -15,7 +16,7 @@ from kstore.model import TopicPartition
 
 class OffsetCheckpoint:
     """`offsets` is what the file says, as far as that is known. One thread owns the object; `Replacement.run` may go to
-    any."""
+    any. The version is the owner's: it counts what is to be written, so that only the latest can be."""
 
     __slots__ = ("_is_known", "_lock", "_under_way", "_version", "name", "offsets", "path")
 
@@ -39,31 +40,34 @@ class OffsetCheckpoint:
 
     def begin(self, offsets: Mapping[TopicPartition, int]) -> "Replacement":
         """The file with other content; `offsets` is not changed afterwards."""
-        # In this order: whatever ends meanwhile, what may still be written is under way.
-        replacement = Replacement(self, offsets, self._version)
+        self._version += 1
         self._under_way = offsets
-        return replacement
+        return Replacement(self, offsets, self._version)
 
     def write(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Replaces the file in this thread. Raises OSError."""
         with self._lock:
-            self._replace(offsets)
+            self._replace_now(offsets)
 
     def lower(self, topic_partition: TopicPartition, offset: int) -> None:
         """Sees to it that the file says no more than `offset`. Raises OSError."""
-        if max(self.offsets.get(topic_partition, 0), self._under_way.get(topic_partition, 0)) <= offset:
-            return
         with self._lock:
-            self._replace({**self.offsets, topic_partition: offset})
+            if max(self.offsets.get(topic_partition, 0), self._under_way.get(topic_partition, 0)) > offset:
+                self._replace_now({**self.offsets, topic_partition: offset})
 
     def mentions(self, topic_partition: TopicPartition) -> bool:
         """Whether the file speaks of a partition, or may do so when what is on its way gets there."""
-        return topic_partition in self.offsets or topic_partition in self._under_way
+        # What is being written is in `offsets` when the lock is free.
+        with self._lock:
+            return topic_partition in self.offsets or topic_partition in self._under_way
 
-    def _replace(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def _replace_now(self, offsets: Mapping[TopicPartition, int]) -> None:
         # Void from here on is what was begun before.
         self._version += 1
         self._under_way = {}
+        self._replace(offsets)
+
+    def _replace(self, offsets: Mapping[TopicPartition, int]) -> None:
         write_offsets(self.path, offsets)
         self.offsets = offsets
         self._is_known = True
