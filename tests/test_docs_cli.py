@@ -2,12 +2,9 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from kstore.cli.logs import findings
 from tests.fix_kstore import StartKstore
@@ -15,7 +12,7 @@ from tests.test_readme import commands
 
 ROOT = Path(__file__).parent.parent
 CLI = (ROOT / "docs" / "cli.md").read_text()
-TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=\"timestamp\":)\d+")
 
 
 def test_the_examples_do_what_they_show(start_kstore: StartKstore, tmp_path: Path) -> None:
@@ -30,8 +27,6 @@ def test_the_examples_do_what_they_show(start_kstore: StartKstore, tmp_path: Pat
     examples = [example for block in blocks for example in commands(block)]
     assert len(examples) >= 15
     for command, shown in examples:
-        if "jq" in command and shutil.which("jq") is None:
-            pytest.fail("jq is needed: `apt install jq`")
         ran = subprocess.run(
             ["bash", "-c", command],
             cwd=tmp_path,
