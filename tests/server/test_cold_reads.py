@@ -14,7 +14,7 @@ from kstore.server import cold_reads
 from tests.fix_broker import Broker, Client, StartBroker, batch, fetch_request, records_in
 from tests.fix_cold import bytes_read, evict
 
-NONE, UNKNOWN_TOPIC, UNSUPPORTED_CODEC = 0, 3, 76
+NONE, UNKNOWN_TOPIC = 0, 3
 BATCHES = 100
 VALUE = os.urandom(9_000)
 WAIT_S = 30
@@ -52,13 +52,13 @@ def broker(start_broker: StartBroker, cold_path: Path) -> Broker:
     return start_broker(cold_path)
 
 
-def filled(broker: Broker, topic: str = "old", *, partitions: int = 1, compression: int = 0) -> Client:
+def filled(broker: Broker, topic: str = "old", *, partitions: int = 1) -> Client:
     """A connection to a broker with a topic of many segments, all of them cold."""
     client = broker.connect()
     client.create_topic(topic, partitions, segment_bytes=str(256 * 1024), index_interval_bytes=str(12 * 1024))
     for partition in range(partitions):
         for number in range(BATCHES):
-            records = batch(VALUE, timestamp=1_000 + number, compression=compression)
+            records = batch(VALUE, timestamp=1_000 + number)
             assert client.produce(topic, records, partition=partition, acks=1).error_code == NONE
     evict(broker.config.log_dirs[0])
     return client
