@@ -161,7 +161,8 @@ class LogReader(LogState):
             look_up = partial(
                 LogReader.read, max_bytes=max_bytes, upper_bound=upper_bound, min_one_message=min_one_message
             )
-            raise self.not_cached(error, look_up, fetch_offset) from error
+            self.send_for(error, look_up, fetch_offset)
+            raise
         except OSError as error:
             raise self.log_dir.io_error(f"reading from {self.topic_partition}", error) from error
 
@@ -263,7 +264,8 @@ class LogReader(LogState):
                     # Records that are not older may all lie below the log start.
             return None
         except NotCachedError as error:
-            raise self.not_cached(error, LogReader.offset_for_timestamp, timestamp) from error
+            self.send_for(error, LogReader.offset_for_timestamp, timestamp)
+            raise
         except OSError as error:
             raise self.log_dir.io_error(f"searching a timestamp in {self.topic_partition}", error) from error
 
@@ -277,10 +279,9 @@ class LogReader(LogState):
 
     # --- twins ---
 
-    def not_cached(self, error: NotCachedError, look_up: Callable[..., object], *arguments: int) -> NotCachedError:
-        """The error with what brings in what is missing: `look_up` over a twin of this log."""
-        error.look_up = partial(look_up, self.twin(), *arguments)
-        return error
+    def send_for(self, error: NotCachedError, look_up: Callable[..., object], *arguments: int) -> None:
+        """Gives the error what brings in what is missing: `look_up` over a twin of this log."""
+        error.look_up = partial(_look_up_in, self.twin(), look_up, *arguments)
 
     def twin(self) -> "LogReader":
         """This log as it is now, over files of its own, to be read by another thread."""
@@ -297,6 +298,15 @@ class LogReader(LogState):
         twin._tail_offset = -1
         twin._tail_segment = None
         return twin
+
+
+def _look_up_in(twin: LogReader, look_up: Callable[..., object], *arguments: int) -> None:
+    try:
+        look_up(twin, *arguments)
+    finally:
+        assert isinstance(twin.segments, SegmentTwins)
+        # A request may send for thousands of partitions, and holds every look-up until the last is done.
+        twin.segments.close_handles()
 
 
 def _epoch(epoch: int | None) -> int:

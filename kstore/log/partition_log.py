@@ -125,7 +125,8 @@ class PartitionLog(LogWriter):
                 now_ms=now_ms,
             )
         except NotCachedError as error:
-            raise self.not_cached(error, _ask_ages) from error
+            self.send_for(error, _ask_ages)
+            raise
         except OSError as error:
             raise self.log_dir.io_error(f"looking for old segments of {self.topic_partition}", error) from error
         if not verdict.segments:
@@ -404,4 +405,4 @@ def _ask_ages(log: LogReader) -> None:
     """What `delete_old_segments` asks, of a twin."""
     for segment in log.segments:
         segment.largest_timestamp()
-        segment.close_handles()
+        segment.close_handles()  # there may be more of them than descriptors

@@ -2,10 +2,13 @@
 
 A thread looks something up in them where the log's owner must not wait for the disk. What it finds is thrown away: the
 pages that it has read are what is wanted, and the owner looks again. So a twin may lag behind, find its files gone or
-an index damaged; it changes nothing and judges nothing.
+an index damaged; it changes nothing and judges nothing. When it is done its files are closed, whoever still holds it.
+
+A twin of a segment is made by the thread, from a segment that its owner may be changing: of what it takes, each value is
+right by itself, and what two of them are together does not matter, for nothing that is found is kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import SupportsIndex, overload
 
 from kstore.errors import CorruptIndexError, KafkaStorageError
@@ -54,24 +57,36 @@ class SegmentTwin(Segment):
 class SegmentTwins(Segments):
     """The segments that a log has now, each with a twin when it is first looked at."""
 
-    __slots__ = ()
+    __slots__ = ("_made",)
 
     def __init__(self, segments: Segments) -> None:
+        self._made: list[Segment] = []
         self._bases = segments.base_offsets
-        self._segments = _Twins(segments)
+        self._segments = _Twins(segments, self._made)
+
+    def close_handles(self) -> None:
+        for twin in self._made:
+            twin.close_handles()
 
 
 class _Twins(list[Segment]):
+    __slots__ = ("_made",)
+
+    def __init__(self, segments: Iterable[Segment], made: list[Segment]) -> None:
+        super().__init__(segments)
+        self._made = made
+
     @overload
     def __getitem__(self, index: SupportsIndex) -> Segment: ...
     @overload
     def __getitem__(self, index: slice) -> list[Segment]: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Segment | list[Segment]:
         if isinstance(index, slice):
-            return _Twins(super().__getitem__(index))
+            return _Twins(super().__getitem__(index), self._made)
         segment = super().__getitem__(index)
         if not isinstance(segment, SegmentTwin):
             segment = SegmentTwin(segment)
+            self._made.append(segment)
             self[index] = segment
         return segment
 

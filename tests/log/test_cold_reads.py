@@ -3,10 +3,12 @@
 What a thread has had read from the disk is counted by the kernel, so that none of these tests believes our own word.
 """
 
+import gc
 import os
 import shutil
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -293,6 +295,46 @@ def test_failed_attempts_leave_nothing_half_done(cold_path: Path) -> None:
             read_one_more_page(*(cold_path / "topic-0" / name for name in names))
     assert found is not None
     assert offsets_of(batches_by_waiting(log, 137)) == expected
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+QUESTIONS = [
+    lambda log: log.read(137, max_bytes=1, wait=False),
+    lambda log: log.read(137, max_bytes=1, upper_bound=TXN_COMMITTED, wait=False),
+    lambda log: log.offset_for_timestamp(NOW + BATCHES, wait=False),
+    lambda log: log.offset_for_timestamp(MAX_TIMESTAMP, wait=False),
+    lambda log: log.delete_old_segments(NOW, wait=False),
+]
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_look_up_that_is_still_held_has_no_file_open(cold_path: Path, ask: Callable[[PartitionLog], object]) -> None:
+    """A request for thousands of cold partitions had the files of all of them open until its end."""
+    log = filled(cold_path / "topic-0")
+    with pytest.raises(NotCachedError) as raised:
+        ask(log)
+    look_up = raised.value.look_up
+    before = open_files()
+    assert bytes_read_in_thread(lambda: bring_in(look_up)) > 0
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_refused_question_leaves_no_cycle_behind(cold_path: Path, ask: Callable[[PartitionLog], object]) -> None:
+    """The error was its own cause, and kept its look-up and all files of that until a collection."""
+    log = filled(cold_path / "topic-0")
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(NotCachedError):
+            ask(log)
+            raise AssertionError("it was cached")
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def open_log_again(log: PartitionLog) -> PartitionLog:
