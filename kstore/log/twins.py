@@ -4,7 +4,7 @@ A thread looks something up in them where the log's owner must not wait for the 
 pages that it has read are what is wanted, and the owner looks again. So a twin may lag behind, find its files gone or
 an index damaged; it changes nothing and judges nothing. When it is done its files are closed, whoever still holds it.
 
-A twin of a segment is made by the thread, from a segment that its owner may be changing: of what it takes, each value is
+A twin of a segment is made by the thread, from a segment that its owner may be changing: of what it takes each value is
 right by itself, and what two of them are together does not matter, for nothing that is found is kept.
 """
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from kstore.errors import KafkaStorageError
 from kstore.log.cleaner.cleaner import CleaningWork
@@ -18,6 +19,7 @@ from kstore.server.listener import SWEEP_MS, Listeners
 log = logging.getLogger(__name__)
 
 LOG_TICK_MS = 500
+MOST_CLEANERS = 64
 METADATA_CHECK_MS = 1000
 CLEANER_CHECK_MS = 250
 
@@ -29,6 +31,8 @@ class Tasks:
         self._listeners = listeners
         self._stop = stop
         self._running: list[asyncio.Task[None]] = []
+        # As many threads as there are cleanings, which log.cleaner.threads bounds; flushes have others.
+        self._cleaners = ThreadPoolExecutor(MOST_CLEANERS, thread_name_prefix="cleaner")
         self._asleep: set[asyncio.Task[None]] = set()
         self._cleanings: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
@@ -52,6 +56,7 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await asyncio.gather(*self._cleanings, return_exceptions=True)
+        self._cleaners.shutdown()
 
     async def sweep_connections(self) -> None:
         self._listeners.sweep()
@@ -100,7 +105,7 @@ class Tasks:
         """One log, slice by slice; the pauses keep to the rate that the disk is to be used at."""
         try:
             while not work.done:
-                await self._context.loop.run_in_executor(None, work.run)
+                await self._context.loop.run_in_executor(self._cleaners, work.run)
                 work.complete(self._context.clock.now_ms())
                 if work.pause_ms and not work.done:
                     with contextlib.suppress(asyncio.TimeoutError):

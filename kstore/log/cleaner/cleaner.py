@@ -7,12 +7,13 @@ aside and not tried again before the next start (LogCleaner.scala, LogCleanerMan
 
 import logging
 from collections.abc import Mapping
+from errno import ENOENT
 from typing import TYPE_CHECKING, NamedTuple
 
 from kstore.errors import KafkaError, KafkaStorageError, KstoreError, NotCachedError
 from kstore.log.cleaner.cleanable import Cleanable, LogFacts, SegmentFacts, cleanable
 from kstore.log.cleaner.config import CleanerConfig
-from kstore.log.cleaner.steps import RENAME, SWAP, SyncFailedError
+from kstore.log.cleaner.steps import RENAME, SWAP, WAIT, SyncFailedError
 from kstore.log.cleaner.throttle import Throttle
 from kstore.log.config import LONG_MAX
 from kstore.log.partition_log import PartitionLog
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # Half a second of work at the most: a stop waits for a slice.
 SLICE_SIZE = 8 * 1024 * 1024
+# Until a file is tried to be opened again for which there was no descriptor.
+WAIT_MS = 1000
 
 
 class CleaningStats(NamedTuple):
@@ -70,6 +73,8 @@ class CleaningWork:
 
     def complete(self, now_ms: int) -> None:
         self.pause_ms = self._cleaner.throttle.pause_ms(self.cleaning.take_done(), now_ms)
+        if self._event == WAIT:
+            self.pause_ms = max(self.pause_ms, WAIT_MS)
         if self._ended:
             self.done = True
             self._cleaner.end(self, self._error, now_ms)
@@ -201,6 +206,11 @@ class LogCleaner:
         """A cleaning has ended, or was dropped."""
         log, cleaning = work.log, work.cleaning
         del self.in_progress[log]
+        if isinstance(error, SyncFailedError) and (self.is_here(log) or error.errno != ENOENT):
+            # What was to be written may be gone, whether or not anybody still wants the cleaning.
+            log.log_dir.sync_error(f"cleaning {log.topic_partition}", error)
+            self._resting_until_ms = now_ms + self.config.backoff_ms
+            return
         if self.is_stale(work):
             logger.info("%s: cleaning given up", log.topic_partition)
             return
@@ -214,8 +224,6 @@ class LogCleaner:
                 pass  # the next run of retention asks a thread
             except KafkaError as failure:
                 logger.error("retention of %s: %s", log.topic_partition, failure)
-        elif isinstance(error, SyncFailedError):
-            log.log_dir.fail(f"cleaning {log.topic_partition}", error)
         elif isinstance(error, MemoryError):
             logger.error("%s: no memory for cleaning it", log.topic_partition)
             self._resting_until_ms = now_ms + self.config.backoff_ms

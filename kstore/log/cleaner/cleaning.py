@@ -18,11 +18,10 @@ from typing import NamedTuple
 from kstore._native.batch import LOG_OVERHEAD, RecordBatch
 from kstore._native.compaction import ENTRY_SIZE, FULL, OTHER, Compactor, OffsetMap, check_chunk
 from kstore.errors import CorruptIndexError, CorruptRecordError
-from kstore.log.append import DECOMPRESSION_RATIO, MIN_DECOMPRESSED_BYTES
 from kstore.log.cleaner.cleanable import Cleanable
 from kstore.log.cleaner.config import CleanerConfig
 from kstore.log.cleaner.groups import SegmentSizes, group_segments
-from kstore.log.cleaner.steps import RENAME, SLICE, SWAP, OvertakenError, SyncFailedError
+from kstore.log.cleaner.steps import RENAME, SLICE, SWAP, WAIT, OvertakenError, SyncFailedError
 from kstore.log.cleaner.transactions import WalkedTransactions
 from kstore.log.directory import (
     CLEANED_SUFFIX,
@@ -34,6 +33,7 @@ from kstore.log.directory import (
     file_name,
 )
 from kstore.log.files import RecordsFile
+from kstore.log.log_dir import OUT_OF_DESCRIPTORS
 from kstore.log.partition_log import PartitionLog
 from kstore.log.segment import Segment
 from kstore.log.transaction_index import AbortedTxn
@@ -71,7 +71,8 @@ class Cleaning:
         # Markers lie behind the data that they decide on, perhaps in the active segment.
         self._txn_indexes = [segment.txn_index.copy() for segment in log.segments if segment.txn_index.exists]
         self._last_batches = [(e.producer_id, e.last_offset, e.epoch) for e in log.producer_state.producers.values()]
-        self._max_bytes = max(MIN_DECOMPRESSED_BYTES, DECOMPRESSION_RATIO * log.config.max_message_bytes)
+        # Batches were bounded when they came, by what the configuration said then.
+        self._max_bytes = INT_MAX
 
         self.end_offset = part.first_dirty_offset
         self.bytes_read = self.bytes_mapped = self.bytes_written = 0
@@ -225,7 +226,8 @@ class Cleaning:
                 for name in cleaned_names:
                     self.directory.delete(name)
                     self.directory.delete(name.removesuffix(CLEANED_SUFFIX) + SWAP_SUFFIX)
-        self._sync(None, [])
+        while not self._names_synced():
+            yield WAIT
         yield RENAME
 
     def _compact(self, compactor: Compactor, data: memoryview, walked: WalkedTransactions, new: Segment) -> None:
@@ -283,6 +285,17 @@ class Cleaning:
         new.become_sealed()
         new.change_suffix(SWAP_SUFFIX)
         self._sync(None, [])
+
+    def _names_synced(self) -> bool:
+        """Makes the names durable of a segment that is in its place already: False while no descriptor is left, for
+        there is no way back."""
+        try:
+            self._sync(None, [])
+        except SyncFailedError as error:
+            if error.errno not in OUT_OF_DESCRIPTORS:
+                raise
+            return False
+        return True
 
     def _sync(self, records: RecordsFile | None, names: list[str]) -> None:
         """Makes these files durable, or without any the names in the directory."""

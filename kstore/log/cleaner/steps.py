@@ -3,6 +3,7 @@
 SLICE = "slice"  # there is more to do
 SWAP = "swap"  # a new segment is to take the place of others
 RENAME = "rename"  # its files are to get their own names
+WAIT = "wait"  # no file could be opened just now
 
 
 class OvertakenError(Exception):

@@ -129,6 +129,31 @@ def test_whatever_operation_fails_the_log_says_the_same(code: int, and_all_after
     assert went_on == 0 if code == errno.EIO else went_on > counted.seen // 4
 
 
+def test_a_cleaning_that_finds_no_descriptor_takes_nothing_offline() -> None:
+    counted = FailNth(0, 0)
+    log = dirty_log()
+    before = say(log)
+    log.memory.fault = counted
+    cleaning(log)
+    refused = []
+    for nth in range(1, counted.seen + 1):
+        log = dirty_log()
+        fault = FailNth(nth, errno.EMFILE)
+        log.memory.fault = fault
+        cleaner = cleaning(log)
+        log.memory.fault = None
+        where = f"operation {nth}: {fault.failed}"
+        if (fault.failed or "").startswith(("rename", "delete")):
+            continue  # these need no descriptor
+        refused.append(fault.failed)
+        assert log.log_dir.failure is None, where
+        assert not cleaner.uncleanable, where
+        assert say(log) == before, where
+        clean(log, now_ms=NOW + 2)
+        is_sound(log, before, where)
+    assert sum((each or "").startswith("sync") for each in refused) > 5
+
+
 def moments(log: MemoryLog) -> list[Moment]:
     """Before each sync, rename and deletion of a cleaning, and behind it."""
     found: list[Moment] = []
