@@ -103,9 +103,14 @@ def test_admin_makes_and_deletes_topics(bootstrap: str) -> None:
 
 def grouped(bootstrap: str, group: str, topic: str, **settings: Any) -> KafkaConsumer:
     timing = {"session_timeout_ms": 10_000, "heartbeat_interval_ms": 300}
-    return KafkaConsumer(
+    consumer = KafkaConsumer(
         topic, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest", **(timing | settings)
     )
+    # One that leads a group before it knows the topic's partitions assigns none of them, and does not ask again.
+    deadline = time.monotonic() + 20
+    while not consumer.partitions_for_topic(topic):
+        assert time.monotonic() < deadline
+    return consumer
 
 
 def poll_until(consumers: list[KafkaConsumer], holds: Callable[[list[list[Any]]], bool]) -> list[list[Any]]:
