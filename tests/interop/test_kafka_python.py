@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import TopicAlreadyExistsError
@@ -125,9 +124,11 @@ def poll_until(consumers: list[KafkaConsumer], holds: Callable[[list[list[Any]]]
     return read
 
 
+# Its cooperative assignor is left out: a consumer whose fetch is on its way while a partition is taken from it never
+# fetches again. Cooperative rebalances are tested with confluent-kafka and Java.
 @pytest.mark.parametrize(
     "assignor",
-    [RangePartitionAssignor, RoundRobinPartitionAssignor, CooperativeStickyAssignor],
+    [RangePartitionAssignor, RoundRobinPartitionAssignor],
 )
 def test_group_shares_commits_and_goes_on(
     bootstrap: str, new_topic: conftest.NewTopic, new_group: conftest.NewGroup, assignor: Any
