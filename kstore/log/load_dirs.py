@@ -8,6 +8,7 @@ the start: only its owner can say which of them is right (LogManager.loadLogs, l
 import logging
 import os
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 from kstore.errors import ConfigError, KafkaError
 from kstore.log.checkpoint_file import (
@@ -71,8 +72,9 @@ class DirLoad:
         self._is_stray = is_stray
         self._producer_id_expiration_ms = producer_id_expiration_ms
         self._now_ms = now_ms
-        # Where the partitions lie that are loaded or cannot be.
+        # Where the partitions lie that are loaded or cannot be; threads that load find out one at a time.
         self._places: dict[TopicPartition, Directory] = {}
+        self._finding = Lock()
 
     def run(self, log_dirs: Sequence[LogDir], recovery_threads: int) -> None:
         """Loads all; after an unclean stop in so many threads.
@@ -158,7 +160,8 @@ class DirLoad:
                     producer_id_expiration_ms=self._producer_id_expiration_ms,
                 )
             except KafkaError as error:
-                self._refuse(log_dir, directory, topic_partition, error)
+                with self._finding:
+                    self._refuse(log_dir, directory, topic_partition, error)
                 return
             except OSError as error:
                 if error.errno in OUT_OF_DESCRIPTORS:
@@ -174,7 +177,8 @@ class DirLoad:
             log.update_high_watermark(high_watermark)
             if first_dirty_offset <= log.log_end_offset:
                 log.first_dirty_offset = first_dirty_offset
-            self._add(log)
+            with self._finding:
+                self._add(log)
 
         return load
 

@@ -3,6 +3,7 @@
 import os
 import resource
 import socket
+import time
 
 import pytest
 
@@ -79,10 +80,12 @@ def test_clients_find_no_descriptor_before_files_do(start_kstore):
         crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(limit)]
         assert is_closed(crowd[-1])
         # New segments, leader epochs and snapshots find what they need, or at worst a moment later.
+        deadline = time.monotonic() + 30  # for all of them together
         for number in range(12):
             for partition in range(4):
                 while (answer := client.produce("t", batch(bytes(500_000)), partition=partition)).error_code:
                     assert answer.error_code == STORAGE
+                    assert time.monotonic() < deadline
                 assert answer.base_offset == number
         for connection in crowd:
             connection.close()
