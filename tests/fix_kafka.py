@@ -14,6 +14,9 @@ from tests.judge.tools import KafkaTools
 
 StartKafka = Callable[..., KafkaBroker]
 
+# A shared broker lives for minutes, so its retention runs: records of 2023 would go while a test reads them.
+SHARED = {"log.retention.ms": "-1"}
+
 
 @pytest.fixture(scope="session")
 def tools_39() -> Iterator[KafkaTools]:
@@ -34,14 +37,14 @@ def tools_43() -> Iterator[KafkaTools]:
 @pytest.fixture(scope="session")
 def kafka_39(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A Kafka 3.9.1 broker in KRaft mode, shared by the session."""
-    with KafkaBroker("3.9.1", tmp_path_factory.mktemp("kafka-39") / "data") as broker:
+    with KafkaBroker("3.9.1", tmp_path_factory.mktemp("kafka-39") / "data", overrides=SHARED) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def kafka_43(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A Kafka 4.3.0 broker in KRaft mode, shared by the session."""
-    with KafkaBroker("4.3.0", tmp_path_factory.mktemp("kafka-43") / "data") as broker:
+    with KafkaBroker("4.3.0", tmp_path_factory.mktemp("kafka-43") / "data", overrides=SHARED) as broker:
         yield broker
 
 
@@ -55,7 +58,7 @@ def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
 def kafka_39_zookeeper(zookeeper: ZooKeeper, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A Kafka 3.9.1 broker in ZooKeeper mode, shared by the session."""
     directory = tmp_path_factory.mktemp("kafka-39-zk") / "data"
-    with KafkaBroker("3.9.1", directory, zookeeper=zookeeper) as broker:
+    with KafkaBroker("3.9.1", directory, zookeeper=zookeeper, overrides=SHARED) as broker:
         yield broker
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fix_kafka import SHARED
 from tests.judge.kstore import KstoreServer
 
 StartKstore = Callable[..., KstoreServer]
@@ -14,7 +15,8 @@ StartKstore = Callable[..., KstoreServer]
 def kstore_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KstoreServer]:
     """A kstore-server shared by the session; tests use topic names of their own and nothing else."""
     directory = tmp_path_factory.mktemp("kstore") / "data"
-    with KstoreServer(directory, overrides={"node.id": "1", "group.initial.rebalance.delay.ms": "0"}) as server:
+    overrides = SHARED | {"node.id": "1", "group.initial.rebalance.delay.ms": "0"}
+    with KstoreServer(directory, overrides=overrides) as server:
         yield server
 
 

@@ -29,6 +29,16 @@ PACKAGES: dict[str, Callable[[], bool]] = {
 CLANG: dict[str, Callable[[], bool]] = {"clang": lambda: shutil.which("clang") is not None}
 
 
+def clang_runtime() -> dict[str, Callable[[], bool]]:
+    """What has the libraries of libFuzzer and the sanitizers: a package apart, named after clang's version."""
+    if shutil.which("clang") is None:
+        return {}
+    version = subprocess.run(["clang", "-dumpversion"], capture_output=True, text=True, check=True).stdout
+    asked = ["clang", "-print-runtime-dir"]
+    directory = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+    return {f"libclang-rt-{version.split('.')[0]}-dev": lambda: any(directory.glob("libclang_rt.fuzzer*"))}
+
+
 def say(message: str) -> None:
     print(f"set-up: {message}", flush=True)
 
@@ -109,6 +119,7 @@ def main(wanted: list[str]) -> int:
         install_packages(PACKAGES)
     if "clang" in wanted:
         install_packages(CLANG)
+        install_packages(clang_runtime())
     if not wanted or "jars" in wanted:
         fetch_jars()
     return 0
