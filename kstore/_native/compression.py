@@ -28,6 +28,11 @@ PIECE_SIZE = 256 * 1024  # of output
 FIRST_INPUT_SIZE = 1024
 INPUT_SIZE = 64 * 1024  # what is fed at a time: the libraries copy the rest that they did not get to
 
+# Frames, members and blocks cost microseconds each however little is in them. Writers fill theirs with 32 KiB or more;
+# a megabyte of empty ones would keep a processor busy for a second, so beyond some hundreds they must have a size.
+FREE_PARTS = 1024
+LEAST_PART_SIZE = 64
+
 
 class _Damaged(Exception):
     """The data are not what their codec writes; the message says why."""
@@ -63,7 +68,7 @@ def decompress_pieces(codec: int, data: Buffer, max_bytes: int) -> Iterator[byte
     UnsupportedCompressionTypeError for a codec that is not one of the four.
     """
     try:
-        pieces = _DECOMPRESSORS[codec](data, _Budget(max_bytes))
+        pieces = _DECOMPRESSORS[codec](data, _Budget(max_bytes, FREE_PARTS + len(data) // LEAST_PART_SIZE))
     except KeyError:
         raise _unknown(codec) from None
     try:
@@ -84,11 +89,17 @@ def _too_large(max_bytes: int) -> CorruptRecordError:
 
 
 class _Budget:
-    """How many bytes may still come out."""
+    """How many bytes may still come out, and of how many parts."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, max_parts: int) -> None:
         self._max_bytes = max_bytes
         self._left = max_bytes
+        self._parts_left = max_parts
+
+    def begin_part(self) -> None:
+        self._parts_left -= 1
+        if self._parts_left < 0:
+            raise _Damaged("they are cut into too many parts that are next to empty")
 
     def next_piece(self) -> int:
         """How much to ask for next: up to one byte above the limit, so that passing it shows."""
@@ -121,6 +132,7 @@ def _decompress_gzip(data: Buffer, budget: _Budget) -> Iterator[bytes]:
     view = memoryview(data)
     position = 0
     while position < len(view):
+        budget.begin_part()
         member = zlib.decompressobj(wbits=31)
         # What a member leaves is copied: a batch of tiny ones must not cost 64 KiB for each.
         next_size = FIRST_INPUT_SIZE
@@ -165,6 +177,7 @@ def _decompress_snappy(data: Buffer, budget: _Budget) -> Iterator[bytes]:
         raise _Damaged("the xerial header is cut")
     while position < len(view):
         if bytes(view[position : position + XERIAL_MAGIC_SIZE]) == XERIAL_HEADER[:XERIAL_MAGIC_SIZE]:
+            budget.begin_part()
             position += len(XERIAL_HEADER)  # streams may follow each other
             continue
         size = int.from_bytes(view[position : position + 4], "big")
@@ -179,6 +192,7 @@ def _decompress_block(block: memoryview, budget: _Budget) -> bytes:
     from snappy import UncompressError
     from snappy import uncompress as decompress_block
 
+    budget.begin_part()
     # The library allocates what the block declares, so that is checked first.
     budget.reserve(_declared_size(block))
     try:
@@ -275,7 +289,7 @@ def _decompress_zstd(data: Buffer, budget: _Budget) -> Iterator[bytes]:
     position = 0
     try:
         while position < len(view):
-            end, most = _zstd_frame(view, position)
+            end, most = _zstd_frame(view, position, budget)
             frame = view[position:end]
             declared = -1 if most < 0 else zstandard.frame_content_size(frame)
             if declared > most:
@@ -296,13 +310,14 @@ def _decompress_zstd(data: Buffer, budget: _Budget) -> Iterator[bytes]:
         idle.append(decompressor)
 
 
-def _zstd_frame(view: memoryview, position: int) -> tuple[int, int]:
+def _zstd_frame(view: memoryview, position: int, budget: _Budget) -> tuple[int, int]:
     """Where the frame ends and how much can be in it, -1 for one that may be skipped.
 
     The streaming reader takes a cut frame for a whole one, so the outline is followed here (RFC 8878, 3.1).
     """
     import zstandard
 
+    budget.begin_part()
     most = 0
     magic = int.from_bytes(view[position : position + 4], "little")
     if magic & ~0xF == _ZSTD_SKIPPABLE and len(view) >= position + 8:
@@ -313,6 +328,7 @@ def _zstd_frame(view: memoryview, position: int) -> tuple[int, int]:
         end = position + zstandard.frame_header_size(view[position:])
         is_last = False
         while not is_last:
+            budget.begin_part()
             if end + 3 > len(view):
                 raise _Damaged("they end too early")
             header = int.from_bytes(view[end : end + 3], "little")
