@@ -18,7 +18,7 @@ import pytest
 
 from kstore._native import _os
 
-ATTEMPTS = 200
+ATTEMPTS = 2000
 LINUX = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
 
 
@@ -33,8 +33,8 @@ def evict_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         size = os.fstat(descriptor).st_size
-        os.fsync(descriptor)
         for _ in range(ATTEMPTS):
+            os.fsync(descriptor)  # whatever is dirty is not dropped
             _os.drop_cached(descriptor, 0, 0)
             if not _os.cached_pages(descriptor, 0, size):
                 return

@@ -12,6 +12,8 @@ from typing import Any
 from kstore.log.work import LookUp, bring_in
 
 THREADS = 8
+# How many look-ups of one request a thread does before others have their turn.
+PIECE = 8
 
 # Looks everything up, waiting for the disk or not, and returns what is still missing.
 Attempt = Callable[[bool], Sequence[LookUp | None]]
@@ -31,11 +33,16 @@ class ColdReads(Executor):
             self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="cold-read")
         return self._threads.submit(do, *arguments, **options)
 
-    async def until_found(self, missing: Sequence[LookUp | None], attempt: Attempt) -> None:
-        """Has `missing` brought in and tries again, until nothing is missing. The last attempt may wait: pages can be
-        dropped as fast as they come, and a kernel may be unable to tell what it has."""
+    async def until_found(
+        self, missing: Sequence[LookUp | None], attempt: Attempt, *, is_wanted: Callable[[], bool]
+    ) -> None:
+        """Has `missing` brought in and tries again, until nothing is missing or wanted any more. The last attempt may
+        wait: pages can be dropped as fast as they come, and a kernel may be unable to tell what it has."""
         for wait in (False, True):
-            await self._loop.run_in_executor(self, bring_in_all, missing)
+            for start in range(0, len(missing), PIECE):
+                await self._loop.run_in_executor(self, bring_in_all, missing[start : start + PIECE])
+                if not is_wanted():
+                    return
             missing = attempt(wait)
             if not missing:
                 return

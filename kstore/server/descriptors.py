@@ -41,7 +41,8 @@ def room_for_partitions() -> int:
 
 
 def count_open() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    # Linux 6.2 and later say it at once; a list of thousands takes milliseconds.
+    return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
 
 
 def raise_descriptor_limit() -> None:

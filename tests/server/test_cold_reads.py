@@ -153,6 +153,17 @@ def test_client_that_has_gone_meanwhile_is_forgotten(broker: Broker, gate: Gate)
     assert offsets_in(broker.connect().fetch("old", 10))[0] == 10
 
 
+def test_nothing_more_is_looked_up_for_a_client_that_has_gone(broker: Broker, gate: Gate) -> None:
+    client = filled(broker, partitions=3 * cold_reads.PIECE)
+    client.send(fetch_request({("old", n): 10 for n in range(3 * cold_reads.PIECE)}), 12)
+    gate.wait_for_somebody()
+    client.close()
+    broker.wait_for(lambda app: not app.listeners.connections)
+    gate.is_open.set()
+    broker.wait_for(lambda app: not app._background)
+    assert gate.passed == 1, "a piece of what was asked for"
+
+
 def test_topic_that_was_deleted_meanwhile_is_unknown(broker: Broker, gate: Gate) -> None:
     client = filled(broker)
     client.send(fetch_request({("old", 0): 10}), 12)

@@ -83,12 +83,10 @@ async def answer_cold(
 
     def attempt(wait: bool) -> list[LookUp | None]:
         nonlocal reading
-        if request.connection.closed:
-            return []
         reading = read_all(context, payload, opened.wanted, version=request.api_version, wait=wait)
         return reading.cold
 
-    await context.cold_reads.until_found(reading.cold, attempt)
+    await context.cold_reads.until_found(reading.cold, attempt, is_wanted=lambda: not request.connection.closed)
     if request.connection.closed:
         return
     now_ms = context.clock.now_ms()

@@ -62,12 +62,14 @@ def handle(context: Context, request: Request) -> object:
     missing = search(False)
     if not missing:
         return respond(request, response)
-    return respond_later(context, request, found_cold(context, search, missing, response))
+    return respond_later(context, request, found_cold(context, request, search, missing, response))
 
 
-async def found_cold(context: Context, search: "Search", missing: list[LookUp | None], response: Any) -> Any:
+async def found_cold(
+    context: Context, request: Request, search: "Search", missing: list[LookUp | None], response: Any
+) -> Any:
     """The response, when the page cache has had what was missing."""
-    await context.cold_reads.until_found(missing, search)
+    await context.cold_reads.until_found(missing, search, is_wanted=lambda: not request.connection.closed)
     return response
 
 
