@@ -125,6 +125,10 @@ class Groups:
             except KafkaError as error:
                 yield error
 
+    def loaded_shards(self) -> "Iterator[GroupShard]":
+        """For who watches."""
+        return (hosted.shard for hosted in self._hosted.values() if hosted.shard.is_loaded)
+
     def by_shard(self, group_ids: Collection[str]) -> "dict[int, list[str]]":
         """Partition -> those of the groups that it holds."""
         shards: dict[int, list[str]] = {}

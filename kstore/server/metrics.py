@@ -4,10 +4,12 @@ Names follow its rules for Kafka: kafka.server:type=BrokerTopicMetrics,name=Byte
 kafka_server_brokertopicmetrics_bytesin_total{topic="t"}. Where Kafka shows quantiles of its latest minutes, a histogram
 in seconds stands here: rates and quantiles over any time come from it, and of several brokers together.
 
-To be called on the loop, which owns what is counted.
+To be called on the loop, which owns what is counted. What may be much is only copied there, and described while the
+result is gone through.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -15,6 +17,7 @@ from kstore import __version__
 from kstore._native.durations import Durations
 from kstore.protocol.api_keys import api_name
 from kstore.server.context import Context
+from kstore.server.group_metrics import count_groups, describe_groups
 from kstore.server.listener import Listeners
 from kstore.server.traffic import TopicTraffic
 
@@ -29,8 +32,8 @@ TRAFFIC: tuple[tuple[str, str, Callable[[TopicTraffic], int]], ...] = (
 )
 
 
-def collect(context: Context, listeners: Listeners) -> list[Metric]:
-    return [
+def collect(context: Context, listeners: Listeners) -> Iterable[Metric]:
+    told = [
         *traffic(context),
         *requests(listeners),
         *connections(listeners),
@@ -41,6 +44,7 @@ def collect(context: Context, listeners: Listeners) -> list[Metric]:
         *flushes(context),
         *cluster(context),
     ]
+    return chain(told, describe_groups(count_groups(context)))
 
 
 def traffic(context: Context) -> Iterator[Metric]:

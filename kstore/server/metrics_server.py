@@ -33,7 +33,7 @@ MAX_CLIENTS = 16
 # Metrics that are younger are shown again: gathering them is the loop's work.
 FRESH_S = 1.0
 
-Gather = Callable[[], list[Metric]]
+Gather = Callable[[], Iterable[Metric]]
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -129,7 +129,7 @@ class MetricsServer(Collector):
             return []
         with self._gathering:
             if time.monotonic() - self._gathered_at > FRESH_S:
-                self._gathered = self._on_loop(gather)
+                self._gathered = list(self._on_loop(gather))
                 self._gathered_at = time.monotonic()
             return self._gathered
 

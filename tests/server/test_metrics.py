@@ -1,18 +1,21 @@
 """What a broker tells of itself: numbers that follow what was done to it."""
 
 import math
+from collections.abc import Iterable
 
 import pytest
 from prometheus_client.core import Metric
 
+from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.server.metrics import collect
 from tests.fix_broker import batch, fetch_request, produce_request
+from tests.server.handlers.members import Member
 
 # (name of a sample, labels) -> value
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def by_name(metrics: list[Metric]) -> Samples:
+def by_name(metrics: Iterable[Metric]) -> Samples:
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for metric in metrics
@@ -61,8 +64,6 @@ def test_topics_that_do_not_exist_are_not_counted(broker, client, ask):
 
 
 def test_a_deleted_topic_is_counted_no_longer(broker, client, ask):
-    from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
-
     client.create_topic("passing")
     client.produce("passing", batch(b"x"))
     client.ask(DeleteTopicsRequest(topic_names=["passing"]), 5)
@@ -151,6 +152,35 @@ def test_partitions_are_counted_by_what_they_are(broker, client, ask):
     broker.call(lambda app: app.context.replicas.take_offline([("three", 0)], "its disk has failed"))
     assert ask("kafka_server_replicamanager_partitioncount") == before + 2
     assert ask("kafka_server_replicamanager_offlinereplicacount") == 1
+
+
+def test_groups_tell_how_far_they_are_behind(broker, client, ask):
+    client.create_topic("lagging", 2)
+    for _ in range(5):
+        client.produce("lagging", batch(b"x"))
+    member = Member(client, "g")
+    member.find()
+    rebalances = ask("kafka_server_group_coordinator_metrics_group_completed_rebalance_total")
+    member.settle()
+    member.commit({("lagging", 0): 2, ("lagging", 1): 0})
+    where = {"consumergroup": "g", "topic": "lagging"}
+    assert ask("kafka_consumergroup_current_offset", **where, partition="0") == 2
+    assert ask("kafka_consumergroup_lag", **where, partition="0") == 3
+    assert ask("kafka_consumergroup_lag", **where, partition="1") == 0
+    assert ask("kafka_consumergroup_members", consumergroup="g") == 1
+    manager = "kafka_coordinator_group_groupmetadatamanager"
+    assert ask(f"{manager}_numgroups") == ask(f"{manager}_numgroupsstable") == 1
+    assert ask(f"{manager}_numoffsets") == 2
+    counters = "kafka_server_group_coordinator_metrics"
+    assert ask(f"{counters}_group_completed_rebalance_total") == (rebalances or 0) + 1
+    assert ask(f"{counters}_offset_commit_total") == 2
+    assert member.leave() == 0
+    assert ask("kafka_consumergroup_members", consumergroup="g") == 0
+    assert ask(f"{manager}_numgroupsempty") == 1
+    client.ask(DeleteTopicsRequest(topic_names=["lagging"]), 5)
+    broker.wait_for(lambda app: not app.context.groups.ask("g", lambda shard, _: shard.offset_count))
+    assert ask("kafka_consumergroup_lag", **where, partition="0") is None
+    assert ask(f"{counters}_offset_deletion_total") == 2
 
 
 def test_bounds_of_histograms_rise(client, ask, broker):

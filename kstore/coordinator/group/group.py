@@ -19,6 +19,7 @@ from kstore.coordinator.group.requests import Ticket
 from kstore.coordinator.group.results import (
     DescribedMember,
     GroupDescription,
+    GroupSummary,
     JoinedMember,
     ListedGroup,
     Record,
@@ -330,6 +331,14 @@ class Group:
             for member in self.members.values()
         ]
         return GroupDescription(self.group_id, self.state.value, self.protocol_type or "", protocol or "", members)
+
+    def summary(self) -> GroupSummary:
+        committed = [
+            (topic, partition, offset.offset)
+            for topic, partitions in self.offsets.committed.items()
+            for partition, offset in partitions.items()
+        ]
+        return GroupSummary(self.group_id, self.state.value, len(self.members), committed)
 
     def listed(self) -> ListedGroup:
         return ListedGroup(self.group_id, self.protocol_type or "", self.state.value, GROUP_TYPE)

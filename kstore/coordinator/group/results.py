@@ -101,4 +101,13 @@ class ListedGroup(NamedTuple):
     type: str
 
 
+class GroupSummary(NamedTuple):
+    """For who watches; `committed` are topic, partition and offset."""
+
+    group_id: str
+    state: str
+    member_count: int
+    committed: list[tuple[str, int, int]]
+
+
 Answer = tuple[Ticket, Any]

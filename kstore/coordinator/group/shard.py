@@ -9,7 +9,7 @@ are taken for good, a sync is sent to join again, everything else to come back l
 """
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from kstore.coordinator.group import cleanup, committing, joining, loading, membership, rebalance
 from kstore.coordinator.group.config import GroupConfig
@@ -28,6 +28,7 @@ from kstore.coordinator.group.results import (
     Decision,
     FetchedOffset,
     GroupDescription,
+    GroupSummary,
     LeaveResult,
     LeftMember,
     ListedGroup,
@@ -96,6 +97,9 @@ class GroupShard:
     @property
     def offset_count(self) -> int:
         return sum(len(group.offsets) for group in self._state.groups.values())
+
+    def summaries(self) -> Iterator[GroupSummary]:
+        return (group.summary() for group in self._state.groups.values())
 
     @property
     def completed_rebalances(self) -> int:
