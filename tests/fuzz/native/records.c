@@ -12,18 +12,18 @@
 static int64_t check(struct ks_records_walk *walk, const struct ks_records_promise *promise, const uint8_t *p,
                      const uint8_t *limit, size_t piece) {
     ks_records_start(walk, promise);
-    while (p < limit) {
+    uint8_t *room = malloc(piece); /* each piece ends where it does: nothing behind it may be read */
+    PROMISE(room != NULL);
+    uint8_t *end = room + piece;
+    int64_t status = 0;
+    while (p < limit && status >= 0) {
         size_t size = (size_t)(limit - p) < piece ? (size_t)(limit - p) : piece;
-        uint8_t *copy = malloc(size); /* a piece of its own: nothing behind it may be read */
-        PROMISE(copy != NULL);
-        memcpy(copy, p, size);
-        int64_t status = ks_records_feed(walk, copy, copy + size);
-        free(copy);
-        if (status < 0)
-            return status;
+        memcpy(end - size, p, size);
+        status = ks_records_feed(walk, end - size, end);
         p += size;
     }
-    return ks_records_finish(walk);
+    free(room);
+    return status < 0 ? status : ks_records_finish(walk);
 }
 
 /* Reads a record and writes it again. The next position, or NULL. */
