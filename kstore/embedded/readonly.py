@@ -193,6 +193,8 @@ class _Segment:
         """About `max_bytes` from the batch that reaches `offset` on; None where none does."""
         found = self._search(offset)
         if found is None:
+            if not self._is_last:
+                self._check_end()
             return None
         _, _, position, size = found
         end = min(self._records.size_in_bytes, position + max(size, max_bytes))
@@ -217,6 +219,20 @@ class _Segment:
         except CorruptRecordError as error:
             self._pardon(error)
             return None
+
+    def _check_end(self) -> None:
+        """Raises CorruptRecordError unless the segment, which is not the last, ends with a whole batch: who looks for
+        what it held must not be led to the next."""
+        end, size = 0, self._records.size_in_bytes
+        for header in self._records.batch_headers(self._position(LONG_MAX)):
+            end = header.position + header.size_in_bytes
+        if end < size:
+            for header in self._records.batch_headers(0):
+                end = header.position + header.size_in_bytes
+        if end < size:
+            raise CorruptRecordError(
+                f"{self._records.path}: what lies from position {end} to the end, {size}, is no whole batch"
+            )
 
     def _position(self, offset: int) -> int:
         """Where the index says that the batches before `offset` begin; the beginning where it says nothing."""

@@ -154,6 +154,7 @@ class Segment(SegmentReader):
     def truncate_to(self, offset: int, now_ms: int) -> int:
         """Cuts off all batches that reach `offset` or beyond; returns how many bytes went."""
         found = self.translate_offset(offset)
+        self._rebuilt = False
         self.offset_index.truncate_to(offset)
         self.time_index.truncate_to(offset)
         self.txn_index.truncate_to(offset)

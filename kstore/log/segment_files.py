@@ -8,6 +8,7 @@ it would, and all is as it was.
 """
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 
 from kstore.errors import CorruptIndexError, CorruptRecordError, KstoreError, UnsupportedForMessageFormatError
@@ -18,7 +19,7 @@ from kstore.log.directory import (
     TXN_INDEX_SUFFIX,
     file_name,
 )
-from kstore.log.files import Directory, OffsetIndexFile, RecordsFile, TimeIndexFile
+from kstore.log.files import Directory, Header, OffsetIndexFile, RecordsFile, TimeIndexFile
 from kstore.log.rarely import Rarely
 from kstore.log.transaction_index import TransactionIndex
 from kstore.model import NO_TIMESTAMP
@@ -166,14 +167,50 @@ class SegmentFiles:
         offset_index, time_index = self._open_indexes(check=False)
         self.reset_indexes()
         try:
-            for header in self.records.batch_headers(0, self.size):
+            for header in self._headers_in_order():
                 self.note_batch(header.position, header.size_in_bytes, header.last_offset, header.max_timestamp)
-        except CorruptRecordError as error:
+        except (CorruptRecordError, UnsupportedForMessageFormatError) as error:
             logger.error("%s: segment %d is damaged: %s", self._directory.path, self.base_offset, error)
         if not writable:
             self.write_last_time_entry()
         self.flush_indexes()
         return offset_index, time_index
+
+    def blame_index(self, reason: object, *, wait: bool = True) -> None:
+        """Builds the indexes anew for an entry that does not fit the log. Where the log is damaged they stay, for they
+        lead to what lies behind the damage; CorruptRecordError or UnsupportedForMessageFormatError tells of it."""
+        try:
+            for _ in self._headers_in_order(wait=wait):
+                pass
+        except (CorruptRecordError, UnsupportedForMessageFormatError) as error:
+            self._rebuilt = True
+            logger.error("%s: segment %d is damaged: %s", self._directory.path, self.base_offset, error)
+            raise
+        self.rebuild_indexes(reason, wait=wait)
+
+    def _headers_in_order(self, *, wait: bool = True) -> Iterator[Header]:
+        """All batch headers; raises CorruptRecordError at the first whose offsets do not follow, which lie outside its
+        CRC, and at the end where the last batch is not whole."""
+        next_offset, position = self.base_offset, 0
+        for header in self.records.batch_headers(0, self.size, wait=wait):
+            if not next_offset <= header.base_offset <= header.last_offset <= self._last_possible_offset:
+                raise self.damage(
+                    f"batch at position {position} has the offsets {header.base_offset} to {header.last_offset},"
+                    f" expected {next_offset} or more",
+                    position,
+                )
+            next_offset, position = header.last_offset + 1, position + header.size_in_bytes
+            yield header
+        if position < self.size:
+            raise self.torn(position)
+
+    def damage(self, what: object, position: int | None = None) -> CorruptRecordError:
+        error = CorruptRecordError(f"{self._directory.path}/{self._name(LOG_SUFFIX)}: {what}")
+        error.position = position
+        return error
+
+    def torn(self, position: int) -> CorruptRecordError:
+        return self.damage(f"what lies from position {position} to the end, {self.size}, is no whole batch", position)
 
     def touch_headers(self, *, wait: bool) -> None:
         """Reads all batch headers, as building the indexes does."""

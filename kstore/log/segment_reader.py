@@ -26,22 +26,36 @@ class SegmentReader(SegmentFiles):
     ) -> tuple[int, int, int, int] | None:
         """(base offset, last offset, position, size) of the first batch that reaches `offset`, or None.
 
-        Raises CorruptRecordError where the bytes are no batch.
+        Raises CorruptRecordError where the bytes are no batch, and where the last one is not whole: who looks for what
+        it held must not be led to the next segment.
         """
         try:
             entry_offset, position = self._offsets(wait).lookup(offset, wait)
             found = self.records.search_for_offset(offset, max(position, start_position), wait=wait)
+            if found is None:
+                self._check_end(max(position, start_position), wait)
             if (found is not None and found[0] <= offset) or self._leads_to(entry_offset, position, wait):
                 return found
             reason: object = f"entry {entry_offset} does not lead to its batch at position {position}"
-        except (CorruptIndexError, CorruptRecordError, ValueError) as error:
+        except (CorruptIndexError, ValueError) as error:
+            reason = error
+        except CorruptRecordError as error:
             if self._rebuilt:
                 raise
             reason = error
+        if self._rebuilt:
+            raise self.damage(reason)
         # Either the index lies or the log is damaged; with a good index the log speaks for itself.
-        self.rebuild_indexes(reason, wait=wait)
+        self.blame_index(reason, wait=wait)
         _, position = self._offsets(wait).lookup(offset, wait)
         return self.records.search_for_offset(offset, max(position, start_position), wait=wait)
+
+    def _check_end(self, position: int, wait: bool) -> None:
+        """Raises CorruptRecordError unless the segment ends with a whole batch; one begins at `position`."""
+        for header in self.records.batch_headers(position, self.size, wait=wait):
+            position = header.position + header.size_in_bytes
+        if position < self.size:
+            raise self.torn(position)
 
     def _leads_to(self, last_offset: int, position: int, wait: bool = True) -> bool:
         """Whether an offset index entry points at a batch, and at none behind the one that it was made for.
@@ -101,8 +115,8 @@ class SegmentReader(SegmentFiles):
                 raise CorruptIndexError(f"time index entry {entry_timestamp} is not that of offset {entry_offset}")
         except CorruptIndexError as error:
             if self._rebuilt:
-                raise
-            self.rebuild_indexes(error, wait=wait)
+                raise self.damage(error) from error
+            self.blame_index(error, wait=wait)
             _, entry_offset = self._times(wait).lookup(timestamp, wait)
         _, position = self._offsets(wait).lookup(max(entry_offset, start_offset), wait)
         return self.records.search_for_timestamp(timestamp, position, start_offset, wait=wait)

@@ -42,7 +42,7 @@ class TransactionIndex:
     already holds its marker, and readers must be told.
     """
 
-    __slots__ = ("_entries", "_store", "_written", "base_offset", "name")
+    __slots__ = ("_entries", "_store", "_torn_bytes", "_written", "base_offset", "name")
 
     def __init__(self, store: TxnIndexStore, name: str, base_offset: int, *, exists: bool) -> None:
         self._store = store
@@ -50,6 +50,7 @@ class TransactionIndex:
         self.base_offset = base_offset
         self._entries: list[AbortedTxn] | None = None if exists else []
         self._written = 0
+        self._torn_bytes = 0
 
     def copy(self) -> "TransactionIndex":
         """For another thread: later entries of this one are not in it."""
@@ -62,10 +63,10 @@ class TransactionIndex:
     def entries(self) -> list[AbortedTxn]:
         if self._entries is None:
             content = self._store.read_file(self.name) or b""
-            whole = len(content) - len(content) % ENTRY.size
+            self._torn_bytes = len(content) % ENTRY.size
             entries = []
-            for version, *fields in ENTRY.iter_unpack(content[:whole]):
-                if version > VERSION:
+            for version, *fields in ENTRY.iter_unpack(content[: len(content) - self._torn_bytes]):
+                if version != VERSION:
                     raise CorruptIndexError(f"transaction index {self.name} has an entry of version {version}")
                 entries.append(AbortedTxn(*fields))
             self._entries = entries
@@ -112,16 +113,23 @@ class TransactionIndex:
     def reset(self) -> None:
         self._store.delete(self.name)
         self._entries = []
-        self._written = 0
+        self._written = self._torn_bytes = 0
 
     def sanity_check(self) -> None:
         """Raises CorruptIndexError."""
         previous = self.base_offset - 1
         for txn in self.entries():
             # Zeros that a power loss left are an entry too, but for a record before its marker.
-            if txn.last_offset <= previous or txn.first_offset >= txn.last_offset:
+            if (
+                txn.last_offset <= previous
+                or not 0 <= txn.first_offset < txn.last_offset
+                or txn.last_stable_offset > txn.last_offset + 1
+            ):
                 raise CorruptIndexError(f"{txn} in {self.name} does not follow offset {previous}")
             previous = txn.last_offset
+        if self._torn_bytes:
+            # Without its entry the records of a transaction would be read as committed.
+            raise CorruptIndexError(f"the last entry of {self.name} is torn: {self._torn_bytes} bytes")
 
     @property
     def exists(self) -> bool:

@@ -48,6 +48,9 @@ class SegmentTwin(Segment):
             records = self._records = self._directory.open_records(self._name(LOG_SUFFIX), writable=False)
         return records
 
+    def blame_index(self, reason: object, *, wait: bool = True) -> None:
+        self.rebuild_indexes(reason, wait=wait)
+
     def rebuild_indexes(self, reason: object, *, wait: bool = True) -> tuple[OffsetIndexFile, TimeIndexFile]:
         """Leaves that to the owner, and reads what it will read for it."""
         self.touch_headers(wait=True)

@@ -59,6 +59,17 @@ def segments(tmp_path: Path, clock: kstore.ManualClock) -> Iterator[tuple[kstore
 # --- what is read ---
 
 
+def test_who_looks_for_what_a_segment_has_lost_is_not_led_to_the_next(
+    segments: tuple[kstore.Log, kstore.ReadonlyLog],
+) -> None:
+    """A reader got the records of the next segment, and never knew that it had missed some."""
+    _, reader = segments
+    path = sorted(Path(reader.path).glob("*.log"))[1]
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(kstore.CorruptRecordError, match=f"{path.name}: .* no whole batch"):
+        values(reader)
+
+
 @pytest.mark.parametrize("name", KRAFT)
 def test_directories_of_kafka_are_read_as_kafka_reads_them(name: str, tmp_path: Path) -> None:
     shutil.copytree(GOLDEN / name, tmp_path / "data")

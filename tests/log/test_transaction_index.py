@@ -112,3 +112,13 @@ def test_entry_that_found_no_room_is_served_and_written_later() -> None:
     directory.fault = None
     made.append(TXNS[2])
     assert TransactionIndex(directory, NAME, 0, exists=True).entries() == TXNS[:3]
+
+
+@pytest.mark.parametrize("size", [1, 33, 35, 67])
+def test_a_torn_entry_is_found_out(size: int) -> None:
+    """Its beginning was passed over, and the records of the transaction were read as committed."""
+    directory = MemoryDirectory()
+    index(*TXNS[:2], directory=directory)
+    directory.truncate_file(NAME, size)
+    with pytest.raises(CorruptIndexError, match=f"{NAME} is torn: {size % 34} bytes"):
+        TransactionIndex(directory, NAME, 0, exists=True).sanity_check()
