@@ -42,6 +42,8 @@ class LogManager(LogTable):
 
     # How many flushes one tick begins: each costs the owner's thread some tens of microseconds.
     FLUSHES_PER_TICK = 16
+    # Of how many logs one tick lets go of descriptors: it looks at each of their segments.
+    RELEASES_PER_TICK = 256
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class LogManager(LogTable):
         self.flushing: set[PartitionLog] = set()
         self._to_flush: deque[PartitionLog] = deque()
         self._flush_round_open = False
+        self._to_release: list[PartitionLog] = []
         self._rarely = Rarely(logger)
         self._intervals = {
             "flush": flush_checkpoint_ms,
@@ -100,8 +103,9 @@ class LogManager(LogTable):
                 log.remove_expired_producers(now_ms)
         if self._is_due("retention", now_ms):
             work += self._delete_old_segments(now_ms)
-        if self._is_due("descriptors", now_ms) or any(log_dir.lacks_descriptors for log_dir in self.dirs):
-            self._release_descriptors()
+        if self._is_due("descriptors", now_ms):
+            self._to_release = list(self.logs.values())
+        self._release_descriptors()
         if self._is_due("flush", now_ms):
             waiting = set(self._to_flush)
             self._to_flush.extend(log for log in self.logs.values() if log.unflushed_messages and log not in waiting)
@@ -144,10 +148,17 @@ class LogManager(LogTable):
         return self.logs.get(log.topic_partition) is log and log not in self.cleaner.in_progress
 
     def _release_descriptors(self) -> None:
+        """Some logs after the others; all at once where there is no descriptor left."""
+        count = self.RELEASES_PER_TICK
+        if any(log_dir.lacks_descriptors for log_dir in self.dirs):
+            self._to_release = list(self.logs.values())
+            count = len(self._to_release)
         for log_dir in self.dirs:
             log_dir.lacks_descriptors = False
-        for log in self.logs.values():
-            log.release_descriptors()
+        for _ in range(min(count, len(self._to_release))):
+            log = self._to_release.pop()
+            if self.logs.get(log.topic_partition) is log:
+                log.release_descriptors()
 
     def _preparations(self) -> list[Work]:
         """Of partitions that were made since: many are made at once, and their first appends come soon."""

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from kstore.errors import KafkaStorageError
 from kstore.log.cleaner.cleaner import CleaningWork
-from kstore.log.work import FlushWork
+from kstore.log.partition_log import PartitionLog
+from kstore.log.work import FlushWork, RetentionWork
 from kstore.server.context import Context
 from kstore.server.listener import SWEEP_MS, Listeners
 
@@ -35,6 +36,9 @@ class Tasks:
         self._cleaners = ThreadPoolExecutor(MOST_CLEANERS, thread_name_prefix="cleaner")
         self._asleep: set[asyncio.Task[None]] = set()
         self._cleanings: set[asyncio.Task[None]] = set()
+        # Logs whose age a disk has to tell: whoever flushes does not wait for them.
+        self._retentions: dict[PartitionLog, RetentionWork] = {}
+        self._retaining: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._stopping = False
         self._told_of_metadata = False
@@ -56,6 +60,8 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await asyncio.gather(*self._cleanings, return_exceptions=True)
+        if self._retaining is not None:
+            await asyncio.gather(self._retaining, return_exceptions=True)
         self._cleaners.shutdown()
 
     async def sweep_connections(self) -> None:
@@ -71,6 +77,10 @@ class Tasks:
                 await self._context.loop.run_in_executor(None, self._context.flusher.run_measured, work)
                 work.complete(clock.now_ms())
                 self._tell_of_flush(work)
+            elif isinstance(work, RetentionWork):
+                self._retentions[work.log] = work
+                if self._retaining is None:
+                    self._retaining = self._context.loop.create_task(self._retain())
             else:
                 await self._context.loop.run_in_executor(None, work.run)
                 work.complete(clock.now_ms())
@@ -79,6 +89,18 @@ class Tasks:
         self._context.deliver.turn_ended()
         if not replicas.logs.live_dirs:
             self._stop("every log directory has failed")
+
+    async def _retain(self) -> None:
+        """Retention of the logs that wait for it, one after the other."""
+        try:
+            while self._retentions and not self._stopping:
+                work = self._retentions.pop(next(iter(self._retentions)))
+                await self._context.loop.run_in_executor(self._context.cold_reads, work.run)
+                work.complete(self._context.clock.now_ms())
+        except Exception:
+            log.exception("retention failed")
+        finally:
+            self._retaining = None
 
     def _tell_of_flush(self, work: FlushWork) -> None:
         """A flush that `flush.messages` asked for may have failed in passing: then this one lets records be seen."""
@@ -89,6 +111,8 @@ class Tasks:
     async def do_all_that_is_due(self) -> None:
         """To its end, for a clock that was moved."""
         await self.tend_logs()
+        while self._retaining is not None:
+            await asyncio.gather(self._retaining, return_exceptions=True)
         await self.clean_logs()
         while self._cleanings:
             await asyncio.gather(*self._cleanings, return_exceptions=True)

@@ -93,6 +93,24 @@ def test_old_segments_hold_none_after_a_while(manager: LogManager, tmp_path: Pat
     assert offsets_of(batches_of(log)) == list(range(12))
 
 
+def test_old_segments_of_many_logs_are_looked_at_a_few_at_a_time(
+    manager: LogManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LogManager, "RELEASES_PER_TICK", 2)
+    logs = [create(manager, partition, segment_bytes=2 * SIZE) for partition in range(5)]
+    for log in logs:
+        fill(log, 4)
+    manager.run_due(NOW + MINUTE - 1)
+    for log in logs:
+        log.read(0, max_bytes=1)
+    left = []
+    for later in range(3):
+        before = len(held(tmp_path))
+        manager.tick(NOW + MINUTE + later)
+        left.append(before - len(held(tmp_path)))
+    assert left[0] == left[1] == 2 * left[2] > 0
+
+
 def test_segment_that_is_not_durable_keeps_its_descriptor(tmp_path: Path) -> None:
     """With the last descriptor the kernel may forget that a write has failed."""
     log = PartitionLog.open(str(tmp_path), TopicPartition("topic", 0), LogConfig(segment_bytes=3 * SIZE), now_ms=NOW)

@@ -1,7 +1,9 @@
 """What a broker does on its own, and what it says of it."""
 
 import logging
+import threading
 
+from kstore.log.work import RetentionWork
 from kstore.protocol.messages.create_partitions import CreatePartitionsRequest
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
@@ -75,3 +77,47 @@ def test_task_that_fails_again_and_again_is_told_of_once(start_broker, monkeypat
     broker = start_broker()
     broker.wait_for(lambda app: len(failures) >= 3)
     assert len([record for record in caplog.records if "failed" in record.getMessage()]) == 1
+
+
+def test_flushes_do_not_wait_for_a_disk_to_tell_the_age_of_old_records(broker):
+    """Retention of cold logs went before the flushes, one log after the other."""
+    client = broker.connect()
+    client.create_topic("old", retention_ms="1")
+    client.produce("old", batch(b"x", timestamp=1))
+    asked, is_told = threading.Event(), threading.Event()
+
+    def look_up():
+        asked.set()
+        assert is_told.wait(30)
+
+    def tend(app):
+        tick, log = app.logs.tick, app.context.replicas.get("old", 0).log
+        app.logs.tick = lambda now_ms: [RetentionWork(log, look_up, lambda log: True), *tick(now_ms)]
+        try:
+            return app.tasks.tend_logs()
+        finally:
+            app.context.loop.call_soon(setattr, app.logs, "tick", tick)
+
+    broker.run(tend)  # comes to its end
+    assert asked.wait(30)
+    assert client.fetch("old", 0).records != b""
+    is_told.set()
+    broker.wait_for(lambda app: app.context.replicas.get("old", 0).log.log_start_offset == 1)
+
+
+def test_a_broker_stops_while_a_disk_is_asked_for_the_age_of_old_records(start_broker):
+    broker = start_broker()
+    client = broker.connect()
+    client.create_topic("old")
+    is_told = threading.Event()
+
+    def tend(app):
+        log = app.context.replicas.get("old", 0).log
+        work = RetentionWork(log, lambda: is_told.wait(30), lambda log: True)
+        app.logs.tick = lambda now_ms: [work]
+        return app.tasks.tend_logs()
+
+    broker.run(tend)
+    threading.Timer(0.05, is_told.set).start()
+    broker.stop()
+    assert is_told.is_set()
