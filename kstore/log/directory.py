@@ -166,6 +166,16 @@ class DiskDirectory:
     def open_time_index(self, name: str, base_offset: int, max_bytes: int, *, writable: bool) -> TimeIndex:
         return TimeIndex(os.path.join(self.path, name), base_offset, max_bytes, writable)
 
+    def check_descriptors(self, count: int) -> None:
+        """Raises OSError where so many files cannot be opened: before what must not be left half done."""
+        descriptors: list[int] = []
+        try:
+            for _ in range(count):
+                descriptors.append(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
     def rename_self(self, new_name: str) -> None:
         """Gives the directory another name beside its old one.
 

@@ -29,6 +29,9 @@ from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
 
+# The segment's three files, a snapshot and another segment that is read, its directory.
+DESCRIPTORS_OF_A_CUT = 8
+
 __all__ = [
     "HIGH_WATERMARK",
     "LOG_END",
@@ -191,7 +194,7 @@ class PartitionLog(LogWriter):
             self.truncate_fully_and_start_at(offset, now_ms=now_ms)
             return True
         logger.info("%s: truncating from %d to offset %d", self.topic_partition, self.log_end_offset, offset)
-        self._lower_checkpoints(offset, min(offset, self.log_start_offset))
+        self._prepare_cut(offset, min(offset, self.log_start_offset))
         self._truncations += 1
         self._remove_segments(self.segments.above(offset), now_ms)
         active = self._active = self.segments.active
@@ -208,7 +211,7 @@ class PartitionLog(LogWriter):
         """Deletes everything; the next record will have `offset`."""
         self.log_dir.check()
         logger.info("%s: deleting all and starting at offset %d", self.topic_partition, offset)
-        self._lower_checkpoints(offset, offset if log_start_offset is None else log_start_offset)
+        self._prepare_cut(offset, offset if log_start_offset is None else log_start_offset)
         self._truncations += 1
         self._remove_segments(list(self.segments), now_ms)
         try:
@@ -221,12 +224,14 @@ class PartitionLog(LogWriter):
             raise self.log_dir.fail(f"truncating {self.topic_partition}", error) from error
         self._after_truncation(offset, offset if log_start_offset is None else log_start_offset, now_ms)
 
-    def _lower_checkpoints(self, end_offset: int, log_start_offset: int) -> None:
+    def _prepare_cut(self, end_offset: int, log_start_offset: int) -> None:
         """Before anything is cut: what is appended behind the cut must not be taken for what was flushed there, nor
         for what was deleted or cleaned, if the machine stops before the next checkpoint."""
         checkpoints = self.log_dir.checkpoints
         last = self.segments.floor(end_offset)
         try:
+            # A cut is not begun that would have to stop in its middle.
+            self.directory.check_descriptors(DESCRIPTORS_OF_A_CUT)
             checkpoints[RECOVERY_POINT_CHECKPOINT].lower(self.topic_partition, end_offset)
             checkpoints[LOG_START_OFFSET_CHECKPOINT].lower(self.topic_partition, log_start_offset)
             # Nothing of the segment that will be the active one is clean (LogCleanerManager.maybeTruncateCheckpoint).

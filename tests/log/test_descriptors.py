@@ -15,7 +15,7 @@ from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory
 from kstore.log.log_dir import LogDir
 from kstore.log.manager import LogManager
-from kstore.log.partition_log import PartitionLog
+from kstore.log.partition_log import DESCRIPTORS_OF_A_CUT, PartitionLog
 from kstore.model import TopicPartition
 from tests.log.build import NOW, append, batch, batches_of, fill, offsets_of
 
@@ -181,6 +181,34 @@ def test_first_append_that_finds_no_descriptor_is_refused(manager: LogManager, m
         append(log, batch())
     assert log.log_dir.failure is None
     assert append(log, batch()).first_offset == 0
+
+
+@pytest.mark.parametrize("offset", [0, 4, 7])
+def test_cut_that_finds_no_descriptor_is_refused_before_it_begins(manager: LogManager, offset: int) -> None:
+    """It took the directory offline, half of it done."""
+    log = create(manager, segment_bytes=3 * SIZE)
+    for sequence in range(8):
+        append(log, batch(producer_id=1, producer_epoch=0, base_sequence=sequence))
+    log.flush(now_ms=NOW)
+    log.release_descriptors()
+
+    def cut() -> None:
+        if offset:
+            log.truncate_to(offset, now_ms=NOW)
+        else:
+            log.truncate_fully_and_start_at(0, now_ms=NOW)
+
+    for free in (0, DESCRIPTORS_OF_A_CUT - 2):
+        with no_descriptors(free), pytest.raises(KafkaStorageError):
+            cut()
+        assert log.log_dir.failure is None
+        assert offsets_of(batches_of(log)) == list(range(8))
+        log.release_descriptors()
+    with no_descriptors(DESCRIPTORS_OF_A_CUT):
+        cut()
+    assert log.log_end_offset == offset
+    assert append(log, batch(producer_id=1, producer_epoch=0, base_sequence=offset)).first_offset == offset
+    assert offsets_of(batches_of(log)) == list(range(offset + 1))
 
 
 def reopened(path: Path, entries: int) -> PartitionLog:
