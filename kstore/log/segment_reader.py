@@ -39,7 +39,7 @@ class SegmentReader(SegmentFiles):
             reason: object = f"entry {entry_offset} does not lead to its batch at position {position}"
         except (CorruptIndexError, ValueError) as error:
             reason = error
-        except CorruptRecordError as error:
+        except (CorruptRecordError, UnsupportedForMessageFormatError) as error:
             if self._rebuilt:
                 raise
             reason = error
@@ -83,6 +83,9 @@ class SegmentReader(SegmentFiles):
         next_offset = self.base_offset
         try:
             for header in self.records.batch_headers(position, self.size):
+                if not next_offset <= header.base_offset <= header.last_offset <= self._last_possible_offset:
+                    # An end that lies before the start would have the whole log deleted.
+                    raise self.damage(f"a batch of offsets {header.base_offset} to {header.last_offset}", position)
                 next_offset = header.last_offset + 1
                 position = header.position + header.size_in_bytes
         except CorruptRecordError as error:
@@ -111,15 +114,18 @@ class SegmentReader(SegmentFiles):
         """(timestamp, offset, leader epoch) of the first record from `start_offset` on that is not older."""
         try:
             entry_timestamp, entry_offset = self._times(wait).lookup(timestamp, wait)
-            if entry_timestamp >= 0 and not (self._rebuilt or self._has_timestamp(entry_offset, entry_timestamp, wait)):
+            is_none = entry_timestamp < 0 and entry_offset == self.base_offset
+            if not (is_none or self._rebuilt or self._has_timestamp(entry_offset, entry_timestamp, wait)):
                 raise CorruptIndexError(f"time index entry {entry_timestamp} is not that of offset {entry_offset}")
         except CorruptIndexError as error:
             if self._rebuilt:
                 raise self.damage(error) from error
             self.blame_index(error, wait=wait)
             _, entry_offset = self._times(wait).lookup(timestamp, wait)
-        _, position = self._offsets(wait).lookup(max(entry_offset, start_offset), wait)
-        return self.records.search_for_timestamp(timestamp, position, start_offset, wait=wait)
+        found = self.translate_offset(max(entry_offset, start_offset), wait=wait)
+        return (
+            None if found is None else self.records.search_for_timestamp(timestamp, found[2], start_offset, wait=wait)
+        )
 
     def _has_timestamp(self, offset: int, timestamp: int, wait: bool) -> bool:
         """Whether the batch that holds `offset` has this max timestamp."""

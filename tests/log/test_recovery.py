@@ -678,3 +678,52 @@ def test_batches_behind_damage_are_told_of(tmp_path: Path, caplog: pytest.LogCap
     path.write_bytes(content)
     assert open_log(directory, clean_shutdown=False).log_end_offset == 2
     assert "3 batches up to offset 5 lie behind the damage" in caplog.text
+
+
+@pytest.mark.parametrize(("position", "data"), [(23, b"\x80\0\0\0"), (0, b"\x80")])
+def test_a_last_batch_that_says_it_ends_before_the_log_begins_does_not_delete_it(
+    tmp_path: Path, position: int, data: bytes
+) -> None:
+    """After an orderly stop its offsets were believed: the log ended before its start, and all of it was deleted."""
+    log = open_log(tmp_path / "topic-0", LogConfig(segment_bytes=4 * len(batch())))
+    fill(log, 6)
+    log.flush(now_ms=NOW)
+    crash(log)
+    with (tmp_path / "topic-0" / "00000000000000000004.log").open("r+b") as file:
+        file.seek(len(batch()) + position)
+        file.write(data)
+    again = open_log(tmp_path / "topic-0", clean_shutdown=True)
+    assert offsets_of(batches_of(again)) == [0, 1, 2, 3, 4]
+    assert append(again, batch()).first_offset == 5
+
+
+def test_an_index_that_leads_out_of_the_log_costs_nothing(tmp_path: Path) -> None:
+    """What was found by timestamp lay where the offset index said, wherever that was."""
+    log = open_log(tmp_path / "topic-0", LogConfig(index_interval_bytes=1))
+    for number in range(6):
+        append(log, batch(timestamp=NOW + number))
+    log.flush(now_ms=NOW)
+    log.close()
+    with (tmp_path / "topic-0" / "00000000000000000000.index").open("r+b") as file:
+        file.seek(8 + 4)
+        file.write(b"\x80")
+    again = open_log(tmp_path / "topic-0", clean_shutdown=True)
+    found = again.offset_for_timestamp(NOW + 2)
+    assert found is not None
+    assert found.offset == 2
+
+
+def test_a_time_index_with_a_time_before_all_times_costs_nothing(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "topic-0", LogConfig(index_interval_bytes=1))
+    for number in range(9):
+        append(log, batch(timestamp=NOW + number))
+    log.flush(now_ms=NOW)
+    log.close()
+    with (tmp_path / "topic-0" / "00000000000000000000.timeindex").open("r+b") as file:
+        file.seek(5 * 12)
+        file.write(b"\x80")
+    again = open_log(tmp_path / "topic-0", clean_shutdown=True)
+    for number in range(9):
+        found = again.offset_for_timestamp(NOW + number)
+        assert found is not None
+        assert found.offset == number

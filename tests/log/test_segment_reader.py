@@ -96,7 +96,7 @@ def test_a_base_offset_that_does_not_follow_is_told_as_damage_of_the_log(damaged
     """It lies outside the CRC. Building the indexes from it failed with a ValueError."""
     log = damaged(5 * SIZE, base_offset.to_bytes(8, "big"))
     for _ in range(2):
-        with pytest.raises(CorruptRecordError, match="00.log: "):
+        with pytest.raises(CorruptRecordError, match=r"00\.log: "):
             log.read(5, max_bytes=SIZE)
     assert content(log.read(4, max_bytes=SIZE)) != b""
     assert log.read(7, max_bytes=SIZE).position == 7 * SIZE
