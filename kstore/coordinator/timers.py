@@ -2,12 +2,15 @@
 
 A key has one deadline at most. Moving it later, as every heartbeat does, costs one store in a dict: the heap keeps
 the key's old place and the key is moved on when that place comes up. Each key has at most one place that counts,
-so the heap does not grow with heartbeats.
+so the heap does not grow with heartbeats. Places of keys that were cancelled are cleared away when they are the most.
 """
 
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 
 Key = tuple[str, ...]
+
+# Below it nothing is cleared away.
+SMALL_HEAP = 64
 
 
 class Timers:
@@ -34,6 +37,10 @@ class Timers:
 
     def cancel(self, key: Key) -> None:
         self._deadlines.pop(key, None)
+        if len(self._heap) > 2 * len(self._deadlines) + SMALL_HEAP:
+            self._places = dict(self._deadlines)
+            self._heap = [(deadline, key) for key, deadline in self._deadlines.items()]
+            heapify(self._heap)
 
     @property
     def next_deadline_ms(self) -> int | None:

@@ -2,7 +2,9 @@
 
 import random
 
-from kstore.coordinator.timers import Key, Timers
+import pytest
+
+from kstore.coordinator.timers import SMALL_HEAP, Key, Timers
 
 
 def pop_all(timers: Timers, now_ms: int) -> list[Key]:
@@ -68,7 +70,20 @@ def test_heartbeats_do_not_fill_the_heap() -> None:
     assert len(timers) == 2
 
 
-def test_any_mix_of_moves_is_as_a_plain_dict_has_it() -> None:
+def test_keys_that_are_cancelled_are_not_kept_until_their_time() -> None:
+    """Members that joined and left stood in the heap for minutes, with ids of up to 32 KB."""
+    timers = Timers()
+    timers.set(("session", "g", "stays"), 300_000)
+    for number in range(10_000):
+        timers.set(("session", "g", str(number)), 300_000 + number)
+        timers.cancel(("session", "g", str(number)))
+        assert len(timers._heap) <= 2 * len(timers) + SMALL_HEAP
+        assert len(timers._places) <= len(timers._heap)
+    assert pop_all(timers, 400_000) == [("session", "g", "stays")]
+
+
+def test_any_mix_of_moves_is_as_a_plain_dict_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kstore.coordinator.timers.SMALL_HEAP", 2)
     chance = random.Random(7)
     timers, plain, now = Timers(), dict[tuple[str, ...], int](), 0
     for _ in range(20_000):
