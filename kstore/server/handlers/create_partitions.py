@@ -11,6 +11,7 @@ from typing import Any
 from kstore._native.connection import Request
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.topic_changes import Placement, TooManyRecordsError, check_size, grow_topic
+from kstore.cluster.topic_names import GROUPS_TOPIC
 from kstore.errors import NONE, InvalidRequestError, KafkaError, UnknownTopicOrPartitionError
 from kstore.protocol.messages.create_partitions import CreatePartitionsRequest, CreatePartitionsResponse
 from kstore.server.context import Context
@@ -55,6 +56,11 @@ def grow(placement: Placement, image: ClusterImage, topic: Any) -> list[Any]:
     known = image.topics.get(topic.name)
     if known is None:
         raise UnknownTopicOrPartitionError(f"there is no topic {topic.name!r}")
+    if topic.name == GROUPS_TOPIC:
+        # Kafka's brokers count its partitions at their start only, and after the next one look for groups elsewhere.
+        raise InvalidRequestError(
+            f"{GROUPS_TOPIC} cannot grow: a group and its offsets lie in the partition that its name hashes to"
+        )
     assignments = topic.assignments
     return grow_topic(
         known,

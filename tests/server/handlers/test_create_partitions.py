@@ -2,9 +2,11 @@
 
 import pytest
 
+from kstore.cluster.topic_names import GROUPS_TOPIC
 from kstore.protocol.messages.create_partitions import CreatePartitionsRequest
 from kstore.protocol.messages.metadata import MetadataRequest
 from tests.fix_broker import batch
+from tests.server.handlers.members import Member
 
 NONE, UNKNOWN_TOPIC, INVALID_PARTITIONS, INVALID_ASSIGNMENT = 0, 3, 37, 39
 INVALID_REQUEST, POLICY_VIOLATION = 42, 44
@@ -37,6 +39,18 @@ def test_a_topic_grows_in_every_version(client, version):
     assert partitions_of(client, name) == 3
     client.produce(name, batch(b"there"), partition=2)
     assert client.values(name, partition=2) == [b"there"]
+
+
+def test_the_topic_of_offsets_does_not_grow(client):
+    """Half of the groups would be looked for in partitions that hold nothing of them."""
+    member = Member(client, "g")
+    member.find()
+    client.create_topic("orders", 1)
+    assert member.commit({("orders", 0): 3}) == {("orders", 0): NONE}
+    result = grow(client, wish(GROUPS_TOPIC, 100))[GROUPS_TOPIC]
+    assert result.error_code == INVALID_REQUEST
+    assert GROUPS_TOPIC in result.error_message
+    assert member.fetch(("orders", 0))[1] == {("orders", 0): (3, "at 3", NONE)}
 
 
 def test_each_topic_of_a_request_has_its_own_outcome(client):
