@@ -37,3 +37,7 @@ class ManualClock:
         milliseconds += 1000 * (seconds + 3600 * (hours + 24 * days))
         self._now_ms += milliseconds
         self._monotonic_ms += milliseconds
+
+    def step_wall(self, milliseconds: int) -> None:
+        """As a machine that has slept, or whose clock was set: what waits notices nothing."""
+        self._now_ms += milliseconds

@@ -36,6 +36,7 @@ class LastRecords:
         self._last: dict[bytes | None, tuple[int, int, bytes | None]] = {}
         # (number in the log, base offset, producer id, key and value, or whether a marker commits)
         self._transactional: list[tuple[int, int, int, tuple[bytes, bytes | None] | bool]] = []
+        self._open: set[int] = set()  # producers with records that no marker has followed
 
     def take(self, records: Any, offset: int, end_offset: int) -> int:
         """Takes the batches of a slice of the log, from `offset` on; returns where the next slice begins."""
@@ -59,6 +60,7 @@ class LastRecords:
         for record in batch.records():
             number += 1
             if batch.is_transactional:
+                self._open.add(producer_id)
                 transactional.append((number, base_offset, producer_id, (record.key, record.value)))
             else:
                 last[record.key] = (number, base_offset, record.value)
@@ -67,7 +69,8 @@ class LastRecords:
     def _take_marker(self, batch: Any) -> None:
         self.read += 1
         control = batch.control_record()
-        if control is not None and control[0] in (ABORT, COMMIT):
+        if control is not None and control[0] in (ABORT, COMMIT) and batch.producer_id in self._open:
+            self._open.discard(batch.producer_id)
             self._transactional.append((self.read, batch.base_offset, batch.producer_id, control[0] == COMMIT))
 
     def in_order(self) -> "list[tuple[int, int, int | None, Any]]":

@@ -76,7 +76,7 @@ class HostedShard:
         self._pending: deque[PendingWrite] = deque()
         self._timer: Any = None
         self._timer_ms = 0
-        self._deleted_topics: list[str] = []  # while the log is being read
+        self.deleted_topics: list[str] = []  # while the log is being read
 
     # --- its life ---
 
@@ -98,7 +98,9 @@ class HostedShard:
         except (KafkaError, OSError):
             # Half of the groups would be worse than none: a consumer would begin anew where it has an offset.
             log.exception("the groups of %s cannot be loaded", self.topic_partition)
-            self._end(CoordinatorNotAvailableError(f"the groups of {self.topic_partition} cannot be loaded"))
+            failure = CoordinatorNotAvailableError(f"the groups of {self.topic_partition} cannot be loaded")
+            self._end(failure)
+            self.shard.failure = failure
             return
         if self.is_gone:
             return
@@ -114,8 +116,8 @@ class HostedShard:
             self.shard.offset_count,
             now_ms - began_ms,
         )
-        if self._deleted_topics:
-            self.topics_deleted(self._deleted_topics)
+        if self.deleted_topics:
+            self.topics_deleted(self.deleted_topics)
 
     def unload(self) -> None:
         """This broker leads the partition no longer: all who wait are told."""
@@ -135,6 +137,8 @@ class HostedShard:
     # --- deciding ---
 
     def decide(self, call: Callable[[GroupShard, int], Decision]) -> None:
+        # Each time: the machine may have slept, or its clock been set, since the last.
+        self._set_clock()
         self._apply(call(self.shard, self._now_ms()))
 
     def ask(self, call: Callable[[GroupShard, int], Value]) -> Value:
@@ -146,7 +150,7 @@ class HostedShard:
 
     def topics_deleted(self, names: Collection[str]) -> None:
         if not self.shard.is_loaded:
-            self._deleted_topics += names
+            self.deleted_topics += names
             return
         self.decide(lambda shard, now_ms: shard.topics_deleted(names, now_ms))
 
@@ -216,6 +220,7 @@ class HostedShard:
         self._context.deliver.produces.watch(waiting, timeout_ms=timeout_ms)
 
     def _waited(self, pending: PendingWrite, timed_out: bool) -> None:
+        """The records are committed, or the leadership has ended, and then this shard is gone before it is asked."""
         if timed_out:
             pending.error = RequestTimedOutError(f"{self.topic_partition}: a write was not committed in time")
         # The purgatory is telling others too: what comes of this may make news of its own.
@@ -233,6 +238,7 @@ class HostedShard:
         pending = self._pending
         while pending and pending[0].is_settled:
             first = pending.popleft()
+            self._set_clock()
             now_ms = self._now_ms()
             if first.error is not None:
                 count = len(first.write.records)

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
+# When the groups of a partition could not be read.
+RELOAD_S = 10.0
+
 
 class Groups:
     def __init__(self, context: "Context") -> None:
@@ -48,10 +51,7 @@ class Groups:
         self._led[index] = leader_epoch
         partition_log = self._context.replicas.get(*topic_partition).log
         if partition_log.log_end_offset > partition_log.log_start_offset:
-            self._unloaded.append(self._host(index))
-            if not self._loading:
-                self._loading = True
-                self._context.start_task(self._load())
+            self._begin_loading(self._host(index))
 
     def resigned(self, topic_partition: TopicPartition) -> None:
         """This broker leads a partition no longer, or not in the epoch it did; who waits there is told."""
@@ -73,9 +73,27 @@ class Groups:
         """Loads one partition after the other, and ends when all are."""
         try:
             while self._unloaded and not self._stopping:
-                await self._unloaded.popleft().load()
+                hosted = self._unloaded.popleft()
+                await hosted.load()
+                if hosted.shard.failure is not None:
+                    self._context.loop.call_later(RELOAD_S, self._load_again, hosted)
         finally:
             self._loading = False
+
+    def _load_again(self, failed: "HostedShard") -> None:
+        """What failed in passing may go well now; with a directory that is offline the leadership ends."""
+        index = failed.topic_partition.partition
+        if self._stopping or self._hosted.get(index) is not failed:
+            return
+        hosted = self._host(index)
+        hosted.topics_deleted(failed.deleted_topics)
+        self._begin_loading(hosted)
+
+    def _begin_loading(self, hosted: "HostedShard") -> None:
+        self._unloaded.append(hosted)
+        if not self._loading:
+            self._loading = True
+            self._context.start_task(self._load())
 
     def stop(self) -> None:
         """Decides no more; nothing is appended after this."""

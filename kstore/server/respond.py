@@ -5,10 +5,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from kstore._native.connection import PENDING, Request
+from kstore.errors import InvalidRequestError
+from kstore.protocol.api_keys import api_name
 from kstore.protocol.headers import encode_response_header
 from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
+
+MAX_SIZE = 2**31 - 1
 
 
 def respond(request: Request, response: Any, *, version: int | None = None) -> bytes:
@@ -17,6 +21,9 @@ def respond(request: Request, response: Any, *, version: int | None = None) -> b
         version = request.api_version
     header = encode_response_header(request.api_key, version, request.correlation_id)
     body: bytes = response.encode(version)
+    if len(header) + len(body) > MAX_SIZE:
+        name = api_name(request.api_key)
+        raise InvalidRequestError(f"an answer to {name} of {len(body)} bytes is longer than a frame can be")
     return (len(header) + len(body)).to_bytes(4, "big") + header + body
 
 

@@ -4,15 +4,18 @@ import pytest
 
 from kstore._native.batch import iter_batches
 from kstore._native.builder import BatchBuilder, control_batch
+from kstore.clock import ManualClock
 from kstore.cluster.topic_names import GROUPS_TOPIC
 from kstore.coordinator.group.records import OffsetAndMetadata, offset_record
+from kstore.errors import KafkaStorageError
 from kstore.model import TopicPartition
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.heartbeat import HeartbeatRequest
+from kstore.server import group_shard, groups
 from tests.server.handlers.members import Member
 
-NONE = 0
+UNKNOWN_SERVER_ERROR, NONE = -1, 0
 LOADING, NOT_AVAILABLE, NOT_COORDINATOR = 14, 15, 16
 ONE = {"offsets.topic.num.partitions": "1", "group.initial.rebalance.delay.ms": "0"}
 KEY = TopicPartition(GROUPS_TOPIC, 0)
@@ -100,7 +103,7 @@ def test_a_group_record_that_is_too_large_is_refused(start):
     _, client = start(message__max__bytes="2000")
     member = Member(client, "g")
     member.join()
-    assert member.sync({member.member_id: b"x" * 5000}).error_code != NONE
+    assert member.sync({member.member_id: b"x" * 5000}).error_code == UNKNOWN_SERVER_ERROR
     small = Member(client, "small")
     small.settle()
 
@@ -134,6 +137,71 @@ def test_who_waits_is_told_when_the_topic_of_offsets_is_deleted(start):
 
 def state_of(app, group_id):
     return app.context.groups.ask(group_id, lambda shard, _: shard.describe_group(group_id)).state
+
+
+def test_what_is_committed_after_a_long_sleep_is_not_taken_for_old(start_broker):
+    """The time of a commit was that of the last deadline: a machine that had slept for a week wrote commits of a week
+    ago, and the next round of expiry took them."""
+    clock = ManualClock()
+    broker = start_broker(overrides=ONE | {"offsets.retention.minutes": "10"}, clock=clock)
+    client = broker.connect()
+    client.create_topic("orders")
+    simple, member = Member(client, "simple"), Member(client, "g")
+    simple.find()
+    assert simple.commit({("orders", 0): 1}) == {("orders", 0): NONE}
+    member.settle()
+    assert member.commit({("orders", 0): 1}) == {("orders", 0): NONE}
+    clock.step_wall(3_600_000)
+    assert simple.commit({("orders", 0): 2}) == {("orders", 0): NONE}
+    assert member.leave() == NONE
+    clock.advance(seconds=599)
+    broker.call(do_what_is_due)
+    assert simple.fetch(everything=True)[1] == {("orders", 0): (2, "at 2", NONE)}
+    assert member.fetch(everything=True)[1] == {("orders", 0): (1, "at 1", NONE)}
+    clock.advance(seconds=601)
+    broker.call(do_what_is_due)
+    assert simple.fetch(everything=True)[1] == member.fetch(everything=True)[1] == {}
+
+
+def do_what_is_due(app):
+    for hosted in app.context.groups._hosted.values():
+        while (hosted.shard.next_deadline_ms or app.clock.monotonic_ms() + 1) <= app.clock.monotonic_ms():
+            hosted.tick()
+
+
+def test_a_log_that_could_not_be_read_is_told_and_read_again(start, start_broker, monkeypatch):
+    """Its groups were said to be loading until the next start, and its members' heartbeats were taken."""
+    broker, client = start()
+    member = Member(client, "g")
+    member.settle()
+    member.commit({("orders", 0): 5})
+    broker.stop()
+
+    failures = [KafkaStorageError("no descriptor"), OSError(24, "Too many open files")]
+    load = group_shard.load
+
+    async def fail_twice(*arguments, **options):
+        if failures:
+            raise failures.pop()
+        return await load(*arguments, **options)
+
+    monkeypatch.setattr(group_shard, "load", fail_twice)
+    monkeypatch.setattr(groups, "RELOAD_S", 3600)
+    broker = start_broker(overrides=ONE)
+    member.client = broker.connect()
+    for left in (1, 0):
+        broker.wait_for(lambda app, left=left: len(failures) == left and first_shard(app).failure is not None)
+        assert member.heartbeat() == NOT_AVAILABLE
+        assert member.fetch(everything=True)[0] == NOT_AVAILABLE
+        assert member.commit({("orders", 0): 6}) == {("orders", 0): NOT_AVAILABLE}
+        broker.call(lambda app: app.context.groups._load_again(app.context.groups._hosted[0]))
+    broker.wait_for(lambda app: first_shard(app).is_loaded)
+    assert member.heartbeat() == NONE
+    assert member.fetch(everything=True) == (NONE, {("orders", 0): (5, "at 5", NONE)})
+
+
+def first_shard(app):
+    return app.context.groups._hosted[0].shard
 
 
 def test_a_broker_with_members_that_wait_stops_in_order(start):

@@ -126,11 +126,13 @@ def fetch(
     decided is refused, for its consumer to ask again (KIP-447)."""
     if offsets is None:
         offsets = _NO_OFFSETS
-    if topics is None:
-        topics = [(topic, list(partitions)) for topic, partitions in offsets.committed.items()]
+    # A partition is answered once however often it is named: metadata is a thousand times as long as the question.
+    wanted: dict[str, dict[int, None]] = {}
+    for topic, partitions in offsets.committed.items() if topics is None else topics:
+        wanted.setdefault(topic, {}).update(dict.fromkeys(partitions))
     return [
         (topic, [_fetch_one(offsets, topic, partition, require_stable) for partition in partitions])
-        for topic, partitions in topics
+        for topic, partitions in wanted.items()
     ]
 
 

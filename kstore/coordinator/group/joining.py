@@ -20,6 +20,7 @@ from kstore.coordinator.group.rebalance import (
     join_result,
     maybe_complete_join,
     prepare_rebalance,
+    quoted,
     release,
     renew_session,
 )
@@ -120,7 +121,7 @@ def _add_member(group: Group, request: JoinRequest, member_id: str, turn: Turn, 
     group.park_join(member, ticket)
     renew_session(group, member, turn)
     if group.can_rebalance:
-        prepare_rebalance(group, turn, f"{member_id!r} joins; {client_reason(request.reason)}")
+        prepare_rebalance(group, turn, f"{quoted(member_id)} joins; {client_reason(request.reason)}")
 
 
 def _join_again(group: Group, request: JoinRequest, turn: Turn, ticket: Ticket) -> None:
@@ -135,7 +136,7 @@ def _join_again(group: Group, request: JoinRequest, turn: Turn, ticket: Ticket) 
     else:
         _update_member(group, member, request, turn, ticket)
         if group.can_rebalance:
-            prepare_rebalance(group, turn, f"{member.member_id!r} joins again; {client_reason(request.reason)}")
+            prepare_rebalance(group, turn, f"{quoted(member.member_id)} joins again; {client_reason(request.reason)}")
 
 
 def _update_member(group: Group, member: Member, request: JoinRequest, turn: Turn, ticket: Ticket) -> None:
@@ -150,7 +151,8 @@ def _update_member(group: Group, member: Member, request: JoinRequest, turn: Tur
 def _replace_static_member(
     group: Group, request: JoinRequest, old_member_id: str, member_id: str, turn: Turn, ticket: Ticket
 ) -> None:
-    logger.info("%s: %r takes the place of %r; %s", group, member_id, old_member_id, client_reason(request.reason))
+    old, new, why = quoted(old_member_id), quoted(member_id), client_reason(request.reason)
+    logger.info("%s: %s takes the place of %s; %s", group, new, old, why)
     member = group.members[old_member_id]
     before = Replaced(group, member)
     release(group, member, turn, FencedInstanceIdError(f"{member_id!r} has taken the place of {old_member_id!r}"))
@@ -162,7 +164,7 @@ def _replace_static_member(
         turn.write(ReplacementWrite(group, member, before, request.supports_skip_assignment))
     elif group.can_rebalance:
         # In a generation whose leader is assigning, the old id may be in its assignment and the new one is not.
-        prepare_rebalance(group, turn, f"{member_id!r} takes the place of {old_member_id!r}")
+        prepare_rebalance(group, turn, f"{new} takes the place of {old}")
 
 
 class Replaced:
@@ -213,7 +215,7 @@ class ReplacementWrite(GroupWrite):
 
     def failed(self, turn: Turn, error: KafkaError) -> None:
         group, member, before = self.group, self.member, self.before
-        logger.warning("%s: the new id of %r was not written: %s", group, before.member_id, error)
+        logger.warning("%s: the new id of %s was not written: %s", group, quoted(before.member_id), error)
         if not self.is_awaited:
             return
         turn.answer(group.take_join_ticket(member), group_append_error(error))

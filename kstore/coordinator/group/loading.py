@@ -88,13 +88,15 @@ def _replay_offset(
         offsets.drop_transactional(topic, partition, producer_id)
     else:
         offsets.put_transactional(producer_id, topic, partition, committed)
+        state.open_transactions.setdefault(producer_id, set()).add(group_id)
     _forget_if_vacant(state, group)
 
 
 def replay_marker(state: ShardState, producer_id: int, *, commit: bool) -> None:
     """The end of a transaction: its offsets count from now on, or never did."""
-    for group in list(state.groups.values()):
-        if producer_id in group.offsets.transactional:
+    for group_id in state.open_transactions.pop(producer_id, ()):
+        group = state.groups.get(group_id)
+        if group is not None and producer_id in group.offsets.transactional:
             group.offsets.end_transaction(producer_id, commit=commit)
             _forget_if_vacant(state, group)
 

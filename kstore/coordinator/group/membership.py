@@ -17,7 +17,9 @@ from kstore.coordinator.group.rebalance import (
     AssignmentWrite,
     client_reason,
     has_synced,
+    maybe_complete_join,
     members_left,
+    quoted,
     remove_member,
     renew_session,
     take_sync_ticket,
@@ -93,10 +95,14 @@ def heartbeat(group: Group, member_id: str, generation_id: int, group_instance_i
 def leave(group: Group, leaving: Sequence[LeavingMember], turn: Turn, ticket: Ticket) -> None:
     """Members that cannot leave are told so one by one. Raises the refusal of all."""
     refuse_dead(group)
+    count = len(group.members)
     left = [LeftMember(member.member_id, member.group_instance_id, _leave(group, member, turn)) for member in leaving]
-    if any(member.error_code == NONE for member in left):
+    if len(group.members) < count:
         members_left(group, turn, "members have left")
-        turn.forget_if_vacant(group)
+    else:
+        # Who was only pending is waited for no longer, and had no part in the generation.
+        maybe_complete_join(group, turn)
+    turn.forget_if_vacant(group)
     turn.answer(ticket, LeaveResult(left))
 
 
@@ -112,6 +118,6 @@ def _leave(group: Group, leaving: LeavingMember, turn: Turn) -> int:
         member = group.validate_member(member_id, leaving.group_instance_id)
     except KafkaError as error:
         return error.code
-    logger.info("%s: %r leaves; %s", group, member_id, client_reason(leaving.reason))
+    logger.info("%s: %s leaves; %s", group, quoted(member_id), client_reason(leaving.reason))
     remove_member(group, member, turn)
     return NONE

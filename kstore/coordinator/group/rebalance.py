@@ -13,6 +13,7 @@ Nobody is left without an answer: whoever leaves, is replaced or is overtaken wh
 """
 
 import logging
+from collections.abc import Sequence
 
 from kstore.coordinator.group.group import Group
 from kstore.coordinator.group.member import NO_ASSIGNMENT, Member
@@ -28,12 +29,23 @@ NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000
 # A group whose members have all gone silent is looked at again after its rebalance time-out, however short a
 # client made that: each look costs a turn.
 SHORTEST_POSTPONEMENT_MS = 1000
-MAX_REASON = 255
+# Of a client's words in a line of the log: as much as clients of Kafka make a reason long (KIP-800).
+MAX_QUOTED = 255
+MAX_NAMED = 3
+
+
+def quoted(text: str) -> str:
+    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
 
 
 def client_reason(reason: str | None) -> str:
-    """For the log: quoted, and no longer than clients of Kafka make it (KIP-800)."""
-    return f"client reason: {reason[:MAX_REASON]!r}" if reason else "no client reason"
+    return f"client reason: {quoted(reason)}" if reason else "no client reason"
+
+
+def some_of(member_ids: Sequence[str]) -> str:
+    names = ", ".join(map(quoted, member_ids[:MAX_NAMED]))
+    more = len(member_ids) - MAX_NAMED
+    return f"{names} and {more} more" if more > 0 else names
 
 
 class EmptyGenerationWrite(GroupWrite):
@@ -61,9 +73,9 @@ def session_ended(group: Group, member_id: str, turn: Turn) -> None:
     member = group.members.get(member_id)
     # Who waits for us need not heartbeat: the session begins anew with the answer.
     if member is not None and not member.needs_no_heartbeat:
-        logger.info("%s: member %r has failed", group, member_id)
+        logger.info("%s: member %s has failed", group, quoted(member_id))
         remove_member(group, member, turn)
-        members_left(group, turn, f"the session of {member_id!r} ended")
+        members_left(group, turn, f"the session of {quoted(member_id)} ended")
 
 
 def remove_member(group: Group, member: Member, turn: Turn) -> None:
@@ -198,7 +210,7 @@ def sync_time_is_up(group: Group, turn: Turn) -> None:
     silent = sorted(group.pending_sync)
     for member_id in silent:
         remove_member(group, group.members[member_id], turn)
-    prepare_rebalance(group, turn, f"no sync from {silent}")
+    prepare_rebalance(group, turn, f"no sync from {some_of(silent)}")
 
 
 def assign(group: Group, assignments: dict[str, bytes], turn: Turn) -> None:

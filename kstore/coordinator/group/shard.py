@@ -52,6 +52,8 @@ from kstore.errors import (
 
 # Room in a member id for the dash and the id that make it unique.
 UNIQUE_PART_BYTES = 64
+# Assignors of one client: it has two or three. All of a group's members are compared in each.
+MAX_PROTOCOLS = 1000
 
 
 def random_id() -> str:
@@ -64,6 +66,8 @@ class GroupShard:
     def __init__(self, partition: int, config: GroupConfig, *, new_id: Callable[[], str] = random_id) -> None:
         self.partition = partition
         self.is_loaded = False
+        # Why the log could not be read: nobody waits for what will not come.
+        self.failure: KafkaError | None = None
         self._new_id = new_id
         self._state = ShardState(config)
 
@@ -316,8 +320,7 @@ class GroupShard:
 
     def list_groups(self, states: Collection[str] = (), types: Collection[str] = ()) -> list[ListedGroup]:
         """Those in one of `states` and of one of `types`, however they are spelled; all when there are none."""
-        if not self.is_loaded:
-            raise CoordinatorLoadInProgressError(f"partition {self.partition} of the offsets topic is being loaded")
+        self._check_loaded()
         wanted = {state.lower() for state in states}
         if types and GROUP_TYPE not in {name.lower() for name in types}:
             return []
@@ -347,6 +350,11 @@ class GroupShard:
             raise InvalidGroupIdError("a group needs a name")
         if is_too_long(group_id):
             raise InvalidGroupIdError(f"the name of a group has {len(group_id)} characters")
+        self._check_loaded()
+
+    def _check_loaded(self) -> None:
+        if self.failure is not None:
+            raise self.failure
         if not self.is_loaded:
             raise CoordinatorLoadInProgressError(f"partition {self.partition} of the offsets topic is being loaded")
 
@@ -357,6 +365,8 @@ class GroupShard:
                 f"a session of {timeout_ms} ms is not in [{config.min_session_timeout_ms}, "
                 f"{config.max_session_timeout_ms}] (group.min.session.timeout.ms, group.max.session.timeout.ms)"
             )
+        if len(request.protocols) > MAX_PROTOCOLS:
+            raise InvalidRequestError(f"a member with {len(request.protocols)} protocols; at most {MAX_PROTOCOLS}")
         names = [name for name, _ in request.protocols]
         texts = [request.client_id, request.client_host, request.group_instance_id or "", request.protocol_type, *names]
         if any(is_too_long(text, UNIQUE_PART_BYTES) for text in texts):

@@ -48,6 +48,7 @@ class ShardState:
         "expired_offsets",
         "groups",
         "in_flight",
+        "open_transactions",
         "timers",
         "to_expire",
         "wall_offset_ms",
@@ -58,6 +59,7 @@ class ShardState:
         self.groups: dict[str, Group] = {}
         self.timers = Timers()
         self.in_flight: dict[GroupWrite, None] = {}  # in the order in which they were begun
+        self.open_transactions: dict[int, set[str]] = {}  # producer -> groups, while the log is replayed
         self.to_expire: list[str] = []  # groups that the round of expiry under way has still to see
         self.wall_offset_ms = 0
         self.completed_rebalances = 0

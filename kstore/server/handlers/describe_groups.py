@@ -20,7 +20,7 @@ from kstore.server.respond import respond
 def handle(context: Context, request: Request) -> object:
     asked = DescribeGroupsRequest.decode(request.buffer, request.position, request.limit, request.api_version)
     operations = GROUP_OPERATIONS if asked.include_authorized_operations else OPERATIONS_NOT_ASKED
-    groups = [describe(context, group_id, operations) for group_id in asked.groups]
+    groups = [describe(context, group_id, operations) for group_id in dict.fromkeys(asked.groups)]
     return respond(request, DescribeGroupsResponse(groups=groups))
 
 

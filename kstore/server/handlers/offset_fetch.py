@@ -31,7 +31,9 @@ def handle(context: Context, request: Request) -> object:
     version = request.api_version
     asked = OffsetFetchRequest.decode(request.buffer, request.position, request.limit, version)
     if version >= MANY_GROUPS_FROM:
-        groups = [answer_group(context, group, asked.require_stable) for group in asked.groups]
+        # Named twice a group is answered once, to what was asked last: an answer may be far longer than its question.
+        wanted = {group.group_id: group for group in asked.groups}
+        groups = [answer_group(context, group, asked.require_stable) for group in wanted.values()]
         return respond(request, OffsetFetchResponse(groups=groups))
     return respond(request, answer_one(context, asked, version))
 

@@ -221,6 +221,25 @@ def test_a_pending_member_that_leaves_is_not_waited_for() -> None:
     assert shell.answer(rejoin).generation_id == 2
 
 
+def test_a_pending_member_that_leaves_disturbs_no_generation() -> None:
+    """It made a stable group rebalance, and whoever waited for an assignment join again."""
+    shell = Shell()
+    shell.stable()
+    pending = shell.answer(shell.join(requires_known_member_id=True)).member_id
+    left = shell.leave(pending)
+    assert [member.error_code for member in shell.answer(left).members] == [0]
+    assert shell.state() == "Stable"
+
+    tickets = [shell.join("h", client_id=name) for name in ("a", "b")]
+    shell.advance(2 * DELAY_MS)
+    follower = next(answer for answer in map(shell.answer, tickets) if answer.leader != answer.member_id)
+    parked = shell.sync(follower.member_id, 1, group_id="h")
+    pending = shell.answer(shell.join("h", requires_known_member_id=True)).member_id
+    shell.leave(pending, group_id="h")
+    assert shell.state("h") == "CompletingRebalance"
+    assert shell.waits(parked)
+
+
 def test_a_pending_member_cannot_turn_static() -> None:
     shell = Shell()
     shell.stable()

@@ -3,6 +3,7 @@
 import pytest
 
 from kstore.coordinator.group.requests import LeavingMember
+from kstore.coordinator.group.results import SyncResult
 from kstore.errors import (
     FencedInstanceIdError,
     NotCoordinatorError,
@@ -187,7 +188,7 @@ def test_the_old_ids_session_ends_without_effect() -> None:
     shell.heartbeat(new.member_id, 1, group_instance_id="i")
 
 
-def test_a_static_member_survives_a_rebalance_that_it_misses_but_not_its_session() -> None:
+def test_a_static_member_survives_a_rebalance_that_it_misses_but_not_its_assignment() -> None:
     shell = Shell()
     leader, follower = shell.stable_static("one", "two", session_timeout_ms=REBALANCE_MS + 20_000)
     rejoin = shell.join(member_id=leader.member_id, group_instance_id="one", session_timeout_ms=REBALANCE_MS + 20_000)
@@ -195,6 +196,10 @@ def test_a_static_member_survives_a_rebalance_that_it_misses_but_not_its_session
     answer = shell.answer(rejoin)
     assert {member.member_id for member in answer.members} == {leader.member_id, follower.member_id}
     assert shell.state() == "CompletingRebalance"
+    shell.sync(leader.member_id, 2, [(leader.member_id, b"all")], group_instance_id="one")
+    assert shell.state() == "Stable"
+    shell.advance(REBALANCE_MS)  # the same time to come for its assignment
+    assert [member.member_id for member in shell.shard.describe_group("g").members] == [leader.member_id]
 
 
 def test_a_group_whose_static_members_are_all_silent_waits_for_their_sessions() -> None:
@@ -233,7 +238,8 @@ def test_a_waiting_member_that_is_taken_out_is_told_so() -> None:
     assert shell.refusal(rejoin) is UnknownMemberIdError
     shell.join(member_id=follower.member_id, group_instance_id="two")
     parked = shell.sync(follower.member_id, 2, group_instance_id="two")
-    assert not shell.waits(parked) or shell.state() == "CompletingRebalance"
+    assert isinstance(shell.answer(parked), SyncResult)
+    assert shell.state() == "Stable"
 
 
 def test_a_syncing_member_that_is_taken_out_is_told_so() -> None:

@@ -16,7 +16,7 @@ from tests.fix_broker import Broker, Client
 from tests.fix_groups import subscription
 from tests.server.handlers.members import Member, by_topic, capped
 
-NONE, UNKNOWN_TOPIC = 0, 3
+NONE, UNKNOWN_TOPIC, INVALID_REQUEST = 0, 3, 42
 NOT_COORDINATOR = 16
 ILLEGAL_GENERATION, INCONSISTENT_PROTOCOL, UNKNOWN_MEMBER, REBALANCE = 22, 23, 25, 27
 NON_EMPTY_GROUP, NO_SUCH_GROUP, MEMBER_ID_REQUIRED, FENCED_INSTANCE, SUBSCRIBED = 68, 69, 79, 82, 86
@@ -232,6 +232,25 @@ def test_many_groups_are_asked_for_their_offsets_at_once(client):
         )
         for group in answer.groups
     ] == [(f"batch-{number}", NONE, [number]) for number in range(5)] + [("batch-5", NONE, [])]
+
+
+def test_a_partition_named_a_thousand_times_is_answered_once(client):
+    """Two megabytes of the same number were answered with gigabytes of its metadata."""
+    Member(client, "often").commit({("orders", 0): 1})
+    kind = OffsetFetchRequest.OffsetFetchRequestTopics
+    topics = [kind(name="orders", partition_indexes=[0] * 1000), kind(name="orders", partition_indexes=[0, 1])]
+    group = OffsetFetchRequest.OffsetFetchRequestGroup(group_id="often", topics=topics)
+    (answer,) = client.ask(OffsetFetchRequest(groups=[group] * 1000), 8).groups
+    (topic,) = answer.topics
+    assert [(each.partition_index, each.committed_offset) for each in topic.partitions] == [(0, 1), (1, -1)]
+    assert len(describe(client, *["often"] * 1000)) == 1
+
+
+def test_a_member_with_thousands_of_protocols_is_refused(client):
+    member = Member(client, "protocols")
+    member.find()
+    assert member.join(*((f"p{n}", b"") for n in range(1001))).error_code == INVALID_REQUEST
+    assert member.join(*((f"p{n}", b"") for n in range(1000))).error_code == NONE
 
 
 # Describing, listing, deleting
