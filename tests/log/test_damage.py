@@ -52,6 +52,9 @@ FILES_WITHOUT_CRC = ("checkpoint", "meta.properties", "partition.metadata", ".tx
 # A batch that cannot be found hides what follows it up to the next index entry.
 HIDDEN = 4
 
+# So many places where something is wrong are told.
+TOLD = 20
+
 FLIP, CUT = "flip", "cut"
 
 
@@ -137,6 +140,7 @@ def test_damage_is_never_served_and_costs_no_more_than_it_must(fast: Path, clean
     chosen = places(original)
     if not EXHAUSTIVE:
         chosen = random.Random(seed).sample(chosen, SAMPLED)
+    broken = []
     for place in chosen:
         damage = Damage(original, *place)
         scratch.damage(damage.name, damage.data)
@@ -149,10 +153,12 @@ def test_damage_is_never_served_and_costs_no_more_than_it_must(fast: Path, clean
             ):
                 assert verify(scratch.root), "verify found nothing"
             check(scratch, damage)
-        except BaseException as error:
-            error.add_note(f"{damage}, seed {seed}")
-            raise
+        except Exception as error:
+            broken.append(f"{damage}: {type(error).__name__} {error}")
+            if len(broken) == TOLD:
+                break
         scratch.restore()
+    assert not broken, "\n".join(broken)
 
 
 def verify(root: str) -> int:
@@ -160,7 +166,7 @@ def verify(root: str) -> int:
     check = DirectoriesCheck(findings, Progress("", 0, enabled=False))
     check.read_metadata(root)
     check.run(root)
-    return findings.damage
+    return findings.damage + findings.notices  # a hole before the last batch may have been left by compaction
 
 
 def check(scratch: Scratch, damage: Damage) -> None:
