@@ -5,7 +5,8 @@
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -19,13 +20,21 @@ NewTopic = Callable[..., str]
 NewGroup = Callable[[], str]
 
 
+SUBJECT = os.environ.get("KSTORE_INTEROP", "")
+
+
 @pytest.fixture(scope="session")
 def broker(request: pytest.FixtureRequest) -> Broker:
-    name = {"kafka-3.9.1": "kafka_39", "kafka-4.3.0": "kafka_43"}.get(
-        os.environ.get("KSTORE_INTEROP", ""), "kstore_server"
-    )
+    name = {"kafka-3.9.1": "kafka_39", "kafka-4.3.0": "kafka_43"}.get(SUBJECT, "kstore_server")
     found: Broker = request.getfixturevalue(name)
     return found
+
+
+def broker_apart(directory: Path, overrides: Mapping[str, str]) -> Broker:
+    """One of the same kind as `broker`, not yet started, for tests that need settings of their own."""
+    if SUBJECT:
+        return KafkaBroker(SUBJECT.removeprefix("kafka-"), directory, overrides=overrides)
+    return KstoreServer(directory, overrides={"node.id": "1", "group.initial.rebalance.delay.ms": "0", **overrides})
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JUDGE = Path(__file__).resolve().parent
+SEED = REPOSITORY / "tests" / "interop" / "seed"  # small Java programs of users, compiled beside the judge's own
 VERSIONS = ("3.9.1", "4.3.0")
 
 

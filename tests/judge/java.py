@@ -63,7 +63,7 @@ def java_command(version: str, *, heap: str, log_level: str = "WARN", flags: Seq
 
 def compiled_tool_server(version: str) -> Path:
     """The directory of our own Java's classes, compiled again only when a source is newer."""
-    sources = sorted(home.JUDGE.glob("*.java"))
+    sources = sorted([*home.JUDGE.glob("*.java"), *home.SEED.glob("*.java")])
     classes = home.cache_directory() / f"tool-server-{version}"
     compiled = classes / "ToolServer.class"
     newest = max(source.stat().st_mtime for source in sources)
