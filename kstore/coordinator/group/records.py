@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
+from kstore._native.java_hash import java_hash
 from kstore.coordinator.group.member import Member
 from kstore.coordinator.group.results import Record
 from kstore.errors import CorruptRecordError, InvalidRequestError, UnsupportedVersionError
@@ -28,6 +29,7 @@ GROUP_VALUE_VERSION = 3
 
 NO_EXPIRY = -1
 NO_STATE_TIMESTAMP = -1
+LOWEST_INT = -(1 << 31)
 # What a string of a record may be long in bytes, its length being an int16.
 MAX_STRING_BYTES = 32767
 
@@ -72,14 +74,10 @@ class StoredGroup(NamedTuple):
 
 
 def partition_for(group_id: str, partition_count: int) -> int:
-    """The partition of `__consumer_offsets` that holds a group: Java's String.hashCode without its sign
-    (Utils.abs makes 0 of the lowest int)."""
-    code = 0
-    units = group_id.encode("utf-16-be", "surrogatepass")
-    for i in range(0, len(units), 2):
-        code = (31 * code + (units[i] << 8 | units[i + 1])) & 0xFFFFFFFF
-    signed = code - (1 << 32) if code & 0x80000000 else code
-    return (0 if signed == -(1 << 31) else abs(signed)) % partition_count
+    """The partition of `__consumer_offsets` that holds a group: its hash without the sign (Utils.abs makes 0 of the
+    lowest int)."""
+    code = java_hash(group_id)
+    return (0 if code == LOWEST_INT else abs(code)) % partition_count
 
 
 def is_too_long(text: str, more_bytes: int = 0) -> bool:

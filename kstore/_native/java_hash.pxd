@@ -1,0 +1,1 @@
+"""Java's String.hashCode, by which Kafka spreads names over partitions."""
