@@ -92,15 +92,14 @@ def test_bootstrap_servers_of_a_producer_may_begin_with_one_that_is_dead(produce
     produce("bootstrap", nobody())
 
 
-@pytest.mark.parametrize("lookup", ["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"])
 def test_client_dns_lookup_tries_the_other_addresses_of_a_name(
-    tools: KafkaTools, relayed: Relayed, tmp_path: Path, lookup: str
+    tools: KafkaTools, relayed: Relayed, tmp_path: Path
 ) -> None:
     hosts = tmp_path / "hosts"
     # Nobody listens on the first address. Only a JVM of its own has its own names.
     hosts.write_text("127.0.0.2 dead.test several.test\n127.0.0.1 living.test several.test\n")
     flags = (*QUICK_JVM, f"-Djdk.net.hosts.file={hosts}")
-    scenario = ["ProducerOptions", "dns", *map(str, relayed.words), "several.test", lookup]
+    scenario = ["ProducerOptions", "dns", *map(str, relayed.words), "several.test"]
     command = [*java_command(tools.version, heap="128m", flags=flags), *scenario]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -155,7 +155,7 @@ public final class ConsumerOptions {
     private static void maxWait() throws Exception {
         String topic = scene.topic(1);
         scene.write(topic, 0, "little");
-        for (int wait : new int[] {100, 1500}) {
+        for (int wait : new int[] {100, 900}) {
             int before = relay.answers(Relay.FETCH).size();
             try (KafkaConsumer<String, String> consumer =
                 reader(topic, 1, "fetch.min.bytes", "10000", "fetch.max.wait.ms", Integer.toString(wait))) {
@@ -265,27 +265,30 @@ public final class ConsumerOptions {
             .map(Relay.Request::atMs).collect(Collectors.toList());
     }
 
-    private static long heartbeatMs(String interval, int count) throws Exception {
-        String client = "tested-" + interval;
-        String topic = scene.topic(1);
-        try (KafkaConsumer<String, String> consumer =
-            member(Scene.group(), List.of(topic), "heartbeat.interval.ms", interval, "client.id", client)) {
-            Scene.until(() -> {
-                pollOnce(consumer);
-                return heartbeatsOf(client).size() > count;
-            }, "heartbeats every " + interval + " ms");
-        }
+    /** The mean time between the first heartbeats of a client. */
+    private static long meanMs(String client, int count) {
         List<Long> found = heartbeatsOf(client);
         return (found.get(count) - found.get(0)) / count;
     }
 
     private static void heartbeats() throws Exception {
-        long often = heartbeatMs("100", 10);
+        String topic = scene.topic(1);
+        try (KafkaConsumer<String, String> often = member(Scene.group(), List.of(topic),
+                 "heartbeat.interval.ms", "100", "client.id", "tested-often");
+             KafkaConsumer<String, String> rarely = member(Scene.group(), List.of(topic),
+                 "heartbeat.interval.ms", "700", "client.id", "tested-rarely")) {
+            Scene.until(() -> {
+                pollOnce(often);
+                pollOnce(rarely);
+                return heartbeatsOf("tested-often").size() > 8 && heartbeatsOf("tested-rarely").size() > 2;
+            }, "heartbeats");
+        }
+        long often = meanMs("tested-often", 8);
         Scene.check(often >= 80 && often < 1500, "every 100 ms: " + often);
-        long rarely = heartbeatMs("700", 3);
-        Scene.check(rarely >= 500 && rarely < 2500, "every 700 ms: " + rarely); // the default is 3000
+        long rarely = meanMs("tested-rarely", 2);
+        Scene.check(rarely >= 450 && rarely < 2500, "every 700 ms: " + rarely); // the default is 3000
         Scene.refusal(() -> {
-            try (KafkaConsumer<String, String> consumer = member(Scene.group(), List.of(scene.topic(1)),
+            try (KafkaConsumer<String, String> consumer = member(Scene.group(), List.of(topic),
                 "heartbeat.interval.ms", "2000", "session.timeout.ms", "2000")) {
                 pollOnce(consumer);
             }
@@ -296,7 +299,7 @@ public final class ConsumerOptions {
     private static void session() throws Exception {
         String topic = scene.topic(2);
         String group = Scene.group();
-        String[] timing = {"session.timeout.ms", "2000", "heartbeat.interval.ms", "300", "client.id"};
+        String[] timing = {"session.timeout.ms", "1500", "heartbeat.interval.ms", "300", "client.id"};
         KafkaConsumer<String, String> silent = member(group, List.of(topic), with(timing, "tested-silent"));
         try (KafkaConsumer<String, String> living = member(group, List.of(topic), with(timing, "tested-living"))) {
             Scene.until(() -> {
@@ -312,7 +315,7 @@ public final class ConsumerOptions {
             }, "the other takes over");
             long after = System.nanoTime() / 1_000_000 - start;
             // Its last heartbeat was up to 300 ms earlier.
-            Scene.check(after >= 1500 && after < 20_000, "it took over after " + after + " ms");
+            Scene.check(after >= 1000 && after < 20_000, "it took over after " + after + " ms");
         } finally {
             silent.close(Duration.ZERO);
         }
@@ -398,13 +401,12 @@ public final class ConsumerOptions {
     /** Two topics of three partitions, two members: range gives each topic's larger half to the same one. */
     private static void assignors() throws Exception {
         List<String> topics = List.of(scene.topic(3), scene.topic(3));
-        for (String assignor : List.of("", "RangeAssignor", "RoundRobinAssignor", "StickyAssignor",
-            "CooperativeStickyAssignor")) {
+        for (String assignor : List.of("", "RoundRobinAssignor", "CooperativeStickyAssignor")) {
             String group = Scene.group();
             String[] setting = {"partition.assignment.strategy", ASSIGNORS + assignor};
             if (assignor.isEmpty())
                 setting = new String[0];
-            List<Integer> expected = assignor.isEmpty() || assignor.startsWith("Range") ? List.of(2, 4) : List.of(3, 3);
+            List<Integer> expected = assignor.isEmpty() ? List.of(2, 4) : List.of(3, 3); // the default is range
             try (KafkaConsumer<String, String> one = member(group, topics, setting);
                  KafkaConsumer<String, String> two = member(group, topics, setting)) {
                 Scene.until(() -> {
@@ -415,8 +417,8 @@ public final class ConsumerOptions {
                     List<Integer> sizes = Stream.of(one, two).map(each -> each.assignment().size()).sorted()
                         .collect(Collectors.toList());
                     return all.size() == 6 && sizes.equals(expected);
-                }, assignor + " gives " + expected);
-                if (assignor.startsWith("Range"))
+                }, "'" + assignor + "' gives " + expected);
+                if (assignor.isEmpty())
                     try (KafkaConsumer<String, String> stranger = member(group, topics,
                         "partition.assignment.strategy", RoundRobinAssignor.class.getName())) {
                         Scene.refusal(() -> Scene.poll(stranger, 1), InconsistentGroupProtocolException.class);

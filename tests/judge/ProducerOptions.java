@@ -29,7 +29,7 @@ public final class ProducerOptions {
             relay = made.relay;
             switch (words[0]) {
                 case "bootstrap" -> bootstrap(words[3]);
-                case "dns" -> dns(words[3], words[4]);
+                case "dns" -> dns(words[3]);
                 case "acks" -> acks();
                 case "memory" -> memory();
                 case "compression" -> compression(words[3], words[4]);
@@ -77,13 +77,15 @@ public final class ProducerOptions {
     }
 
     /** A name stands for two addresses, and behind the first is nobody. */
-    private static void dns(String name, String lookup) throws Exception {
+    private static void dns(String name) throws Exception {
         String topic = scene.topic(1);
         String port = scene.bootstrap.split(":")[1];
-        try (KafkaProducer<String, String> producer =
-            scene.producer("bootstrap.servers", name + ":" + port, "client.dns.lookup", lookup)) {
-            Scene.same(0L, producer.send(record(topic, "x")).get().offset(), "the offset");
-        }
+        for (String lookup : List.of("use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"))
+            try (KafkaProducer<String, String> producer =
+                scene.producer("bootstrap.servers", name + ":" + port, "client.dns.lookup", lookup)) {
+                producer.send(record(topic, lookup)).get();
+            }
+        Scene.same(2, scene.read(topic).size(), "records");
     }
 
     private static void acks() throws Exception {

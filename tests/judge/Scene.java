@@ -85,9 +85,10 @@ final class Scene implements AutoCloseable {
         return new KafkaProducer<>(all, new StringSerializer(), new StringSerializer());
     }
 
-    /** A consumer under test; settings are key, value, key, value. */
+    /** A consumer under test; settings are key, value, key, value. Its close() waits for a fetch that is on its way. */
     KafkaConsumer<String, String> consumer(String... settings) {
-        Map<String, Object> all = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "client.id", "tested"));
+        Map<String, Object> all = new HashMap<>(
+            Map.of("bootstrap.servers", bootstrap, "client.id", "tested", "fetch.max.wait.ms", "50"));
         all.putAll(pairs(settings));
         return new KafkaConsumer<>(all, new StringDeserializer(), new StringDeserializer());
     }
