@@ -253,14 +253,16 @@ class AsyncLog(AsyncReadonlyLog):
         log, end_offset = self._log, self._log.end_offset
         while log.flushed_offset < end_offset <= log.end_offset:
             running = self._flushing
-            if running is None:
+            # One that is done is forgotten a turn later: to wait for it would be no wait, and the turn never come.
+            if running is None or running.done():
                 running = self._flushing = asyncio.ensure_future(in_thread(log.flush))
                 running.add_done_callback(self._flushed)
             # A task that is cancelled does not take the others' flush with it.
             await asyncio.shield(running)
 
     def _flushed(self, running: "asyncio.Future[None]") -> None:
-        self._flushing = None
+        if self._flushing is running:
+            self._flushing = None
         if not running.cancelled():
             running.exception()  # whoever still waits is told
 

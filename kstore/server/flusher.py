@@ -7,6 +7,7 @@ answered, and consumers see its records, only when they are on the disk, where K
 
 import asyncio
 import time
+from functools import partial
 
 from kstore._native.durations import Durations
 from kstore.clock import Clock
@@ -36,14 +37,19 @@ class Flusher:
             if partition.leader is None or log.log_end_offset < end_offset:
                 raise NotLeaderOrFollowerError(f"{partition.topic_partition} was lost before it was flushed")
             running = self._running.get(log)
-            if running is None:
+            # One that is done is taken out a turn later: to wait for it would be no wait, and the turn never come.
+            if running is None or running.done():
                 running = asyncio.ensure_future(self._flush(log))
                 self._running[log] = running
-                running.add_done_callback(lambda _: self._running.pop(log))
+                running.add_done_callback(partial(self._ended, log))
             # One producer that goes away does not take the others' flush with it.
             await asyncio.shield(running)
         self._deliver(partition.flushed())
         self._deliver.turn_ended()
+
+    def _ended(self, log: PartitionLog, ended: "asyncio.Future[None]") -> None:
+        if self._running.get(log) is ended:
+            del self._running[log]
 
     async def _flush(self, log: PartitionLog) -> None:
         job = log.begin_flush()
