@@ -21,7 +21,7 @@ from kstore.log.append import LogAppendInfo
 from kstore.log.cleaner.cleaner import CleaningWork
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import HIGH_WATERMARK, FetchData
-from kstore.log.work import Work, bring_in
+from kstore.log.work import FlushWork, Work, bring_in
 from kstore.model import TopicPartition
 from kstore.replica.effects import Effect
 from kstore.replica.partition import Partition
@@ -161,6 +161,12 @@ class LocalHost(Guard):
                     self._flushing.discard(partition)
                     self._flushed.notify_all()
                 log.complete_flush(job, now_ms=self.clock.now_ms())
+                self._flushed_now(partition)
+
+    def _flushed_now(self, partition: Partition) -> None:
+        """What waited for the disk (`flush.messages`) is seen from now on; the lock is held."""
+        if partition.flushed():
+            self.wake(partition)
 
     def wait(self, partition: Partition, offset: int, timeout_s: float | None) -> bool:
         with self.lock:
@@ -217,16 +223,7 @@ class LocalHost(Guard):
         """Does what is due: flush.ms, retention, compaction, deletions, checkpoints. The slow parts run without the
         lock."""
         with self._tending:
-            while True:
-                with self.lock:
-                    self.check()
-                    work = self.due()
-                if not work:
-                    break
-                for piece in work:
-                    piece.run()
-                    with self.lock:
-                        piece.complete(self.clock.now_ms())
+            self._do_due_work()
             while True:
                 with self.lock:
                     self.check()
@@ -235,8 +232,29 @@ class LocalHost(Guard):
                     return
                 self._clean(cleaning)
 
+    def begin_tending(self) -> None:
+        """What an open log needs at once; compaction, which may take long, is left to `tend`."""
+        with self._tending:
+            self._do_due_work()
+
+    def _do_due_work(self) -> None:
+        while True:
+            with self.lock:
+                self.check()
+                work = self.due()
+            if not work:
+                return
+            for piece in work:
+                piece.run()
+                with self.lock:
+                    piece.complete(self.clock.now_ms())
+                    if isinstance(piece, FlushWork):
+                        partition = self.partitions.get(piece.log.topic_partition)
+                        if partition is not None:
+                            self._flushed_now(partition)
+
     def _clean(self, work: CleaningWork) -> None:
-        """Compacts one log, slice by slice."""
+        """Compacts one log, slice by slice. What interrupts it ends this cleaning and no other."""
         try:
             while not work.done:
                 work.run()
@@ -244,9 +262,13 @@ class LocalHost(Guard):
                     work.complete(self.clock.now_ms())
                 if work.pause_ms and not work.done:
                     self._closing.wait(work.pause_ms / 1000)
-        except Exception as error:
+        except BaseException as error:
             with self.lock:
-                self.logs.cleaner.give_up(work, error)
+                if isinstance(error, Exception):
+                    self.logs.cleaner.give_up(work, error)
+                    return
+                self.logs.cleaner.let_go(work)
+            raise
 
     def due(self) -> Sequence[Work]:
         """What is due now; the lock is held."""

@@ -66,7 +66,7 @@ def open_directory(directory: str, config: LogConfig, clock: Clock, *, backgroun
         raise
     host = LocalHost(f"the log in {directory}", logs, clock, background=background)
     host.partitions[partition.topic_partition] = partition
-    host.tend()  # from now on it is known when what is due
+    host.begin_tending()  # from now on it is known when what is due
     return host, partition
 
 

@@ -74,7 +74,7 @@ class StoreHost(LocalHost):
             undo.pop_all()
         super().__init__(name, logs, clock, background=background)
         self.partitions = self.replicas.partitions
-        self.tend()  # from now on it is known when what is due
+        self.begin_tending()  # from now on it is known when what is due
 
     def change(self, decide: Decision) -> ClusterImage:
         """Changes what the cluster agrees on, and wakes those who wait on what is no more."""

@@ -131,6 +131,12 @@ class LogCleaner:
         from kstore.log.cleaner.cleaning import Cleaning  # most brokers start without anything to clean
 
         log, part = found
+        try:
+            # A cleaning before this one may have been broken off behind the exchange.
+            log.finish_replacements()
+        except KafkaStorageError:
+            self._resting_until_ms = now_ms + self.config.backoff_ms
+            return None
         slice_size = self.throttle.slice_size(SLICE_SIZE)
         work = CleaningWork(self, log, Cleaning(log, part, self.config, slice_size=slice_size, now_ms=now_ms))
         self.in_progress[log] = work
@@ -232,6 +238,11 @@ class LogCleaner:
             self._resting_until_ms = now_ms + self.config.backoff_ms
         else:
             self._set_aside(log, error)
+
+    def let_go(self, work: CleaningWork) -> None:
+        """Its owner was interrupted: the log may be cleaned again."""
+        self.in_progress.pop(work.log, None)
+        work.cleaning.drop()
 
     def give_up(self, work: CleaningWork, error: Exception) -> None:
         """A step of it failed that never should."""
