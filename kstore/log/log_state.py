@@ -52,6 +52,7 @@ class LogState:
         "producer_state",
         "recovered_from_crash",
         "recovery_point",
+        "rewrite_lock",
         "segments",
         "topic_id",
         "topic_partition",
@@ -95,6 +96,8 @@ class LogState:
         self._has_aborted = any(segment.txn_index.exists for segment in loaded.segments)
         self._truncations = 0
         self._flush_lock = Lock()
+        # Held while a cleaning makes known that it has a segment ready, and while a cut takes that back.
+        self.rewrite_lock = Lock()
         self._sealed: list[Segment] = []  # since the last flush
         # Names and contents that must be durable before the first append.
         self._unsynced = self._names_unsynced = loaded.is_new

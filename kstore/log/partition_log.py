@@ -15,7 +15,7 @@ from kstore.log.checkpoint_file import (
     RECOVERY_POINT_CHECKPOINT,
 )
 from kstore.log.config import LogConfig
-from kstore.log.directory import DELETED_SUFFIX, DiskDirectory, delete_dir_name
+from kstore.log.directory import DELETED_SUFFIX, SWAP_SUFFIX, DiskDirectory, delete_dir_name
 from kstore.log.files import Directory
 from kstore.log.flush import NAMED_FILES, FlushJob
 from kstore.log.loading import load
@@ -97,12 +97,37 @@ class PartitionLog(LogWriter):
     def complete_replacement(self, new: Segment) -> None:
         """Gives the files their own names, once it is durable that the old ones have lost them. Raises
         KafkaStorageError."""
-        if self.segments.get(new.base_offset) is not new:
-            return  # deleted since, with the names that it had
+        if self.segments.get(new.base_offset) is not new or not new.suffix:
+            return  # deleted since, with the names that it had; or cut, and given its own before
         try:
             new.change_suffix("")
         except OSError as error:
             raise self.log_dir.fail(f"replacing segments of {self.topic_partition}", error) from error
+
+    def finish_replacements(self) -> None:
+        """Gives segments that took the place of others their own names, where a cleaning was broken off. Raises
+        KafkaStorageError."""
+        unnamed = [segment for segment in self.segments if segment.suffix]
+        if not unnamed:
+            return
+        try:
+            self.directory.sync()
+            for segment in unnamed:
+                segment.change_suffix("")
+        except OSError as error:
+            raise self.log_dir.sync_error(f"replacing segments of {self.topic_partition}", error) from error
+
+    def _end_rewrites(self) -> None:
+        """Before anything is cut: what a cleaning has ready to be put in place holds records that are to go. A start
+        after a crash would bring them back, in the place of what is appended behind the cut. Raises OSError."""
+        self.finish_replacements()
+        with self.rewrite_lock:
+            self._truncations += 1
+            swaps = [name for name in self.directory.names() if name.endswith(SWAP_SUFFIX)]
+            for name in swaps:
+                self.directory.delete(name)
+            if swaps:
+                self.directory.sync()
 
     # --- retention and truncation ---
 
@@ -195,8 +220,10 @@ class PartitionLog(LogWriter):
             return True
         logger.info("%s: truncating from %d to offset %d", self.topic_partition, self.log_end_offset, offset)
         self._prepare_cut(offset, min(offset, self.log_start_offset))
-        self._truncations += 1
-        self._remove_segments(self.segments.above(offset), now_ms)
+        above = self.segments.above(offset)
+        self._remove_segments(above, now_ms)
+        if above:
+            self._sync_names()
         active = self._active = self.segments.active
         try:
             active.become_writable()
@@ -212,7 +239,6 @@ class PartitionLog(LogWriter):
         self.log_dir.check()
         logger.info("%s: deleting all and starting at offset %d", self.topic_partition, offset)
         self._prepare_cut(offset, offset if log_start_offset is None else log_start_offset)
-        self._truncations += 1
         self._remove_segments(list(self.segments), now_ms)
         try:
             segment = create_segment(self.directory, offset, self.config, now_ms)
@@ -222,6 +248,7 @@ class PartitionLog(LogWriter):
             self.producer_state.truncate_fully_and_start_at(offset)
         except OSError as error:
             raise self.log_dir.fail(f"truncating {self.topic_partition}", error) from error
+        self._sync_names()
         self._after_truncation(offset, offset if log_start_offset is None else log_start_offset, now_ms)
 
     def _prepare_cut(self, end_offset: int, log_start_offset: int) -> None:
@@ -232,6 +259,7 @@ class PartitionLog(LogWriter):
         try:
             # A cut is not begun that would have to stop in its middle.
             self.directory.check_descriptors(DESCRIPTORS_OF_A_CUT)
+            self._end_rewrites()
             checkpoints[RECOVERY_POINT_CHECKPOINT].lower(self.topic_partition, end_offset)
             checkpoints[LOG_START_OFFSET_CHECKPOINT].lower(self.topic_partition, log_start_offset)
             # Nothing of the segment that will be the active one is clean (LogCleanerManager.maybeTruncateCheckpoint).
@@ -239,6 +267,13 @@ class PartitionLog(LogWriter):
             checkpoints[CLEANER_OFFSET_CHECKPOINT].lower(self.topic_partition, clean_offset)
         except OSError as error:
             raise self.log_dir.io_error(f"truncating {self.topic_partition}", error) from error
+
+    def _sync_names(self) -> None:
+        """Segments that were cut off must not come back beside what is appended in their place."""
+        try:
+            self.directory.sync()
+        except OSError as error:
+            raise self.log_dir.fail(f"truncating {self.topic_partition}", error) from error
 
     def _after_truncation(self, end_offset: int, log_start_offset: int, now_ms: int) -> None:
         self.log_end_offset = end_offset

@@ -152,6 +152,12 @@ class Life:
         self.look()
         return offset
 
+    def cut(self, offset: int) -> None:
+        self.log.truncate_to(offset, now_ms=NOW)
+        del self.written[offset:]
+        self.moments.clear()
+        self.look()
+
     def run(self, steps: int) -> None:
         sequence = epoch = 0
         for step in range(steps):
@@ -205,3 +211,31 @@ def test_whatever_a_power_loss_leaves_is_a_log_with_all_that_was_confirmed(seed:
             assert segment.load_max_timestamp() == max(inside, default=-1), where
         log.update_high_watermark(end)
         assert append(log, batch(), leader_epoch=99).first_offset == end, where
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_cut_does_not_come_back_beside_what_was_flushed_in_its_place(seed: int) -> None:
+    """Segments above the cut could come back, for nothing made it durable that they were gone."""
+    life = Life(seed)
+    for _ in range(20):
+        life.append(0, batch())
+    life.log.flush(now_ms=NOW)
+    cut = life.choose.choice([offset for offset in range(1, 18) if offset % 6])
+    life.cut(cut)
+    for _ in range(-cut % 6):  # up to where the next segment had begun
+        life.append(0, batch(timestamp=NOW + 1))
+    life.log.flush(now_ms=NOW)
+    life.look()
+    moments = [moment for moment in life.moments if moment.confirmed > cut]
+    assert moments
+    for moment in [moment for moment in moments for _ in range(5)]:
+        log = MemoryLog.open(
+            moment.after_power_loss(life.choose),
+            TP,
+            life.log.config,
+            recovery_point=moment.confirmed,
+            clean_shutdown=False,
+            now_ms=NOW,
+        )
+        assert [item.to_bytes() for item in batches_of(log)] == [content for _, content in life.written]
+        assert log.log_end_offset == len(life.written)

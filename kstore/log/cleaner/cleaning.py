@@ -223,12 +223,19 @@ class Cleaning:
             yield SWAP
         finally:
             if not self.is_in_place:
-                for name in cleaned_names:
-                    self.directory.delete(name)
-                    self.directory.delete(name.removesuffix(CLEANED_SUFFIX) + SWAP_SUFFIX)
+                self._remove(cleaned_names)
         while not self._names_synced():
             yield WAIT
         yield RENAME
+
+    def _remove(self, cleaned_names: list[str]) -> None:
+        """Deletes what was written. A `.swap` must not come back after a power loss: a start would complete it."""
+        is_swapped = False
+        for name in cleaned_names:
+            self.directory.delete(name)
+            is_swapped |= self.directory.delete(name.removesuffix(CLEANED_SUFFIX) + SWAP_SUFFIX)
+        if is_swapped:
+            self._sync(None, [])
 
     def _compact(self, compactor: Compactor, data: memoryview, walked: WalkedTransactions, new: Segment) -> None:
         position = 0
@@ -280,11 +287,12 @@ class Cleaning:
         names = new.file_names()
         self.directory.set_modified_ms(names[0], modified_ms)
         self._sync(records, names[1:])
-        if self._log.truncations != self.truncations:
-            raise OvertakenError
         new.become_sealed()
-        new.change_suffix(SWAP_SUFFIX)
-        self._sync(None, [])
+        with self._log.rewrite_lock:
+            if self._log.truncations != self.truncations:
+                raise OvertakenError
+            new.change_suffix(SWAP_SUFFIX)
+            self._sync(None, [])
 
     def _names_synced(self) -> bool:
         """Makes the names durable of a segment that is in its place already: False while no descriptor is left, for

@@ -1,6 +1,7 @@
 """What cleaning does to a log (cases of LogCleanerTest, LogCleanerLagIntegrationTest and the manager's)."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -471,6 +472,86 @@ def test_cut_between_the_work_and_its_completion(log: PartitionLog) -> None:
     log.truncate_to(5, now_ms=NOW)
     finish(work)
     assert [offset for offset, _, _ in items_of(log)] == [0, 1, 2, 3, 4]
+    assert not [name for name in log.directory.names() if name.endswith((".cleaned", ".swap"))]
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["before the owner knows", "when the owner has it in place"])
+@pytest.mark.parametrize("is_dropped", [False, True], ids=["at once", "when the cleaning is dropped"])
+def test_what_was_cut_does_not_come_back_with_a_cleaning(is_known: bool, is_dropped: bool) -> None:
+    """A segment that was ready to be put in place was completed by the start after a crash: what had been cut was there
+    again, and what was appended and flushed behind the cut was gone."""
+    log = MemoryLog.create(TP, COMPACT, now_ms=NOW)
+    fill(log)
+    roll(log)
+    _, work = begun(log)
+    while not any(name.endswith(".swap") for name in log.directory.names()):
+        work.run()  # type: ignore[attr-defined]
+        if is_known:
+            work.complete(NOW)  # type: ignore[attr-defined]
+    log.truncate_to(5, now_ms=NOW)
+    kept = items_of(log)
+    assert not [name for name in log.directory.names() if name.endswith(".swap")]
+    if is_dropped:
+        if not is_known:
+            work.complete(NOW)  # type: ignore[attr-defined]
+        finish(work)
+    for number in range(3):
+        write(log, [(b"new%d" % number, b"flushed")])
+    log.flush(now_ms=NOW)
+    expected = items_of(log)
+    assert expected[:-3] == kept
+    again = log.crash(now_ms=NOW + 1)
+    again.maybe_increment_high_watermark(again.log_end_offset)
+    assert items_of(again) == expected
+    assert again.log_end_offset == log.log_end_offset
+
+
+def test_a_cut_comes_before_or_after_a_cleaning_makes_its_segment_known(log: PartitionLog) -> None:
+    fill(log)
+    roll(log)
+    _, work = begun(log)
+    entered, let_go = threading.Event(), threading.Event()
+
+    class Gate:
+        def __enter__(self) -> None:
+            entered.set()
+            assert let_go.wait(30)
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            lock.release()
+
+    lock = log.rewrite_lock
+    log.rewrite_lock = Gate()  # type: ignore[assignment]
+    cleaning = threading.Thread(target=work.run)  # type: ignore[attr-defined]
+    cleaning.start()
+    assert entered.wait(30)
+    log.rewrite_lock = lock
+    log.truncate_to(5, now_ms=NOW)
+    let_go.set()
+    cleaning.join()
+    assert not [name for name in log.directory.names() if name.endswith(".swap")]
+    work.complete(NOW)  # type: ignore[attr-defined]
+    finish(work)
+    assert [offset for offset, _, _ in items_of(log)] == [0, 1, 2, 3, 4]
+
+
+def test_cleaning_that_is_broken_off_behind_the_exchange_does_not_harm_the_next(log: PartitionLog) -> None:
+    """It left its segment under another name, and the next cleaning took the directory offline for want of the file."""
+    fill(log)
+    roll(log)
+    _, work = begun(log)
+    while not any(name.endswith(".deleted") for name in log.directory.names()):
+        work.run()  # type: ignore[attr-defined]
+        work.complete(NOW)  # type: ignore[attr-defined]
+    log.update_config(log.config._replace(cleanup_policy=("delete",)))
+    finish(work)
+    log.update_config(log.config._replace(cleanup_policy=("compact",)))
+    write(log, [(b"k0", b"once more")])
+    roll(log)
+    clean(log)
+    assert log.log_dir.failure is None
+    assert {key: value for _, key, value in items_of(log)}[b"k0"] == b"once more"
     assert not [name for name in log.directory.names() if name.endswith((".cleaned", ".swap"))]
 
 
