@@ -1,4 +1,4 @@
-"""What a log in a program does beside appends and reads: flushes that make records visible, compaction when it is due."""
+"""What a log in a program does beside appends and reads: flushes that show records, compaction when it is due."""
 
 import asyncio
 from pathlib import Path
