@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,7 +41,8 @@ class Filling:
         self.done = False
         self.first_offset = -1
         self.error: BaseException | None = None
-        self.callbacks: list[Callable[[], object]] = []
+        # A dict for its order; it is changed without the lock, for what is awaited may be given up anywhere.
+        self.callbacks: dict[Callable[[], object], None] = {}
 
 
 class Pending:
@@ -75,8 +77,15 @@ class Pending:
                 if not written.done():
                     written.set_result(None)
 
-            self._batch._call_when_done(self._filling, lambda: loop.call_soon_threadsafe(tell))
-            yield from written
+            def tell_loop() -> None:
+                with suppress(RuntimeError):  # a loop that was closed has nobody who waits
+                    loop.call_soon_threadsafe(tell)
+
+            self._batch._call_when_done(self._filling, tell_loop)
+            try:
+                yield from written
+            finally:
+                self._filling.callbacks.pop(tell_loop, None)
         return self.result()
 
 
@@ -262,8 +271,9 @@ class Batch:
             self._error = filling.error
         filling.done = True
         self._done.notify_all()
-        for callback in filling.callbacks:
-            callback()
+        callbacks, filling.callbacks = filling.callbacks, {}
+        for callback in list(callbacks):
+            _call(callback)
 
     def _wait_for(self, filling: Filling, timeout_s: float | None) -> None:
         with self._guard.lock:
@@ -275,9 +285,19 @@ class Batch:
     def _call_when_done(self, filling: Filling, callback: Callable[[], object]) -> None:
         with self._guard.lock:
             if not filling.done:
-                filling.callbacks.append(callback)
+                filling.callbacks[callback] = None
                 return
         callback()
+
+
+def _call(callback: Callable[[], object]) -> None:
+    """What one of those who are told makes of it is nothing to the writer, who has others to write for."""
+    try:
+        callback()
+    except Exception:
+        import logging
+
+        logging.getLogger(__name__).exception("who was to hear of a written batch failed")
 
 
 def _size(part: "Buffer | None") -> int:

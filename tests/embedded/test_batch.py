@@ -1,8 +1,10 @@
 """Many small appends become few large batches; each gets its offset, or hears why not."""
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +99,60 @@ def test_a_batch_that_cannot_be_written_tells_everybody(log: kstore.Log, monkeyp
     with pytest.raises(kstore.KstoreError, match="the disk is full"):
         batch.close()
     assert log.end_offset == 0
+
+
+def test_a_loop_that_is_closed_early_does_not_end_the_writer(log: kstore.Log) -> None:
+    """Telling a closed loop raised in the writer, which ended: later results never came, and close hung."""
+    batch = log.batch(linger_ms=200)
+
+    async def give_up() -> None:
+        waiting = asyncio.ensure_future(wait(batch.append(b"0")))
+        await asyncio.wait([waiting], timeout=0.01)
+
+    async def leave_behind() -> None:
+        waiting = wait(batch.append(b"1"))
+        waiting.send(None)
+        left.append(waiting)  # nobody goes on with it, nor ends it
+
+    async def wait(pending: kstore.Pending) -> int:
+        return await pending
+
+    left: list[Coroutine[Any, Any, int]] = []
+    asyncio.run(give_up())
+    asyncio.run(leave_behind())
+    assert batch.append(b"2").result(30) == 2
+    assert batch.append(b"3").result(30) == 3
+    left[0].close()
+    batch.close()
+
+
+def test_who_fails_when_told_keeps_nobody_else_waiting(log: kstore.Log, caplog: pytest.LogCaptureFixture) -> None:
+    with log.batch(linger_ms=60_000) as batch:
+        pending = batch.append(b"0")
+        told: list[int] = []
+        batch._call_when_done(pending._filling, lambda: 1 // 0)
+        batch._call_when_done(pending._filling, lambda: told.append(1))
+        batch.flush()
+        assert told == [1]
+        assert batch.append(b"1")._filling is not pending._filling
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_who_no_longer_awaits_a_record_is_forgotten(log: kstore.Log) -> None:
+    """Whoever had stopped waiting was kept until the batch was written."""
+
+    async def main() -> None:
+        with log.batch(linger_ms=60_000) as batch:
+            pending = batch.append(b"0")
+            for _ in range(3):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(wait(pending), 0.001)
+            assert not pending._filling.callbacks
+
+    async def wait(pending: kstore.Pending) -> int:
+        return await pending
+
+    asyncio.run(main())
 
 
 def test_closing_the_log_writes_what_its_batches_hold(tmp_path: Path) -> None:
