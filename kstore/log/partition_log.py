@@ -110,16 +110,21 @@ class PartitionLog(LogWriter):
         unnamed = [segment for segment in self.segments if segment.suffix]
         if not unnamed:
             return
+        doing = f"replacing segments of {self.topic_partition}"
         try:
             self.directory.sync()
+        except OSError as error:
+            raise self.log_dir.sync_error(doing, error) from error
+        try:
             for segment in unnamed:
                 segment.change_suffix("")
         except OSError as error:
-            raise self.log_dir.sync_error(f"replacing segments of {self.topic_partition}", error) from error
+            raise self.log_dir.fail(doing, error) from error
 
     def _end_rewrites(self) -> None:
         """Before anything is cut: what a cleaning has ready to be put in place holds records that are to go. A start
-        after a crash would bring them back, in the place of what is appended behind the cut. Raises OSError."""
+        after a crash would bring them back, in the place of what is appended behind the cut. Raises OSError,
+        KafkaStorageError."""
         self.finish_replacements()
         with self.rewrite_lock:
             self._truncations += 1
@@ -127,7 +132,7 @@ class PartitionLog(LogWriter):
             for name in swaps:
                 self.directory.delete(name)
             if swaps:
-                self.directory.sync()
+                self._sync_names()
 
     # --- retention and truncation ---
 
@@ -269,7 +274,7 @@ class PartitionLog(LogWriter):
             raise self.log_dir.io_error(f"truncating {self.topic_partition}", error) from error
 
     def _sync_names(self) -> None:
-        """Segments that were cut off must not come back beside what is appended in their place."""
+        """What has another name, or none, must not come back with its old one beside what takes its place."""
         try:
             self.directory.sync()
         except OSError as error:

@@ -82,6 +82,7 @@ class Cleaning:
         self.old: list[int] = []
         self.is_in_place = False  # set by who has done what SWAP asks
         self._since_slice = 0
+        self._sync_failed = False  # what could not be synced is not synced again
         self._steps = self._run()
 
     def next_slice(self) -> str | None:
@@ -234,7 +235,7 @@ class Cleaning:
         for name in cleaned_names:
             self.directory.delete(name)
             is_swapped |= self.directory.delete(name.removesuffix(CLEANED_SUFFIX) + SWAP_SUFFIX)
-        if is_swapped:
+        if is_swapped and not self._sync_failed:
             self._sync(None, [])
 
     def _compact(self, compactor: Compactor, data: memoryview, walked: WalkedTransactions, new: Segment) -> None:
@@ -315,6 +316,7 @@ class Cleaning:
             for name in names:
                 self.directory.sync_file(name)
         except OSError as error:
+            self._sync_failed = True
             raise SyncFailedError(error.errno, error.strerror, error.filename) from error
 
     # --- reading ---
