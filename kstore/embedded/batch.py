@@ -133,7 +133,8 @@ class Batch:
     ) -> Pending:
         """Takes a record, to be written soon.
 
-        Raises KstoreError when an earlier one could not be written, MessageTooLargeError.
+        Raises KstoreError when an earlier one could not be written, MessageTooLargeError, RuntimeError when the system
+        gives no thread to write it.
         """
         timestamp = self._now_ms() if timestamp_ms is None else timestamp_ms
         taken = pairs(headers) if headers else ()
@@ -150,8 +151,9 @@ class Batch:
                 self._full(filling)
                 filling = None
             if filling is None:
-                filling = self._filling = Filling(self._new_builder(), time.monotonic() + self._linger_s)
-                self._wake_writer()
+                filling = Filling(self._new_builder(), time.monotonic() + self._linger_s)
+                self._wake_writer()  # which may find no thread: what nobody would write is not taken
+                self._filling = filling
             builder = filling.builder
             builder.append(timestamp, key, value, taken)
             pending = Pending(self, filling, builder.count - 1)
@@ -213,8 +215,9 @@ class Batch:
 
     def _wake_writer(self) -> None:
         if self._writer is None:
-            self._writer = threading.Thread(target=self._run, name="kstore-batch", daemon=True)
-            self._writer.start()
+            writer = threading.Thread(target=self._run, name="kstore-batch", daemon=True)
+            writer.start()
+            self._writer = writer
         else:
             self._work.notify()
 

@@ -102,6 +102,7 @@ class LocalHost(Guard):
         self._watchers: dict[tuple[str, int], list[tuple[int, Callable[[], object]]]] = {}
         self._background = background
         self._tender: Tender | None = None
+        self._told_of_tender = False
         # What remains to be done when all is closed.
         self.on_closed: Callable[[], object] = lambda: None
 
@@ -120,7 +121,7 @@ class LocalHost(Guard):
             if self._watchers:
                 self._tell(partition)
             if self._background and self._tender is None:
-                self._tender = Tender(self)
+                self._start_tending()
         if must_flush:
             self.flush(partition)
         return info
@@ -218,6 +219,17 @@ class LocalHost(Guard):
         self._tell(partition)
 
     # --- background ---
+
+    def _start_tending(self) -> None:
+        """The next append tries again where the system gives no thread now: nobody needs one but what is due."""
+        try:
+            self._tender = Tender(self)
+        except RuntimeError as error:
+            if not self._told_of_tender:
+                self._told_of_tender = True
+                import logging
+
+                logging.getLogger(__name__).warning("nothing tends %s for now: %s", self.name, error)
 
     def tend(self) -> None:
         """Does what is due: flush.ms, retention, compaction, deletions, checkpoints. The slow parts run without the

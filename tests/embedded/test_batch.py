@@ -155,6 +155,23 @@ def test_who_no_longer_awaits_a_record_is_forgotten(log: kstore.Log) -> None:
     asyncio.run(main())
 
 
+def test_a_record_that_no_thread_would_write_is_not_taken(log: kstore.Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch held a writer that had never started, and waited for it with all that was appended later."""
+    with log.batch(linger_ms=1) as batch:
+        monkeypatch.setattr(threading.Thread, "start", refuse_threads)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                batch.append(b"refused")
+        batch.flush()
+        monkeypatch.undo()
+        assert batch.append(b"taken").result(30) == 0
+    assert log.end_offset == 1
+
+
+def refuse_threads(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_closing_the_log_writes_what_its_batches_hold(tmp_path: Path) -> None:
     with kstore.Log.open(tmp_path) as log:
         batch = log.batch(linger_ms=60_000)

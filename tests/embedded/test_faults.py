@@ -95,6 +95,24 @@ def test_a_store_that_cannot_be_closed_well_says_which_logs(tmp_path: Path, monk
         assert [record.value for record in again.log("orders", 1).read()] == [b"value"]
 
 
+def test_an_append_needs_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It raised that no thread could be started, and the record was in the log all the same."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with kstore.Log.open(tmp_path) as log:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert [log.append(b"%d" % i) for i in range(3)] == [0, 1, 2]
+        assert caplog.text.count("can't start new thread") == 1
+        assert log._host._tender is None  # type: ignore[attr-defined]
+        monkeypatch.undo()
+        assert log.append(b"3") == 3
+        assert log._host._tender is not None  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("use", ["read", "offset_for_timestamp"])
 def test_who_waits_for_the_disk_keeps_nobody_else_waiting(
     log: kstore.Log, monkeypatch: pytest.MonkeyPatch, use: str
