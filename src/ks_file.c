@@ -167,7 +167,11 @@ int64_t ks_file_is_cached(int fd, int64_t position, int64_t size) {
 }
 
 int64_t ks_file_sync(int fd) {
-    return fdatasync(fd) == 0 ? KS_OK : -errno;
+    int status;
+    do
+        status = fdatasync(fd);
+    while (status < 0 && errno == EINTR);
+    return status == 0 ? KS_OK : -errno;
 }
 
 int64_t ks_file_preallocate(int fd, int64_t size) {
