@@ -97,9 +97,9 @@ def test_client_dns_lookup_tries_the_other_addresses_of_a_name(
 ) -> None:
     hosts = tmp_path / "hosts"
     # Nobody listens on the first address. Only a JVM of its own has its own names.
-    hosts.write_text("127.0.0.2 dead.test several.test\n127.0.0.1 living.test several.test\n")
+    hosts.write_text("127.0.0.2 both.test alias.test\n127.0.0.1 both.test\n")
     flags = (*QUICK_JVM, f"-Djdk.net.hosts.file={hosts}")
-    scenario = ["ProducerOptions", "dns", *map(str, relayed.words), "several.test"]
+    scenario = ["ProducerOptions", "dns", *map(str, relayed.words), "both.test", "alias.test"]
     command = [*java_command(tools.version, heap="128m", flags=flags), *scenario]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -29,7 +29,7 @@ public final class ProducerOptions {
             relay = made.relay;
             switch (words[0]) {
                 case "bootstrap" -> bootstrap(words[3]);
-                case "dns" -> dns(words[3]);
+                case "dns" -> dns(words[3], words[4]);
                 case "acks" -> acks();
                 case "memory" -> memory();
                 case "compression" -> compression(words[3], words[4]);
@@ -76,16 +76,28 @@ public final class ProducerOptions {
         }
     }
 
-    /** A name stands for two addresses, and behind the first is nobody. */
-    private static void dns(String name) throws Exception {
+    /**
+     * {@code both} stands for two addresses, and behind the first is nobody; {@code alias} stands for the first alone,
+     * whose canonical name is {@code both}.
+     */
+    private static void dns(String both, String alias) throws Exception {
         String topic = scene.topic(1);
-        String port = scene.bootstrap.split(":")[1];
-        for (String lookup : List.of("use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"))
-            try (KafkaProducer<String, String> producer =
-                scene.producer("bootstrap.servers", name + ":" + port, "client.dns.lookup", lookup)) {
-                producer.send(record(topic, lookup)).get();
+        String all = "use_all_dns_ips";
+        String canonical = "resolve_canonical_bootstrap_servers_only";
+        for (String[] works : new String[][] {{both, all}, {alias, canonical}})
+            try (KafkaProducer<String, String> producer = named(works[0], works[1], "30000")) {
+                producer.send(record(topic, "x")).get();
             }
-        Scene.same(2, scene.read(topic).size(), "records");
+        try (KafkaProducer<String, String> producer = named(alias, all, "500")) {
+            Scene.refusal(() -> producer.send(record(topic, "x")).get(), TimeoutException.class);
+        }
+        Scene.same(2L, scene.end(topic), "records");
+    }
+
+    private static KafkaProducer<String, String> named(String name, String lookup, String maxBlockMs) {
+        String server = name + ":" + scene.bootstrap.split(":")[1];
+        return scene.producer(and(NOT_IDEMPOTENT, "bootstrap.servers", server, "client.dns.lookup", lookup,
+            "max.block.ms", maxBlockMs));
     }
 
     private static void acks() throws Exception {
