@@ -8,7 +8,7 @@ from kstore.cli.arguments import Commands, add_command, add_json, add_topic, int
 from kstore.cli.connection import Connection, add_connection
 from kstore.cli.errors import CommandError, UsageError
 from kstore.cli.offsets import Place, chosen_partitions, parse_place, resolve
-from kstore.cli.output import print_json, timestamp_text
+from kstore.cli.output import one_line, print_json, timestamp_text
 
 EXAMPLES = """
 kstore consume greetings                           the values, and what is still to come
@@ -78,8 +78,10 @@ def run(options: argparse.Namespace) -> int:
             reading.assign(options.start or Place("beginning"))
         reading.run()
     finally:
-        sys.stdout.flush()
-        consumer.close()
+        try:
+            sys.stdout.flush()
+        finally:
+            consumer.close()
     return 0
 
 
@@ -190,10 +192,7 @@ class TextPrinter:
 
 
 def plain_text(data: bytes | None) -> str:
-    from kstore.cli.logs.rows import escape
-
-    text = (data or b"").decode("utf-8", "backslashreplace")
-    return text if text.isprintable() else "".join(c if c in '"\\' else escape(c) for c in text)
+    return one_line((data or b"").decode("utf-8", "backslashreplace"))
 
 
 def print_message_json(message: Any) -> None:

@@ -10,6 +10,7 @@ from kstore.cli.completion import complete_if_asked
 from kstore.cli.errors import CommandError
 
 GROUPS = (topics, produce, consume, groups, log, shell)
+FAILED, USAGE = 1, 2
 INTERRUPTED = 130  # as a shell says of a process that SIGINT ended
 
 
@@ -29,23 +30,42 @@ def build_parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    status, said = run(arguments)
+    try:
+        sys.stdout.flush()  # before what is said on standard error
+    except BrokenPipeError:
+        let_go_of_output()  # who read us has seen enough, as `head` has
+    except OSError as error:
+        let_go_of_output()
+        status, said = FAILED, said or f"standard output: {error.strerror}"
+    if said:
+        print(f"kstore: {said}", file=sys.stderr)
+    return status
+
+
+def run(arguments: Sequence[str] | None) -> tuple[int, str]:
+    """The exit status, and the line that says what went wrong."""
     try:
         parser = build_parser()
         complete_if_asked(parser)
         options = parser.parse_args(arguments)
-        status: int = options.run(options)
-        sys.stdout.flush()
-        return status
+        return options.run(options), ""
     except CommandError as error:
-        sys.stdout.flush()
-        print(f"kstore: {error}", file=sys.stderr)
-        return error.status
+        return error.status, str(error)
+    except UnicodeEncodeError as error:
+        return USAGE, f"{error.object!r} is no text that UTF-8 can hold"
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return INTERRUPTED, ""
     except BrokenPipeError:
-        # Who read us has seen enough, as `head` has. What is buffered must not be flushed at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0, ""
+    except OSError as error:
+        # Files are told of by who opens them: what has no name is where we write to.
+        return FAILED, f"{error.filename or 'standard output'}: {error.strerror or error}"
+
+
+def let_go_of_output() -> None:
+    """What is buffered must not be flushed once more at the exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

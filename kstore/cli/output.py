@@ -72,8 +72,17 @@ def cell_text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value)
+        return ",".join(map(cell_text, value))
+    return one_line(str(value))
+
+
+def one_line(text: str) -> str:
+    """Text of anybody's choosing, as groups and clients have for names, without what a terminal acts on."""
+    return text if text.isprintable() else "".join(map(escape, text))
+
+
+def escape(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def format_line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:

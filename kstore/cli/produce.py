@@ -97,8 +97,11 @@ class Sending:
         self._topic: str = options.topic
         self._partition: int | None = options.partition
         self._keeps_partitions: bool = options.keep_partitions
-        self._headers = [(key, value.encode()) for key, value in key_values(options.header, "--header").items()]
-        self._as_json: bool = options.json
+        headers = key_values(options.header, "--header")
+        for text in (self._topic, *headers):
+            text.encode()  # the client library takes what is no UTF-8 for granted, and ends the process
+        self._headers = [(key, value.encode()) for key, value in headers.items()]
+        self._tells: bool = options.json
         self._progress = Progress("producing", 0)
         self.sent = self.failed = 0
         self.reason = ""
@@ -127,9 +130,13 @@ class Sending:
         if error is not None:
             self.failed += 1
             self.reason = self.reason or self._connection.topic_error(error)
-        elif self._as_json:
+        elif self._tells:
             row = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
-            print_json(row)
+            try:
+                print_json(row)
+            except BrokenPipeError:
+                # Who reads us has seen enough; what is on its way is written all the same.
+                self._tells = False
 
     def finish(self) -> None:
         """Waits until each record is acknowledged or given up, which `message.timeout.ms` bounds."""

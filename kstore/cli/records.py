@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from kstore.cli.errors import UsageError
 
 FIELDS = {"topic", "partition", "offset", "timestamp", "timestamp_type", "headers"}
+LAST_PARTITION, LAST_TIMESTAMP = 2**31 - 1, 2**63 - 1
 BYTES = {"key", "value", "key_base64", "value_base64"}
 
 
@@ -35,14 +36,20 @@ def parse_record(line: str, where: str) -> ToProduce:
         for name in row:
             if name not in FIELDS | BYTES:
                 raise ValueError(f"'{name}' is no part of a record: {', '.join(sorted(FIELDS | BYTES))}")
-        headers = [(parse_name(header), parse_bytes(header, "value")) for header in row.get("headers") or ()]
+        headers = row.get("headers") or []
+        if not isinstance(headers, list):
+            raise ValueError("headers are a list of objects")
         return ToProduce(
             parse_bytes(row, "key"),
             parse_bytes(row, "value"),
-            headers,
-            parse_number(row, "partition"),
-            parse_number(row, "timestamp"),
+            [(parse_name(header), parse_bytes(header, "value")) for header in headers],
+            parse_number(row, "partition", LAST_PARTITION),
+            parse_number(row, "timestamp", LAST_TIMESTAMP),
         )
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{where}: {error.object!r} is no text that UTF-8 can hold") from None
+    except RecursionError:
+        raise UsageError(f"{where}: is nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from None
 
@@ -51,6 +58,7 @@ def parse_name(header: Any) -> str:
     if not isinstance(header, dict) or not isinstance(header.get("key"), str):
         raise ValueError('a header is an object, such as {"key": "h", "value": "1"}')
     name: str = header["key"]
+    name.encode()  # the client library takes what is no UTF-8 for granted, and ends the process
     return name
 
 
@@ -71,10 +79,10 @@ def parse_bytes(row: dict[str, Any], name: str) -> bytes | None:
     return text.encode()
 
 
-def parse_number(row: dict[str, Any], name: str) -> int | None:
+def parse_number(row: dict[str, Any], name: str, last: int) -> int | None:
     value = row.get(name)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} is a number from 0 on")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= last:
+        raise ValueError(f"{name} is a number from 0 to {last}")
     return value

@@ -24,6 +24,7 @@ def completions(line: str) -> list[str]:
     del environment["_ARGCOMPLETE_STDOUT_FILENAME"]
     command = f"{sys.executable} -m kstore.cli.main 8>&1 9>/dev/null >/dev/null"
     done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=30)
+    assert "Traceback" not in done.stderr, done.stderr
     return [word.strip() for word in done.stdout.split("\n") if word.strip()]
 
 

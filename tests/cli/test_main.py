@@ -53,7 +53,9 @@ def test_examples_of_the_help_are_commands_that_there_are(words: tuple[str, ...]
 def test_a_help_does_not_wait_for_what_only_commands_need() -> None:
     """Half of the time is Python's own start; clients and tables of Kafka's come with the command that uses them."""
     code = "import sys; from kstore.cli.main import build_parser; build_parser(); print('\\n'.join(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30).stdout.split()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    loaded = done.stdout.split()
+    assert "kstore.cli.main" in loaded
     heavy = {"confluent_kafka", "argcomplete", "kstore._native.batch", "kstore.log", "asyncio", "logging", "rich"}
     assert heavy & set(loaded) == set()
 
@@ -83,6 +85,24 @@ def test_tables_are_as_wide_as_what_is_in_them(capsys: pytest.CaptureFixture[str
     columns = (Column("NAME", "name"), Column("N", "n", right=True), Column("LIST", "list"))
     print_table(columns, [{"name": "a", "n": 5, "list": [1, 2]}, {"name": "longer", "n": None, "list": []}])
     assert capsys.readouterr().out == "NAME    N  LIST\na       5  1,2\nlonger  -\n"
+
+
+def test_names_of_anybodys_choosing_make_no_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """A group could be named so that a second row stood in the table, and a terminal did what it said."""
+    columns = (Column("GROUP", "group"), Column("HOSTS", "hosts"))
+    print_table(columns, [{"group": "evil\x1b[31m\nbilling  Stable", "hosts": ["a\rb", "\ud800"]}])
+    assert capsys.readouterr().out == "GROUP                          HOSTS\n" + (
+        "evil\\x1b[31m\\nbilling  Stable  a\\rb,\\ud800\n"
+    )
+
+
+def test_an_output_that_is_full_is_told_in_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kstore.cli.main", "completion", "bash"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "kstore: standard output: No space left on device\n")
 
 
 def test_numbers_are_written_for_people() -> None:

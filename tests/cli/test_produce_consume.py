@@ -175,7 +175,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(
         ('{"value": "x", "value_base64": "eA=="}', "give value or value_base64, not both"),
         ('{"value_base64": "*"}', "value_base64: "),
         ('{"headers": ["h"]}', "a header is an object"),
-        ('{"partition": -1}', "partition is a number from 0 on"),
+        ('{"partition": -1}', "partition is a number from 0 to 2147483647"),
         ('{"timestamp": "now"}', "timestamp is a number"),
     ],
 )
@@ -213,3 +213,65 @@ def test_a_line_without_a_key_is_told_with_its_number(
     ran = kstore("produce", topic, "-K", ":", "-b", kstore_server.bootstrap)
     assert ran.status == 2
     assert "standard input, line 2: has no ':' between key and value" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (r'{"headers": [{"key": "\ud800"}]}', "is no text that UTF-8 can hold"),
+        (r'{"value": "\ud800"}', "is no text that UTF-8 can hold"),
+        ('{"headers": 5}', "headers are a list"),
+        ('{"timestamp": 9223372036854775808}', "timestamp is a number from 0 to 9223372036854775807"),
+        ('{"partition": 2147483648}', "partition is a number from 0 to 2147483647"),
+        ("[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_json_that_the_client_library_cannot_take_is_told_with_its_line(line: str, said: str) -> None:
+    """A header that is no UTF-8 ended the process with a segmentation fault, and what was on its way with it."""
+    with pytest.raises(UsageError, match=r"^line 7: ") as raised:
+        parse_record(line, "line 7")
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("arguments", [("-H", "\udcff=v"), ("-H", "k=\udcff")])
+def test_arguments_that_are_no_text_are_told(
+    kstore: Kstore, kstore_server: KstoreServer, topic: str, type_in: TypeIn, arguments: tuple[str, ...]
+) -> None:
+    type_in(b"x\n")
+    ran = kstore("produce", topic, "-b", kstore_server.bootstrap, *arguments)
+    assert ran.status == 2
+    assert "is no text that UTF-8 can hold" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_a_reader_that_has_seen_enough_stops_no_writing(
+    kstore: Kstore, kstore_server: KstoreServer, topic: str, tmp_path: Path
+) -> None:
+    """Of 200,000 records 692 were written, and the exit status was 0."""
+    lines = tmp_path / "lines"
+    lines.write_text('{"value": "x"}\n' * 20_000)
+    program = f"{sys.executable} -m kstore.cli.main produce {topic} --json -f {lines} -b {kstore_server.bootstrap}"
+    command = f"set -o pipefail; {program} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert row["offset"] == 0
+    ran = kstore("topics", "describe", topic, "--json", "-b", kstore_server.bootstrap)
+    assert sum(partition["end_offset"] for partition in ran.rows[0]["partitions"]) == 20_000
+
+
+def test_a_consumer_whose_output_is_full_leaves_its_group(
+    kstore: Kstore, kstore_server: KstoreServer, topic: str, type_in: TypeIn
+) -> None:
+    type_in(b"x\n" * 10)
+    assert kstore("produce", topic, "-b", kstore_server.bootstrap).status == 0
+    group = f"{topic}-group"
+    arguments = ["consume", topic, "--group", group, "-n", "10", "-b", kstore_server.bootstrap]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kstore.cli.main", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "kstore: standard output: No space left on device\n")
+    (found,) = kstore("groups", "describe", group, "--json", "-b", kstore_server.bootstrap).rows
+    assert found["members"] == []

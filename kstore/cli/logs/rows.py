@@ -11,7 +11,7 @@ from kstore._native.batch import COMPRESSION_NAMES, RecordBatch
 from kstore._native.record import Record
 from kstore.cli.logs.batches import Damage, OldMessage
 from kstore.cli.logs.decode import Decoded
-from kstore.cli.output import timestamp_text
+from kstore.cli.output import escape, timestamp_text
 
 TIMESTAMP_TYPES = ("CreateTime", "LogAppendTime")
 SHOWN_CHARACTERS = 100
@@ -186,13 +186,9 @@ def text_text(text: str, full: bool) -> str:
     if cut:
         text = text[:SHOWN_CHARACTERS]
     if not text.isprintable() or '"' in text or "\\" in text:
-        text = "".join(escape(character) for character in text)
+        text = "".join(escape_quoted(character) for character in text)
     return f'"{text}"…' if cut else f'"{text}"'
 
 
-def escape(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape").decode()
+def escape_quoted(character: str) -> str:
+    return "\\" + character if character in '"\\' else escape(character)
