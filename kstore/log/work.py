@@ -156,6 +156,8 @@ class CheckpointWork:
         self.error: OSError | None = None
 
     def run(self) -> None:
+        if self.log_dir.failure is not None:
+            return  # it has failed since this was given out, and no fsync of it is tried again
         try:
             self.replacement.run()
         except OSError as error:

@@ -54,6 +54,8 @@ def open_metadata(config: ServerConfig, logs: LogManager, *, now_ms: int) -> Met
         if lock is not None:
             directory_id = own_metadata_dir(path, found, cluster_id, node_id)
         logs.write_owner(cluster_id, node_id)
+        if log_dir.failure is not None:
+            raise ConfigError(f"{path} is to hold the metadata log and cannot be used: {log_dir.failure}")
         if lock is None:
             directory_id = logs.directory_ids[path]
         return MetadataLog.open(

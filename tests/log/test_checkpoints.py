@@ -227,3 +227,20 @@ def test_high_watermark_is_kept_before_the_start_offset_that_it_bounds(tmp_path:
         work.replacement.checkpoint.name for work in manager.tick(NOW + MINUTE) if isinstance(work, CheckpointWork)
     ]
     assert written[-2:] == ["replication-offset-checkpoint", "log-start-offset-checkpoint"]
+
+
+def test_no_checkpoint_is_written_into_a_directory_that_has_failed_since_it_was_due(
+    tmp_path: Path, managers: MakeManager
+) -> None:
+    """Those that one tick had given out synced the directory again whose fsync had just failed."""
+    manager = managers(tmp_path)
+    fill(create(manager), 1)
+    manager.tick(NOW)
+    work = [piece for piece in manager.tick(NOW + MINUTE) if isinstance(piece, CheckpointWork)]
+    assert work
+    manager.dirs[0].fail("syncing it", OSError(errno.EIO, "lost"))
+    for piece in work:
+        before = checkpoint(tmp_path, piece.replacement.checkpoint.name)
+        piece.run()
+        piece.complete(NOW + MINUTE)
+        assert checkpoint(tmp_path, piece.replacement.checkpoint.name) == before

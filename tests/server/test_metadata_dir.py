@@ -1,5 +1,6 @@
 """A broker's directories are its own, and the metadata log lies in the one that the configuration names."""
 
+import errno
 import re
 import shutil
 from pathlib import Path
@@ -162,3 +163,16 @@ def test_the_voter_stands_where_the_file_has_its_controller(tmp_path: Path) -> N
     voters = [decode_control_record(*pair) for pair in voters_of(controller).values()][1]
     assert isinstance(voters, VotersRecord)
     assert [(voter.voter_id, voter.endpoints[0].host) for voter in voters.voters] == [(4, "c")]
+
+
+def test_a_directory_that_cannot_be_made_ours_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start went on, and ended with a KeyError."""
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr("kstore.log.log_dirs.write_meta_properties", broken)
+    with pytest.raises(
+        ConfigError, match=rf"{tmp_path} is to hold the metadata log .* writing meta\.properties: .*broken"
+    ):
+        start(config(tmp_path))
