@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test kill-test damage lint sanitize fuzz bench bench-kafka clean
+.PHONY: build run test kill-test damage fail-calls lint sanitize fuzz bench bench-kafka clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -56,6 +56,10 @@ kill-test: $(VENV)/.test
 # Every byte of 256 KiB of log directories flipped, and every file cut at every length (some hundreds in `make test`).
 damage: $(VENV)/.test
 	KSTORE_DAMAGE=all $(BIN)/pytest -q -n 2 tests/log/test_damage.py
+
+# A process whose N-th open, write, fsync, rename, read, truncate or unlink fails, for every N (some in `make test`).
+fail-calls: $(VENV)/.test
+	KSTORE_FAIL_CALLS=all $(BIN)/pytest -q -n 2 tests/embedded/test_system_calls.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
