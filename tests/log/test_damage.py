@@ -132,8 +132,8 @@ def places(original: Original) -> list[tuple[str, str, int]]:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("clean", [True, False], ids=["stopped", "crashed"])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_damage_is_never_served_and_costs_no_more_than_it_must(fast: Path, clean: bool, seed: int) -> None:
     original = Original(fast / "original", seed, clean=clean)
     scratch = Scratch(fast / "scratch", original.files)
