@@ -15,6 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from kstore._native.batch import HEADER_SIZE
 from kstore._native.builder import BatchBuilder
 from kstore.embedded.guard import Guard
 from kstore.embedded.message import pairs
@@ -23,11 +24,16 @@ from kstore.errors import KstoreError, MessageTooLargeError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from kstore.embedded.message import Headers
+    from kstore.embedded.message import Headers, Pairs
 
 # Beyond it a batch compresses little better, and a reader of one record must take all of it.
 BATCH_BYTES = 128 * 1024
 BUFFER_BYTES = 32 * 1024 * 1024
+
+# What a record has beside its key, value and headers, and a header beside its name and value, at most: lengths,
+# timestamp and offset (DefaultRecord.java).
+RECORD_OVERHEAD = 36
+HEADER_OVERHEAD = 10
 
 
 class Filling:
@@ -102,18 +108,19 @@ class Batch:
         linger_ms: float,
         batch_bytes: int,
         buffer_bytes: int,
-        largest_record: int,
+        largest_batch: int,
     ) -> None:
-        """`write` appends what a builder holds and returns its first offset; a record has up to `largest_record`
-        bytes."""
+        """`write` appends what a builder holds and returns its first offset; the log takes batches of up to
+        `largest_batch` bytes, however they are compressed."""
         self._guard = Guard(f"the batch of {name}")
         self._new_builder = new_builder
         self._write = write
         self._now_ms = now_ms
         self._linger_s = linger_ms / 1000
-        self._limit = batch_bytes
-        self._largest_record = largest_record
-        self._most_waiting = max(1, buffer_bytes // batch_bytes)
+        self._largest_batch = largest_batch
+        self._surely_fits = _before_compression(largest_batch)
+        self._limit = min(batch_bytes, self._surely_fits)
+        self._most_waiting = max(1, buffer_bytes // self._limit)
         self._filling: Filling | None = None
         self._waiting: deque[Filling] = deque()
         self._writing: Filling | None = None
@@ -138,9 +145,11 @@ class Batch:
         """
         timestamp = self._now_ms() if timestamp_ms is None else timestamp_ms
         taken = pairs(headers) if headers else ()
-        size = _size(key) + _size(value)
-        if size > self._largest_record:
-            raise MessageTooLargeError(f"a record of {size} bytes, where {self._largest_record} are possible")
+        size = RECORD_OVERHEAD + _size(key) + _size(value)
+        for name, content in taken:
+            size += HEADER_OVERHEAD + _size(name) + _size(content)
+        if HEADER_SIZE + size > self._surely_fits:
+            self._check_alone(timestamp, key, value, taken)
         with self._guard.lock:
             self._check()
             while len(self._waiting) >= self._most_waiting:
@@ -160,6 +169,17 @@ class Batch:
             if builder.estimated_size >= self._limit:
                 self._full(filling)
             return pending
+
+    def _check_alone(self, timestamp: int, key: "Buffer | None", value: "Buffer | None", headers: "Pairs") -> None:
+        """Raises MessageTooLargeError unless the log takes the record in a batch of its own: once it is among others
+        they would be refused with it."""
+        builder = self._new_builder()
+        builder.append(timestamp, key, value, headers)
+        size = len(builder.build())
+        if size > self._largest_batch:
+            raise MessageTooLargeError(
+                f"a record makes a batch of {size} bytes, where {self._largest_batch} are possible"
+            )
 
     def _full(self, filling: Filling) -> None:
         self._waiting.append(filling)
@@ -303,5 +323,15 @@ def _call(callback: Callable[[], object]) -> None:
         logging.getLogger(__name__).exception("who was to hear of a written batch failed")
 
 
-def _size(part: "Buffer | None") -> int:
-    return 0 if part is None else len(part) if isinstance(part, bytes) else memoryview(part).nbytes
+def _size(part: "Buffer | str | None") -> int:
+    if isinstance(part, bytes):
+        return len(part)
+    if isinstance(part, str):
+        return len(part.encode())
+    return 0 if part is None else memoryview(part).nbytes
+
+
+def _before_compression(size: int) -> int:
+    """What fits `size` bytes whatever a codec makes of it: none lets bytes grow by more than a sixth and some (snappy's
+    MaxCompressedLength; the other bounds are lower)."""
+    return max(1, size - size // 7 - 100)

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from kstore.embedded.message import Headers
     from kstore.embedded.options import LogOptions
 
-INT32_MAX = 2**31 - 1
-
 
 class Log(ReadableLog):
     """Made by `Log.open`, `LogStore.log` and `Broker.log`."""
@@ -195,9 +193,9 @@ class Log(ReadableLog):
             host.clock.now_ms,
             f"the log {partition.topic_partition}",
             linger_ms=linger_ms,
-            batch_bytes=min(batch_bytes, config.max_message_bytes, config.segment_bytes),
+            batch_bytes=batch_bytes,
             buffer_bytes=buffer_bytes,
-            largest_record=INT32_MAX if self._compression else config.max_message_bytes,
+            largest_batch=min(config.max_message_bytes, config.segment_bytes),
         )
         self._batches.append(batch)
         return batch

@@ -1,6 +1,7 @@
 """Many small appends become few large batches; each gets its offset, or hears why not."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -69,9 +70,47 @@ def test_large_records_do_not_make_a_batch_of_others_too_large(tmp_path: Path) -
         with log.batch(linger_ms=60_000) as batch:
             for size in (100, 9_800, 100, 5_000, 5_000, 5_000):
                 batch.append(bytes(size))
-            with pytest.raises(kstore.MessageTooLargeError, match="10001 bytes, where 10000 are possible"):
-                batch.append(bytes(10_001))
-        assert [len(record.value or b"") for record in log.read()] == [100, 9_800, 100, 5_000, 5_000, 5_000]
+            with pytest.raises(kstore.MessageTooLargeError, match="batch of 10001 bytes, where 10000 are possible"):
+                batch.append(bytes(9_929))
+            batch.append(bytes(9_928))
+        assert [len(record.value or b"") for record in log.read()] == [100, 9_800, 100, 5_000, 5_000, 5_000, 9_928]
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("size", [10, 100, 3_000, 9_000])
+def test_no_batch_is_larger_than_its_log_takes(tmp_path: Path, compression: str, size: int) -> None:
+    """Headers and what each record costs beside its key and value were not counted, nor what a codec adds to bytes that
+    it cannot compress: the batch was refused with all that was in it."""
+    count = 50_000 // size
+    with kstore.Log.open(tmp_path, background=False, max_message_bytes=10_000, compression=compression) as log:
+        with log.batch(linger_ms=60_000, batch_bytes=10_000) as batch:
+            for i in range(count):
+                name, half = "ü" * (size // 4), os.urandom(size // 2)
+                batch.append(half, headers={name: b""} if i % 2 else [("h", os.urandom(size // 2)), ("null", None)])
+        assert log.end_offset == count
+        assert max(len(each) for each in log.read_batches()) > min(size, 5_000)
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4"])
+def test_a_record_with_headers_that_are_too_large_is_refused_alone(tmp_path: Path, compression: str) -> None:
+    """It was taken, and what stood beside it in the batch was lost with it."""
+    with kstore.Log.open(tmp_path, background=False, max_message_bytes=10_000, compression=compression) as log:
+        with log.batch(linger_ms=60_000) as batch:
+            pending = [batch.append(b"before")]
+            with pytest.raises(kstore.MessageTooLargeError):
+                batch.append(b"value", headers=[("h", os.urandom(10_000))])
+            with pytest.raises(kstore.MessageTooLargeError):
+                batch.append(b"value", headers={"h" * 4_000_000: None})
+            pending.append(batch.append(b"after"))
+        assert [each.result() for each in pending] == [0, 1]
+
+
+def test_what_compression_makes_small_enough_is_taken(tmp_path: Path) -> None:
+    with (
+        kstore.Log.open(tmp_path, background=False, max_message_bytes=10_000, compression="zstd") as log,
+        log.batch() as batch,
+    ):
+        assert batch.append(bytes(1_000_000)).result(30) == 0
 
 
 def test_a_refused_record_leaves_the_others_alone(log: kstore.Log) -> None:
