@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test kill-test damage fail-calls lint sanitize fuzz bench bench-kafka clean
+.PHONY: build run test kill-test damage fail-calls lint sanitize fuzz fuzz-python bench bench-kafka clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -86,6 +86,10 @@ sanitize: $(VENV)/.test
 fuzz:
 	@$(PYTHON) tests/setup/prepare.py clang
 	$(PYTHON) tests/fuzz/native $(if $(RUNS),--runs $(RUNS),--minutes $(or $(MINUTES),5)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+
+# Whatever reads bytes above C, with RUNS=n mutations for each version of each request and each kind of file and record.
+fuzz-python: $(VENV)/.test
+	KSTORE_FUZZ_RUNS=$(or $(RUNS),200000) $(BIN)/pytest -q -n 2 tests/fuzz/test_parsers.py
 
 # Results are kept in .benchmarks, so that `make bench COMPARE=0001` compares with an earlier run; TABLE=file keeps the
 # closing table.
