@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test kill-test damage fail-calls lint sanitize fuzz fuzz-python bench bench-kafka clean
+.PHONY: build run test kill-test damage fail-calls lint sanitize fuzz fuzz-python crowd bench bench-kafka clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -90,6 +90,10 @@ fuzz:
 # Whatever reads bytes above C, with RUNS=n mutations for each version of each request and each kind of file and record.
 fuzz-python: $(VENV)/.test
 	KSTORE_FUZZ_RUNS=$(or $(RUNS),200000) $(BIN)/pytest -q -n 2 tests/fuzz/test_parsers.py
+
+# 2,000 idle connections, 200 that never read, 200 that send a byte a second: on a machine that does nothing else.
+crowd: $(VENV)/.test
+	KSTORE_CROWD=all $(BIN)/pytest -q -s tests/fuzz/test_crowds.py
 
 # Results are kept in .benchmarks, so that `make bench COMPARE=0001` compares with an earlier run; TABLE=file keeps the
 # closing table.
