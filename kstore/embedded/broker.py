@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
@@ -17,6 +18,7 @@ import uvloop
 from kstore.clock import Clock, SystemClock
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.topic_changes import Counts, delete_topics
+from kstore.embedded.closing import close_all
 from kstore.embedded.guard import Guard
 from kstore.embedded.host import append_to
 from kstore.embedded.log import Log
@@ -169,17 +171,25 @@ class BrokerHost(Guard):
     def flush(self, partition: Partition) -> None:
         self.run(self.app.context.flusher.flushed(partition, partition.log.log_end_offset))
 
-    def wait(self, partition: Partition, offset: int, timeout_s: float | None) -> bool:
-        arrived = threading.Event()
-        forget = self.watch(partition, offset, arrived.set)
-        try:
-            arrived.wait(timeout_s)
-        finally:
-            forget()
-        self.check()
-        if partition.leader is None:
-            raise _gone(partition)
-        return partition.log.high_watermark > offset
+    def wait(self, partition: Partition, offset: int, timeout_s: float | None, is_given_up: Callable[[], bool]) -> bool:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            arrived = threading.Event()
+            forget = self.watch(partition, offset, arrived.set)
+            try:
+                # Whoever gave up before the watch began was not roused by it.
+                in_time = is_given_up() or arrived.wait(
+                    None if deadline is None else max(0.0, deadline - time.monotonic())
+                )
+            finally:
+                forget()
+            self.check()
+            if partition.leader is None:
+                raise _gone(partition)
+            if partition.log.high_watermark > offset:
+                return True
+            if not in_time or is_given_up():
+                return False
 
     def watch(self, partition: Partition, offset: int, arrived: Callable[[], object]) -> Callable[[], None]:
         """One wait in the purgatory, like that of a fetch that found too little."""
@@ -215,6 +225,17 @@ class BrokerHost(Guard):
 
         self.do(begin)
         return forget
+
+    def rouse(self, partition: Partition) -> None:
+        key = partition.topic_partition
+
+        def finish() -> None:
+            for waiting in [each for each in self._waiting if key in each.partitions]:
+                self.app.context.deliver.fetches.finish(waiting)
+
+        with self.lock:
+            if self.refusal is None:
+                self._loop.call_soon_threadsafe(finish)
 
     def tend(self) -> None:
         self.run(self.app.tasks.do_all_that_is_due())
@@ -352,16 +373,17 @@ class Broker:
     # --- the end ---
 
     def close(self) -> None:
-        """Answers no more, makes all of it durable and lets go of the directory. Safe to call twice."""
+        """Answers no more, makes all of it durable and lets go of the directory, whatever fails. Safe to call twice.
+        Raises KstoreError when a batch could not be written, KafkaStorageError."""
+        logs, self._logs = self._logs, []
+        closes: list[Callable[[], object]] = [log.close for log in logs]
+        closes.append(self._host.close)
+        if self._on_closed is not None and not self._host.is_forked:
+            closes.append(self._on_closed)
         try:
-            for log in self._logs:
-                log.close()
+            close_all(closes)
         finally:
-            self._logs = []
-            self._host.close()
             _open.discard(self)
-            if self._on_closed is not None and not self._host.is_forked:
-                self._on_closed()
 
     def __enter__(self) -> Self:
         self._host.check()

@@ -49,12 +49,16 @@ class Host(Protocol):
 
     def flush(self, partition: Partition) -> None: ...
     def tend(self) -> None: ...
-    def wait(self, partition: Partition, offset: int, timeout_s: float | None) -> bool:
-        """Returns when there is a record at `offset`: true; or when time is over: false."""
+    def wait(self, partition: Partition, offset: int, timeout_s: float | None, is_given_up: Callable[[], bool]) -> bool:
+        """Returns when there is a record to be read at `offset`: true; or when time is over, or who was roused has
+        given up: false."""
 
     def watch(self, partition: Partition, offset: int, arrived: Callable[[], object]) -> Callable[[], None]:
-        """`arrived` is called once, in any thread, when there is a record at `offset`, and when the host is closed.
-        What is returned takes that back."""
+        """`arrived` is called once, in any thread, when there is a record to be read at `offset`, and when whoever
+        waits is roused or the host closed. What is returned takes that back."""
+
+    def rouse(self, partition: Partition) -> None:
+        """Lets all who wait on the partition look whether they still do. Allowed when the host is closed, too."""
 
 
 def patiently(do: Callable[[bool], Result]) -> Result:
@@ -169,26 +173,28 @@ class LocalHost(Guard):
         if partition.flushed():
             self.wake(partition)
 
-    def wait(self, partition: Partition, offset: int, timeout_s: float | None) -> bool:
+    def wait(self, partition: Partition, offset: int, timeout_s: float | None, is_given_up: Callable[[], bool]) -> bool:
+        log = partition.log
         with self.lock:
             self._waiting += 1
             try:
                 self._arrived.wait_for(
-                    lambda: self.refusal or partition.leader is None or partition.log.log_end_offset > offset, timeout_s
+                    lambda: self.refusal or partition.leader is None or log.high_watermark > offset or is_given_up(),
+                    timeout_s,
                 )
             finally:
                 self._waiting -= 1
             self.check()
             if partition.leader is None:
                 raise self._gone(partition)
-            return partition.log.log_end_offset > offset
+            return log.high_watermark > offset
 
     def watch(self, partition: Partition, offset: int, arrived: Callable[[], object]) -> Callable[[], None]:
         entry = (offset, arrived)
         key = partition.topic_partition
         with self.lock:
             self.check()
-            if partition.log.log_end_offset <= offset:
+            if partition.log.high_watermark <= offset:
                 self._watchers.setdefault(key, []).append(entry)
                 return lambda: self._unwatch(key, entry)
         arrived()
@@ -202,13 +208,21 @@ class LocalHost(Guard):
     def _tell(self, partition: Partition) -> None:
         """Calls those for whom the partition has something; the lock is held."""
         key = partition.topic_partition
-        end_offset = partition.log.log_end_offset
+        end_offset = partition.log.high_watermark
         watchers = self._watchers.pop(key, [])
         for offset, arrived in watchers:
             if end_offset > offset or self.refusal is not None or partition.leader is None:
                 arrived()
             else:
                 self._watchers.setdefault(key, []).append((offset, arrived))
+
+    def rouse(self, partition: Partition) -> None:
+        if self.is_forked:
+            return  # who waited is the parent's
+        with self.lock:
+            self._arrived.notify_all()
+            for _, arrived in self._watchers.pop(partition.topic_partition, []):
+                arrived()
 
     def _gone(self, partition: Partition) -> UnknownTopicOrPartitionError:
         return UnknownTopicOrPartitionError(f"{partition.topic_partition} was deleted")

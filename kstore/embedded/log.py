@@ -19,6 +19,7 @@ from kstore._native.records import FileSlice
 from kstore.clock import Clock
 from kstore.embedded import reader
 from kstore.embedded.batch import BATCH_BYTES, BUFFER_BYTES, Batch
+from kstore.embedded.closing import close_all
 from kstore.embedded.host import Host, LocalHost, patiently
 from kstore.embedded.message import Message, pairs, parts
 from kstore.embedded.options import OptionValue, codec
@@ -215,7 +216,10 @@ class Log(ReadableLog):
         return patiently(lambda wait: self._host.read(self._partition, offset, max_bytes, wait=wait)).records
 
     def _wait(self, offset: int, timeout_s: float | None) -> bool:
-        return self._host.wait(self._partition, offset, timeout_s)
+        arrived = self._host.wait(self._partition, offset, timeout_s, lambda: self.is_closed)
+        if self.is_closed:
+            self._host.check()
+        return arrived
 
     def _find(self, timestamp_ms: int) -> int | None:
         log = self._partition.log
@@ -266,17 +270,24 @@ class Log(ReadableLog):
         """Writes what its batches hold, makes all durable and lets go of the directory; a log of a store or a broker
         leaves the latter two to its owner.
 
-        Safe to call twice. Raises KafkaStorageError when something could not be made durable.
+        Safe to call twice. All is closed whatever fails. Raises KstoreError when a batch could not be written,
+        KafkaStorageError when something could not be made durable.
         """
         if self.is_closed:
             return
-        try:
-            for batch in self._batches:
-                batch.close()
-        finally:
-            self._host = cast("Host", _Closed(f"the log {self._partition.topic_partition} is closed"))
-            if self._close is not None:
-                self._close()
+        closes: list[Callable[[], object]] = [batch.close for batch in self._batches]
+        closes.append(self._refuse)
+        if self._close is not None:
+            closes.append(self._close)
+        close_all(closes)
+
+    def _refuse(self) -> None:
+        """From now on use is refused, and who waits is told."""
+        if self.is_closed:
+            return
+        host = self._host
+        self._host = cast("Host", _Closed(f"the log {self._partition.topic_partition} is closed"))
+        host.rouse(self._partition)
 
     def __enter__(self) -> Self:
         self._host.check()

@@ -16,6 +16,7 @@ from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage
 from kstore.cluster.metadata_log import MetadataLog
 from kstore.cluster.topic_changes import Counts, config_records, delete_topics, grow_topic
 from kstore.embedded.adoption import adopt, unclaimed
+from kstore.embedded.closing import close_all
 from kstore.embedded.host import LocalHost
 from kstore.embedded.log import Log
 from kstore.embedded.options import OptionValue, codec, topic_configs
@@ -275,13 +276,10 @@ class LogStore:
     # --- the end ---
 
     def close(self) -> None:
-        """Makes all of it durable and lets go of the directory. Safe to call twice. Raises KafkaStorageError."""
-        try:
-            for log in self._logs:
-                log.close()
-        finally:
-            self._logs = []
-            self._host.close()
+        """Makes all of it durable and lets go of the directory, whatever fails. Safe to call twice. Raises KstoreError
+        when a batch could not be written, KafkaStorageError."""
+        logs, self._logs = self._logs, []
+        close_all([*(log.close for log in logs), self._host.close])
 
     def __enter__(self) -> Self:
         self._host.check()
