@@ -65,7 +65,7 @@ class AsyncReadonlyLog:
 
     @property
     def end_offset(self) -> int:
-        """The offset that the next record gets."""
+        """Where what can be read ends: see `Log.end_offset`."""
         return self._readable.end_offset
 
     def __repr__(self) -> str:
@@ -92,11 +92,13 @@ class AsyncReadonlyLog:
     async def _follow(self, offset: int) -> AsyncIterator[Record]:
         while True:
             await self.wait(offset)
-            async for batch in self._batches(offset, self.end_offset):
+            end = self.end_offset
+            async for batch in self._batches(offset, end):
                 if not batch.is_control:
                     for record in reader.records_of(batch, offset, batch.next_offset):
                         yield record
                 offset = batch.next_offset
+            offset = self._readable._behind(offset, end)
 
     async def wait(self, offset: int) -> None:
         """Returns when there is a record at `offset`. Raises ClosedError when the log is closed meanwhile."""
@@ -112,11 +114,12 @@ class AsyncReadonlyLog:
             arrived = asyncio.Event()
 
             def tell(arrived: asyncio.Event = arrived) -> None:
-                if not loop.is_closed():
+                with contextlib.suppress(RuntimeError):  # a loop that was closed has nobody who waits
                     loop.call_soon_threadsafe(arrived.set)
 
             forget = log._host.watch(log._partition, offset, tell)
             try:
+                log._host.check()  # who closes it from now on wakes us
                 await arrived.wait()
             finally:
                 forget()

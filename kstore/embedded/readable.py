@@ -41,7 +41,8 @@ class ReadableLog(ABC):
 
     @property
     def end_offset(self) -> int:
-        """The offset that the next record gets."""
+        """Where what can be read ends. The next record gets this offset, unless there are some that nobody may see
+        yet: those that `flush_messages` wants on the disk first."""
         return self._bounds()[1]
 
     def __repr__(self) -> str:
@@ -86,10 +87,17 @@ class ReadableLog(ABC):
 
     def _follow(self, offset: int, timeout_s: float | None) -> Iterator[Record]:
         while self._wait(offset, timeout_s):
-            for batch in reader.batches(self._fetch, offset, self.end_offset):
+            end = self.end_offset
+            for batch in reader.batches(self._fetch, offset, end):
                 if not batch.is_control:
                     yield from reader.records_of(batch, offset, batch.next_offset)
                 offset = batch.next_offset
+            offset = self._behind(offset, end)
+
+    def _behind(self, offset: int, end: int) -> int:
+        """Where to go on when there is nothing more in [offset, end): compaction takes the last records, too. A log
+        that was cut meanwhile will have others there."""
+        return end if offset < end <= self.end_offset else offset
 
     def send_slice(self, sock: "socket.socket", offset: int, max_bytes: int) -> Sent:
         """Sends whole batches, from the one that holds `offset` on, by sendfile: what `read_batches` gives on the other

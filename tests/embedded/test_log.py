@@ -1,5 +1,6 @@
 """A log in a directory of its own: what is appended is read, by whom, from where, and what outlives what."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -528,6 +529,76 @@ def test_who_follows_a_log_that_is_closed_is_told(tmp_path: Path) -> None:
     threading.Timer(0.01, log.close).start()
     with pytest.raises(kstore.ClosedError):
         next(log.follow())
+
+
+def test_what_waits_for_the_disk_is_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited was called for records that could not be read yet, and spun until they were on the disk."""
+    entered, release = threading.Event(), threading.Event()
+    run = FlushJob.run
+
+    def slow(job: FlushJob) -> None:
+        entered.set()
+        assert release.wait(30)
+        run(job)
+
+    with kstore.Log.open(tmp_path, background=False, flush_messages=1) as log:
+        told: list[bool] = []
+        log._host.watch(log._partition, 0, lambda: told.append(True))
+        monkeypatch.setattr(FlushJob, "run", slow)
+        appending = threading.Thread(target=log.append, args=(b"value",))
+        appending.start()
+        assert entered.wait(30)
+        assert log.end_offset == 0
+        assert not log._wait(0, 0.01)
+        assert told == []
+        release.set()
+        appending.join()
+        assert told == [True]
+        assert log._wait(0, 0.01)
+        assert log.end_offset == 1
+        monkeypatch.undo()
+
+
+def test_a_log_that_ends_behind_its_last_record_is_followed_in_peace(tmp_path: Path) -> None:
+    """Compaction had taken the last records: a follower found nothing, did not move, and looked again at once."""
+    clock = kstore.ManualClock(NOW)
+    with kstore.Log.open(
+        tmp_path,
+        clock=clock,
+        background=False,
+        cleanup_policy="compact",
+        segment_bytes=200,
+        min_cleanable_dirty_ratio=0.0,
+        delete_retention_ms=0,
+    ) as log:
+        log.append(b"kept", key=b"a")
+        while len(log._partition.log.segments) < 3:
+            log.append(None, key=b"z")
+        log.truncate_to(log._partition.log.segments.active.base_offset)
+        for _ in range(6):
+            log.flush()
+            clock.advance(hours=1)
+            log.tend()
+            log._partition.log.first_dirty_offset = -1
+        assert [record.offset for record in log.read()] == [0]
+        assert log.end_offset > 1
+        looks: list[int] = []
+        fetch = log._fetch
+        log._fetch = lambda *where: looks.append(1) or fetch(*where)  # type: ignore[method-assign, func-returns-value]
+        assert [record.value for record in log.follow(0, timeout_s=0.05)] == [b"kept"]
+        assert len(looks) < 10
+        log.append(b"next", key=b"b")
+        assert next(log.follow(1)).value == b"next"
+
+        async def main() -> None:
+            following = kstore.AsyncLog(log).follow(0)
+            assert [(await anext(following)).value for _ in range(2)] == [b"kept", b"next"]
+            coming = asyncio.ensure_future(anext(following))
+            await asyncio.sleep(0.01)
+            log.append(b"last", key=b"c")
+            assert (await coming).value == b"last"
+
+        asyncio.run(asyncio.wait_for(main(), 30))
 
 
 # --- import ---
