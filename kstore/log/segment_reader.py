@@ -79,7 +79,13 @@ class SegmentReader(SegmentFiles):
     def read_end(self) -> tuple[int, int]:
         """(one more than the last offset, position) of the end of the last whole batch; walks the headers
         after the last index entry."""
-        _, position = self.offset_index.lookup(LONG_MAX)
+        entry_offset, position = self.offset_index.lookup(LONG_MAX)
+        end = self._end_behind(position)
+        if position > 0 and end[0] <= entry_offset:
+            end = self._end_behind(0)  # the index lies, or the batch that it leads to: all of them tell
+        return end
+
+    def _end_behind(self, position: int) -> tuple[int, int]:
         next_offset = self.base_offset
         try:
             for header in self.records.batch_headers(position, self.size):

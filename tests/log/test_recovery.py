@@ -727,3 +727,17 @@ def test_a_time_index_with_a_time_before_all_times_costs_nothing(tmp_path: Path)
         found = again.offset_for_timestamp(NOW + number)
         assert found is not None
         assert found.offset == number
+
+
+def test_a_last_batch_that_says_it_comes_earlier_does_not_take_the_end_back(tmp_path: Path) -> None:
+    """The end of the log was what that batch said, and the next record got an offset that was taken."""
+    log = open_log(tmp_path / "topic-0", LogConfig(index_interval_bytes=1))
+    fill(log, 6)
+    log.flush(now_ms=NOW)
+    log.close()
+    with (tmp_path / "topic-0" / "00000000000000000000.log").open("r+b") as file:
+        file.seek(5 * len(batch()) + 7)
+        file.write(b"\x01")
+    again = open_log(tmp_path / "topic-0", clean_shutdown=True)
+    assert offsets_of(batches_of(again)) == [0, 1, 2, 3, 4]
+    assert append(again, batch()).first_offset == 5
