@@ -1,7 +1,8 @@
 """Reading a directory that somebody else may be writing: a Kafka, a kstore, or nobody.
 
-Nothing is locked and nothing written, and nothing is remembered of the files: each look begins with their names. So
-segments may come, be deleted, and be compacted under a reader, which keeps open what it is reading. At the end of the
+Nothing is locked and nothing written, and nothing is remembered of the files: each look begins with their names, and
+counts when they are the same at its end. So segments may come, be deleted, and be compacted under a reader, which keeps
+open what it is reading; one whose old files have lost their names already is read as `.swap`. At the end of the
 last segment a batch that is not whole yet is not there yet; so are the zeros of a file that was made longer than it is.
 Everywhere else what is no batch is damage, and told. What a leader has not committed yet is read as well: the files do
 not tell of it.
@@ -24,6 +25,7 @@ from kstore.errors import (
     ConfigError,
     CorruptIndexError,
     CorruptRecordError,
+    KstoreError,
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
 )
@@ -34,6 +36,7 @@ from kstore.log.directory import (
     LOG_SUFFIX,
     OFFSET_INDEX_SUFFIX,
     STRAY_DIR_SUFFIX,
+    SWAP_SUFFIX,
     TIME_INDEX_SUFFIX,
     file_name,
     offset_of,
@@ -49,10 +52,14 @@ LONG_MAX = 2**63 - 1
 SHORTEST_SLEEP_S = 0.001
 LONGEST_SLEEP_S = 0.1
 
-# Names that were gone when they were opened are looked for again; somebody who deletes faster is not served.
+# Names that were gone when they were opened, or changed meanwhile, are looked for again; who changes them faster than
+# that is not waited for.
 LOOKS = 10
 
 Result = TypeVar("Result")
+
+# The base offsets of the segments, rising, and what the names of their files end with: nothing, or `.swap`.
+Names = dict[int, str]
 
 
 class ReadonlyLog(ReadableLog):
@@ -70,7 +77,9 @@ class ReadonlyLog(ReadableLog):
 
     @property
     def size_in_bytes(self) -> int:
-        return self._look(lambda bases: sum(os.stat(self._file(base, LOG_SUFFIX)).st_size for base in bases))
+        return self._look(
+            lambda names: sum(os.stat(self._file(base, LOG_SUFFIX + end)).st_size for base, end in names.items())
+        )
 
     def close(self) -> None:
         """Wakes who follows the log. There is nothing to let go of."""
@@ -94,46 +103,62 @@ class ReadonlyLog(ReadableLog):
     def _file(self, base_offset: int, suffix: str) -> str:
         return os.path.join(self._path, file_name(base_offset, suffix))
 
-    def _look(self, function: "Callable[[list[int]], Result]") -> Result:
-        """What `function` gives for the base offsets of the segments; asked again when one has gone meanwhile."""
+    def _look(self, function: "Callable[[Names], Result]") -> Result:
+        """What `function` gives for the names of the segments; asked again when they have changed meanwhile: files are
+        renamed while their names are listed, and may be in the list under none."""
         for _ in range(LOOKS - 1):
+            names = self._names()
             try:
-                return function(self._bases())
+                found = function(names)
             except FileNotFoundError:
                 continue
-        return function(self._bases())
+            except KstoreError:
+                if self._names() == names:
+                    raise
+                continue
+            if self._names() == names:
+                return found
+        return function(self._names())
 
-    def _bases(self) -> list[int]:
+    def _names(self) -> Names:
         self._check()
         try:
-            names = os.listdir(self._path)
+            listed = os.listdir(self._path)
         except FileNotFoundError:
             raise UnknownTopicOrPartitionError(f"there is no {self._path}") from None
-        return sorted(offset_of(name) for name in names if name.endswith(LOG_SUFFIX) and offset_of(name) >= 0)
+        names: Names = {}
+        for name in listed:
+            base = offset_of(name)
+            if base >= 0 and name.endswith(LOG_SUFFIX):
+                names[base] = ""
+            elif base >= 0 and name.endswith(LOG_SUFFIX + SWAP_SUFFIX):
+                # Between losing the old files and getting their names; before that it is not in use.
+                names.setdefault(base, SWAP_SUFFIX)
+        return dict(sorted(names.items()))
 
-    def _start(self, bases: list[int]) -> int:
+    def _start(self, names: Names) -> int:
         try:
             offsets = read_offsets(os.path.join(self._root, LOG_START_OFFSET_CHECKPOINT))
         except CorruptCheckpointError:
             offsets = {}
-        return max(offsets.get(self._topic_partition, 0), bases[0] if bases else 0)
+        return max(offsets.get(self._topic_partition, 0), min(names, default=0))
 
     def _bounds(self) -> tuple[int, int]:
-        def look(bases: list[int]) -> tuple[int, int]:
-            start = self._start(bases)
-            return start, max(start, _Segment(self, bases[-1], is_last=True).end_offset() if bases else 0)
+        def look(names: Names) -> tuple[int, int]:
+            start = self._start(names)
+            return start, max(start, _Segment(self, names, max(names)).end_offset() if names else 0)
 
         return self._look(look)
 
     # --- content ---
 
     def _fetch(self, offset: int, max_bytes: int) -> FileSlice | bytes:
-        def look(bases: list[int]) -> FileSlice | bytes:
-            start = self._start(bases)
+        def look(names: Names) -> FileSlice | bytes:
+            start = self._start(names)
             if offset < start:
                 raise OffsetOutOfRangeError(f"{self._topic_partition} begins at offset {start} now, not at {offset}")
-            for base in bases[max(bisect_right(bases, offset) - 1, 0) :]:
-                piece = _Segment(self, base, is_last=base == bases[-1]).piece(offset, max_bytes)
+            for base in _from(names, offset):
+                piece = _Segment(self, names, base).piece(offset, max_bytes)
                 if piece is not None:
                     return piece
             return b""
@@ -141,10 +166,10 @@ class ReadonlyLog(ReadableLog):
         return self._look(look)
 
     def _find(self, timestamp_ms: int) -> int | None:
-        def look(bases: list[int]) -> int | None:
-            start = self._start(bases)
-            for base in bases[max(bisect_right(bases, start) - 1, 0) :]:
-                found = _Segment(self, base, is_last=base == bases[-1]).offset_for_timestamp(timestamp_ms, start)
+        def look(names: Names) -> int | None:
+            start = self._start(names)
+            for base in _from(names, start):
+                found = _Segment(self, names, base).offset_for_timestamp(timestamp_ms, start)
                 if found is not None:
                     return found
             return None
@@ -180,14 +205,24 @@ def open_readonly(path: str) -> ReadonlyLog:
     return ReadonlyLog(path, partitions[0])
 
 
+def _from(names: Names, offset: int) -> list[int]:
+    """The base offsets from that of the segment on that may hold `offset`."""
+    bases = list(names)
+    return bases[max(bisect_right(bases, offset) - 1, 0) :]
+
+
 class _Segment:
     """One segment as it is now. Raises FileNotFoundError when it has gone."""
 
-    def __init__(self, log: ReadonlyLog, base_offset: int, *, is_last: bool) -> None:
+    def __init__(self, log: ReadonlyLog, names: Names, base_offset: int) -> None:
         self._log = log
         self._base_offset = base_offset
-        self._is_last = is_last
-        self._records = FileRecords(log._file(base_offset, LOG_SUFFIX), writable=False)
+        self._suffix = names[base_offset]
+        self._is_last = base_offset == max(names)
+        self._records = FileRecords(self._file(LOG_SUFFIX), writable=False)
+
+    def _file(self, kind: str) -> str:
+        return self._log._file(self._base_offset, kind + self._suffix)
 
     def piece(self, offset: int, max_bytes: int) -> FileSlice | None:
         """About `max_bytes` from the batch that reaches `offset` on; None where none does."""
@@ -236,7 +271,7 @@ class _Segment:
 
     def _position(self, offset: int) -> int:
         """Where the index says that the batches before `offset` begin; the beginning where it says nothing."""
-        index = OffsetIndex(self._log._file(self._base_offset, OFFSET_INDEX_SUFFIX), self._base_offset, 0, False)
+        index = OffsetIndex(self._file(OFFSET_INDEX_SUFFIX), self._base_offset, 0, False)
         try:
             position = index.lookup(offset)[1]
         except (FileNotFoundError, CorruptIndexError, ValueError):
@@ -306,7 +341,7 @@ class _Segment:
 
     def _position_before(self, timestamp_ms: int) -> int | None:
         """A position that all batches that are not older lie behind; None where there are none."""
-        index = TimeIndex(self._log._file(self._base_offset, TIME_INDEX_SUFFIX), self._base_offset, 0, False)
+        index = TimeIndex(self._file(TIME_INDEX_SUFFIX), self._base_offset, 0, False)
         try:
             before, last = self._batch_of(index.lookup(timestamp_ms)), self._batch_of(index.last_entry)
             if before is None or last is None:
