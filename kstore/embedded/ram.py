@@ -54,15 +54,19 @@ def _sweep(parent: str) -> None:
     """Removes what processes left that were killed: they are not there, and nobody has the directory's lock.
 
     Either alone would not be enough: a directory is made before it is locked, and processes of other containers may
-    share the memory and not be seen.
+    share the memory and not be seen. Anybody may put things of any name there: what is not ours is left alone, and what
+    cannot be looked at keeps no log from being opened.
     """
     mine = f"{PREFIX}-{os.getuid()}-"
     with os.scandir(parent) as entries:
         left = [entry for entry in entries if entry.name.startswith(mine)]
     for entry in left:
-        pid = entry.name.removeprefix(mine).partition("-")[0]
-        if pid.isdecimal() and not _is_running(int(pid)) and not is_locked(entry.path):
-            shutil.rmtree(entry.path, ignore_errors=True)
+        with suppress(OSError, ValueError, OverflowError):
+            if entry.stat(follow_symlinks=False).st_uid != os.getuid():
+                continue
+            pid = entry.name.removeprefix(mine).partition("-")[0]
+            if pid.isdecimal() and not _is_running(int(pid)) and not is_locked(entry.path):
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _is_running(pid: int) -> bool:

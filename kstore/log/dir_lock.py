@@ -45,13 +45,14 @@ def _ask(descriptor: int) -> tuple[int, int]:
 
 
 def is_locked(directory: str) -> bool:
-    """Whether anybody has the lock of `directory`, this process included."""
+    """Whether anybody has the lock of `directory`, this process included. Raises OSError."""
     path = os.path.join(os.path.realpath(directory), LOCK_FILE)
     with _registry:
         if path in _held:
             return True  # opening and closing the file would give the lock up
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Whatever somebody has put there instead of a file is not waited for, nor followed.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
