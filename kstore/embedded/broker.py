@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
@@ -26,7 +27,7 @@ from kstore.embedded.options import OptionValue, codec, topic_configs
 from kstore.embedded.partitioner import partition_of
 from kstore.embedded.ram import discard, memory_directory, remove_with
 from kstore.embedded.store import config_of, find_topic
-from kstore.errors import UnknownTopicOrPartitionError
+from kstore.errors import ClosedError, UnknownTopicOrPartitionError
 from kstore.log.append import LogAppendInfo
 from kstore.log.partition_log import HIGH_WATERMARK, FetchData
 from kstore.replica.partition import Partition
@@ -48,6 +49,9 @@ DEFAULTS = {"group.initial.rebalance.delay.ms": "0"}
 
 # Who waits until something comes has no time-out; a timer that never rings is no timer.
 FOR_EVER_MS = 10 * 365 * 24 * 60 * 60 * 1000
+
+# How long a broker that is closed waits for calls that have begun; a compaction can take longer.
+CALLS_END_S = 5.0
 
 
 class _Call(Generic[Result]):
@@ -80,6 +84,7 @@ class BrokerHost(Guard):
         self.app: App
         self._loop = uvloop.new_event_loop()
         self._waiting: set[FetchWaiting] = set()
+        self._calls: set[Future[Any]] = set()
         self._error: BaseException | None = None
         started = threading.Lock()
         started.acquire()
@@ -101,9 +106,7 @@ class BrokerHost(Guard):
             self._loop.run_until_complete(self._serve(config, started))
         except BaseException as error:
             self._error = error
-        with self.lock:
-            if self.refusal is None:
-                self.refusal = f"{self.name} has stopped: {self._error or self.app.failure}"
+        self._stopped(self._error)
         # Whoever asked before that is answered.
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
@@ -118,9 +121,26 @@ class BrokerHost(Guard):
         self.app = app
         started()
         await app.stopping.wait()
+        self._stopped(app.failure)
         for waiting in list(self._waiting):
             app.context.deliver.fetches.finish(waiting)
+        await self._end_calls()
         await app.stop()
+
+    def _stopped(self, reason: object) -> None:
+        """From now on nothing new is asked, also where nobody has closed the broker."""
+        with self.lock:
+            if self.refusal is None:
+                self.refusal = f"{self.name} has stopped: {reason}"
+
+    async def _end_calls(self) -> None:
+        """Lets calls end that have begun: what they work on is taken from under them then."""
+        with self.lock:
+            calls = list(self._calls)
+        if calls:
+            await asyncio.wait([asyncio.wrap_future(call) for call in calls], timeout=CALLS_END_S)
+        for call in calls:
+            call.cancel()
 
     # --- other threads ---
 
@@ -137,13 +157,22 @@ class BrokerHost(Guard):
         return cast("Result", call.result)
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """What a coroutine gives that runs in the loop."""
+        """What a coroutine gives that runs in the loop. Raises ClosedError when the broker was closed under it."""
         with self.lock:
             if self.refusal is not None:
                 coroutine.close()
                 self.refuse()
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return future.result()
+            call = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._calls.add(call)
+        try:
+            return call.result()
+        except Exception as error:
+            if self.refusal is None:
+                raise
+            raise ClosedError(self.refusal) from error
+        finally:
+            with self.lock:
+                self._calls.discard(call)
 
     def append(self, partition: Partition, data: bytearray, now_ms: int, expected_offset: int | None) -> LogAppendInfo:
         def do() -> tuple[LogAppendInfo, bool]:

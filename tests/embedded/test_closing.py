@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import kstore
+from kstore.cluster.metadata_log import MetadataWrite
 
 
 def open_log(path: Path) -> tuple[kstore.Log, Callable[[], None]]:
@@ -155,3 +156,105 @@ def test_a_task_that_follows_a_log_is_told_that_it_is_closed(
                 await asyncio.wait_for(coming, 20)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("what", ["flush", "create", "delete", "tend"])
+def test_calls_of_a_broker_that_is_closed_end_or_are_told(what: str) -> None:
+    """They raised AssertionError, RuntimeError or ValueError: what they worked on was closed under them."""
+    for _ in range(5):
+        told = close_under_calls(what)
+        assert [type(error) for error in told] == [kstore.ClosedError] * 3, told
+
+
+def close_under_calls(what: str) -> list[BaseException]:
+    """What three threads are told that use a broker until it is closed."""
+    broker = kstore.Broker()
+    log = broker.log("orders")
+    told: list[BaseException] = []
+    begun = threading.Barrier(4, timeout=30)
+
+    def use(name: str) -> None:
+        if what == "flush":
+            log.append(b"value")
+            log.flush()
+        elif what == "tend":
+            broker.tend()
+        else:
+            broker.create(name)
+            if what == "delete":
+                broker.delete(name)
+
+    def until_closed(number: int) -> None:
+        begun.wait()
+        try:
+            for count in range(1_000_000):
+                use(f"topic-{number}-{count}")
+        except BaseException as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=until_closed, args=(number,), daemon=True) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    threading.Event().wait(0.03)
+    broker.close()
+    for thread in threads:
+        thread.join(30)
+    return told
+
+
+def test_calls_that_began_before_the_broker_was_closed_end_as_they_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metadata log was closed under a change that was being written, and under those that waited for it."""
+    entered, release = threading.Event(), threading.Event()
+    run = MetadataWrite.run
+
+    def slow(write: MetadataWrite) -> None:
+        entered.set()
+        assert release.wait(30)
+        run(write)
+
+    told: list[object] = []
+    broker = kstore.Broker(tmp_path)
+
+    def create(topic: str) -> None:
+        try:
+            broker.create(topic)
+            told.append(None)
+        except BaseException as error:
+            told.append(error)
+
+    monkeypatch.setattr(MetadataWrite, "run", slow)
+    threads = [threading.Thread(target=create, args=(topic,)) for topic in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(30)
+    threading.Event().wait(0.05)  # so that the second waits for the first
+    threading.Timer(0.1, release.set).start()
+    broker.close()
+    for thread in threads:
+        thread.join()
+    assert told == [None, None]
+    with kstore.LogStore.open(tmp_path) as store:
+        assert list(store) == ["first", "second"]
+
+
+def test_a_call_that_does_not_end_is_told_that_the_broker_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kstore.embedded.broker.CALLS_END_S", 0.05)
+    broker = kstore.Broker()
+    told: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            broker._host.run(asyncio.sleep(3600))
+        except BaseException as error:
+            told.append(error)
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    while not broker._host._calls:
+        calling.join(0.001)
+    broker.close()
+    calling.join(30)
+    assert [type(error) for error in told] == [kstore.ClosedError]
