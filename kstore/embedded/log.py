@@ -247,7 +247,10 @@ class Log(ReadableLog):
         def truncate() -> int:
             log, now_ms = self._partition.log, self._host.clock.now_ms()
             reader.check_range(self._topic_partition, offset, log.log_start_offset, log.log_end_offset)
-            end_offset = _batch_boundary(log, offset)
+            try:
+                end_offset = _batch_boundary(log, offset)
+            except OSError as error:
+                raise log.log_dir.io_error(f"looking up offset {offset} of {self._topic_partition}", error) from error
             if end_offset < log.log_start_offset:
                 log.truncate_fully_and_start_at(log.log_start_offset, now_ms=now_ms)
             else:

@@ -151,3 +151,16 @@ def test_pages_that_never_stay_are_waited_for_in_the_end(log: kstore.Log, monkey
     monkeypatch.setattr(PartitionLog, "read", cold)
     assert next(log.read()).value == b"0"
     assert attempts == [False, False, True]
+
+
+def test_a_cut_that_cannot_look_up_its_offset_is_refused_as_the_disks_fault(
+    log: kstore.Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program saw the bare OSError."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(Segment, "translate_offset", broken)
+    with pytest.raises(kstore.KafkaStorageError, match="looking up offset 0 of log-0: .*broken"):
+        log.truncate_to(0)
