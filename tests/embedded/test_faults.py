@@ -162,5 +162,5 @@ def test_a_cut_that_cannot_look_up_its_offset_is_refused_as_the_disks_fault(
         raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(Segment, "translate_offset", broken)
-    with pytest.raises(kstore.KafkaStorageError, match="looking up offset 0 of log-0: .*broken"):
+    with pytest.raises(kstore.KafkaStorageError, match=r"looking up offset 0 of log-0: .*broken"):
         log.truncate_to(0)
