@@ -1,7 +1,7 @@
 """AlterPartition (56): a leader asks the controller for another set of in-sync replicas (KIP-497).
 
-Recovery states come with version 1 (KIP-704), topic ids in the place of names with 2 (KIP-841), the broker epoch of each
-replica with 3 (KIP-903).
+Recovery states come with version 1 (KIP-704), topic ids in the place of names with 2 (KIP-841), each replica's broker
+epoch with 3 (KIP-903).
 """
 
 from kstore.protocol.schema import Message

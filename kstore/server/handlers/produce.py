@@ -282,5 +282,5 @@ def check_committed(context: Context, key: TopicPartition, appended: Appended) -
         raise NotLeaderOrFollowerError(f"{key} has another leader since the append")
     if partition.log.high_watermark < appended.end_offset:
         raise RequestTimedOutError(f"{key} is not committed up to {appended.end_offset}")
-    if not leader.has_min_isr():
+    if not leader.has_min_maximal_isr():
         raise NotEnoughReplicasAfterAppendError(f"{key} lost in-sync replicas after the append")
