@@ -5,7 +5,7 @@ Whatever goes wrong raises BrokerUnreachableError; whether the request was done 
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 from kstore.client.connection import ClientConnection
 from kstore.errors import BrokerUnreachableError, KstoreError
@@ -23,8 +23,8 @@ class _Link(asyncio.Protocol):
         self.is_open = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         try:

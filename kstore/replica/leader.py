@@ -96,6 +96,10 @@ class Leader:
         """The in-sync replicas that the controller has agreed to."""
         return self.isr_state.isr
 
+    @isr.setter
+    def isr(self, isr: frozenset[int]) -> None:
+        self.isr_state = Committed(isr)
+
     # --- the log ---
 
     def append(

@@ -117,6 +117,11 @@ class Session:
         self._closing = True
         await self._loop.run_in_executor(None, self._end)
 
+    def give_up(self) -> None:
+        """As `close`, for a start that failed."""
+        self._closing = True
+        self._end()
+
     def _end(self) -> None:
         self._client.stop()
         self._client.close()
