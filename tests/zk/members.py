@@ -20,7 +20,6 @@ QUICK = {
     "replica.lag.time.max.ms": "5000",
     "replica.fetch.backoff.ms": "100",
     "replica.fetch.wait.max.ms": "200",
-    "controlled.shutdown.retry.backoff.ms": "200",
     "offsets.topic.num.partitions": "4",
 }
 
