@@ -59,7 +59,7 @@ class ClusterMember:
         self.broker_epoch = -1
         self.controller_epoch = 0
         self.is_stopping = False
-        self._was_lost = False
+        self.is_registered = False
         self._clients: dict[tuple[str, int], BrokerClient] = {}
         self._config_names_seen: set[str] = set()
         self.session = Session(
@@ -116,6 +116,7 @@ class ClusterMember:
                 log.warning("waiting to be registered: %s", error)
                 await asyncio.sleep(REGISTER_RETRY_S)
             else:
+                self.is_registered = True
                 log.info("broker %d is registered with epoch %d", self._context.node_id, self.broker_epoch)
                 return
 
@@ -154,7 +155,7 @@ class ClusterMember:
         if state == SUSPENDED or self.is_stopping:
             return
         if state == LOST:
-            self._was_lost = True
+            self.is_registered = False
             self.controller.resign("the session with ZooKeeper is over")
         elif state == CONNECTED and self._context.loop.is_running():
             self._context.start_task(self._reconnected())
@@ -164,8 +165,7 @@ class ClusterMember:
         if self.broker_epoch < 0:
             return  # the first connection
         try:
-            if self._was_lost:
-                self._was_lost = False
+            if not self.is_registered:
                 await self._register()
             await self._take_config_changes()
             await self.controller.look(anew=True)

@@ -66,6 +66,23 @@ def spoken(context: Context) -> dict[int, tuple[str, int, int]]:
     return APIS if context.cluster is None else {**APIS, **CLUSTER_APIS}
 
 
+def for_brokers_only(handler: Handler) -> Handler:
+    """Refuses what brokers say to each other on every listener but the one that is theirs."""
+
+    def guarded(context: Context, request: Request) -> Any:
+        check_is_for_brokers(context, request)
+        return handler(context, request)
+
+    return guarded
+
+
+def check_is_for_brokers(context: Context, request: Request) -> None:
+    """Raises InvalidRequestError."""
+    listener, wanted = request.connection.listener_name, context.config.inter_broker_listener
+    if listener != wanted:
+        raise InvalidRequestError(f"{api_name(request.api_key)} of a broker came on {listener}, not on {wanted}")
+
+
 class Dispatcher:
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -94,5 +111,7 @@ class Dispatcher:
             raise InvalidRequestError(f"{api_name(api_key)} is not an API that this broker speaks")
         module, lowest, highest = apis[api_key]
         handler = import_module(f"kstore.server.handlers.{module}").handle
+        if api_key in CLUSTER_APIS:
+            handler = for_brokers_only(handler)
         self._handlers[api_key] = (handler, lowest, highest)
         return self._handlers[api_key]

@@ -23,6 +23,7 @@ from kstore.errors import (
 from kstore.log.work import LookUp
 from kstore.model import TopicPartition
 from kstore.server.context import Context
+from kstore.server.dispatch import check_is_for_brokers
 from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
 from kstore.server.purgatory import FetchWaiting
 from kstore.server.respond import completion, run_for
@@ -54,8 +55,10 @@ class Reading:
 def handle(context: Context, request: Request) -> object:
     version = request.api_version
     payload = decode_fetch(request.buffer, request.position, request.limit, version)
-    if payload.replica_id >= 0 and context.cluster is None:
-        raise InvalidRequestError(f"replica {payload.replica_id} fetches from a broker that has no followers")
+    if payload.replica_id >= 0:
+        if context.cluster is None:
+            raise InvalidRequestError(f"replica {payload.replica_id} fetches from a broker that has no followers")
+        check_is_for_brokers(context, request)
     now_ms = context.clock.now_ms()
     try:
         opened = context.fetch_sessions.open(
