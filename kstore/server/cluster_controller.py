@@ -360,6 +360,7 @@ class Channel:
         self._client = BrokerClient(endpoint.host, endpoint.port, client_id=f"controller-{context.node_id}")
         self._queue: asyncio.Queue[tuple[Notice, asyncio.Future[Any]]] = asyncio.Queue()
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._stopped = False
         self._task = context.start_task(self._run())
 
     def send(self, notice: Notice) -> asyncio.Future[Any]:
@@ -369,6 +370,8 @@ class Channel:
         return told
 
     def stop(self) -> None:
+        # A cancellation alone is lost where an answer, or the end of the connection, comes in the same turn.
+        self._stopped = True
         self._task.cancel()
         self._client.close()
         for told in self._waiting:
@@ -376,21 +379,25 @@ class Channel:
         self._waiting.clear()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopped:
             notice, told = await self._queue.get()
             answer = await self._ask(notice)
             self._waiting.discard(told)
+            if self._stopped:
+                return
             if not told.done():
                 told.set_result(answer)
             self._answered(self._broker_id, notice, answer)
 
     async def _ask(self, notice: Notice) -> Any:
+        """The answer, in the end; None when this channel is stopped."""
         said = ""
-        while True:
+        while not self._stopped:
             try:
                 return await self._client.ask(notice.request, notice.version, timeout_ms=NOTICE_TIMEOUT_MS)
             except (BrokerUnreachableError, InvalidRequestError) as error:
-                if str(error) != said:
+                if str(error) != said and not self._stopped:
                     said = str(error)
                     log.info("broker %d: %s", self._broker_id, error)
                 await asyncio.sleep(NOTICE_RETRY_S)
+        return None
