@@ -4,8 +4,9 @@ What decides on one broker's own decides here too; its records become znodes. A 
 with NOT_CONTROLLER, and sends what it makes of its own accord (topics that a client asks for) to the one that does.
 """
 
+import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage, TopicImage
@@ -14,7 +15,6 @@ from kstore.cluster.zk.store import new_partition
 from kstore.errors import (
     BrokerUnreachableError,
     InvalidRequestError,
-    NotControllerError,
     PolicyViolationError,
 )
 from kstore.model import ZERO_UUID
@@ -25,6 +25,8 @@ from kstore.server.topics import Catalog, Decision
 
 if TYPE_CHECKING:
     from kstore.server.context import Context
+
+log = logging.getLogger(__name__)
 
 CREATE_TOPICS_VERSION = 7
 TIMEOUT_MS = 30_000
@@ -97,12 +99,31 @@ class ClusterTopics(Catalog):
         if self._controller.is_active:
             await super().auto_create(names)
             return
-        wanted = [
-            CreateTopicsRequest.CreatableTopic(name=name, num_partitions=-1, replication_factor=-1)
-            for name in dict.fromkeys(names)
-        ]
-        request = CreateTopicsRequest(topics=wanted, timeout_ms=TIMEOUT_MS)
+        await self._ask_controller(
+            [
+                CreateTopicsRequest.CreatableTopic(name=name, num_partitions=-1, replication_factor=-1)
+                for name in dict.fromkeys(names)
+            ]
+        )
+
+    async def create_elsewhere(self, name: str, counts: Counts, configs: Mapping[str, str]) -> None:
+        await self._ask_controller(
+            [
+                CreateTopicsRequest.CreatableTopic(
+                    name=name,
+                    num_partitions=counts.partitions,
+                    replication_factor=counts.replication_factor,
+                    configs=[
+                        CreateTopicsRequest.CreatableTopicConfig(name=key, value=value)
+                        for key, value in configs.items()
+                    ],
+                )
+            ]
+        )
+
+    async def _ask_controller(self, topics: list[Any]) -> None:
+        request = CreateTopicsRequest(topics=topics, timeout_ms=TIMEOUT_MS)
         try:
             await self._member.ask_controller(request, CREATE_TOPICS_VERSION, timeout_ms=TIMEOUT_MS)
-        except (BrokerUnreachableError, InvalidRequestError, NotControllerError):
-            return
+        except (BrokerUnreachableError, InvalidRequestError) as error:
+            log.info("topics are not made yet: %s", error)

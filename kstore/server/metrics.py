@@ -188,8 +188,9 @@ def flushes(context: Context) -> Iterator[Metric]:
 
 def cluster(context: Context) -> Iterator[Metric]:
     topics = context.topics.image.topics
+    controls = 1 if context.cluster is None else int(context.cluster.controller.is_active)
     type_name = "kafka_controller_kafkacontroller"
-    yield gauge(f"{type_name}_activecontrollercount", "1 where the metadata is written", 1)
+    yield gauge(f"{type_name}_activecontrollercount", "1 where the metadata is written", controls)
     yield gauge(f"{type_name}_globaltopiccount", "Topics", len(topics))
     yield gauge(
         f"{type_name}_globalpartitioncount",

@@ -111,6 +111,9 @@ class Catalog:
         with contextlib.suppress(KafkaError):
             await self.change(decide)
 
+    async def create_elsewhere(self, name: str, counts: Counts, configs: Mapping[str, str]) -> None:
+        """Has the broker that controls make a topic, where this one does not; whether it does is seen in the image."""
+
 
 class Topics(Catalog):
     def __init__(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 from kazoo.client import KazooClient
 
@@ -166,3 +166,23 @@ def test_a_topic_that_a_client_asks_a_follower_for_is_made(zookeeper_of_its_own:
         ledger.produce(10)
         ledger.flush()
         assert not ledger.failed
+
+
+def test_a_group_is_coordinated_by_whoever_leads_its_partition(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
+    replicated = {"offsets.topic.replication.factor": "2", "offsets.topic.num.partitions": "1"}
+    one, two = (kstore_member(tmp_path, number, zookeeper_of_its_own, replicated) for number in (1, 2))
+    with one, two:
+        create_topic([one, two], "orders", [[1, 2]])
+        # Broker 2 does not control, and has the topic of the groups made.
+        options = {"bootstrap.servers": two.bootstrap, "group.id": "g", "enable.auto.commit": False}
+        consumer = Consumer(options)
+        consumer.commit(offsets=[TopicPartition("orders", 0, 7)], asynchronous=False)
+        leader = wait_for_isr([one, two], "__consumer_offsets", {1, 2}).leader
+        doomed, survivor = (one, two) if leader == 1 else (two, one)
+        doomed.kill()
+        wait_for_leader([survivor], "__consumer_offsets", 3 - leader)
+        consumer.close()
+        consumer = Consumer(options | {"bootstrap.servers": survivor.bootstrap})
+        (found,) = consumer.committed([TopicPartition("orders", 0)], timeout=20)
+        assert found.offset == 7
+        consumer.close()
