@@ -13,6 +13,7 @@ The floors, lowest first; a floor imports only floors below it (`tests/test_laye
 2. _native                            typed doors to C, and the OS calls that Python lacks
 3. log, protocol                      one partition on disk; wire messages and framing
 4. replica, coordinator, cluster      leader, high watermark; groups; the metadata image and its log
+5. client                             talking to other brokers
 6. server                             sockets, tasks, timers, handlers
 7. embedded, cli                      the library's face in this process; the command line
 """

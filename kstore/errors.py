@@ -39,6 +39,18 @@ class OffsetConflictError(KstoreError):
         self.actual = actual
 
 
+class CorruptMetadataError(KstoreError):
+    """What the cluster has written down cannot be understood. Nothing is overwritten."""
+
+
+class SessionLostError(KstoreError):
+    """ZooKeeper could not be asked, or the answer is not known: the change may have been made or not."""
+
+
+class BrokerUnreachableError(KstoreError):
+    """Another broker gave no answer; what it was asked may be done or not."""
+
+
 class CorruptIndexError(KstoreError):
     """An index that cannot be right; it is rebuilt from the log."""
 
@@ -204,6 +216,26 @@ class InvalidReplicaAssignmentError(KafkaError):
 
 class InvalidConfigError(KafkaError):
     code = 40
+
+
+class StaleControllerEpochError(KafkaError):
+    """The request of a controller that has been replaced."""
+
+    code = 11
+
+
+class StaleBrokerEpochError(KafkaError):
+    """What is asked of a broker, or by it, belongs to a registration that is over."""
+
+    code = 77
+
+
+class InvalidUpdateVersionError(KafkaError):
+    code = 95
+
+
+class IneligibleReplicaError(KafkaError):
+    code = 107
 
 
 class NotControllerError(RetriableError):

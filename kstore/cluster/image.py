@@ -33,6 +33,10 @@ class PartitionImage(NamedTuple):
     # Replicas that may lead though they left the ISR (KIP-966); one broker on its own has none.
     eligible_leader_replicas: tuple[int, ...] = ()
     last_known_elr: tuple[int, ...] = ()
+    # In a cluster with ZooKeeper: the epoch of the controller that wrote this, and the replicas whose disk or broker
+    # is away, as a controller tells them.
+    controller_epoch: int = -1
+    offline_replicas: tuple[int, ...] = ()
 
     def directory_of(self, broker_id: int) -> bytes | None:
         """The id of the log directory in which `broker_id` keeps this partition; None if it is not said."""
@@ -40,6 +44,29 @@ class PartitionImage(NamedTuple):
             (found for replica, found in zip(self.replicas, self.directories, strict=False) if replica == broker_id),
             None,
         )
+
+
+class BrokerEndpoint(NamedTuple):
+    listener: str
+    host: str
+    port: int
+    protocol: str = "PLAINTEXT"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.listener}://{host}:{self.port}"
+
+
+class BrokerImage(NamedTuple):
+    """A broker that is alive; `epoch` tells its registrations apart (-1 where that is not told)."""
+
+    id: int
+    endpoints: tuple[BrokerEndpoint, ...]
+    rack: str | None = None
+    epoch: int = -1
+
+    def endpoint_of(self, listener: str) -> BrokerEndpoint | None:
+        return next((endpoint for endpoint in self.endpoints if endpoint.listener == listener), None)
 
 
 class TopicImage(NamedTuple):
@@ -62,6 +89,9 @@ class ClusterImage(NamedTuple):
     # What Kafka agreed on and kstore has no use for (registrations, ACLs, quotas, tokens), as it was
     # written, so that no snapshot forgets it: entity -> values of records.
     kept: Mapping[tuple[Hashable, ...], tuple[bytes, ...]] = {}
+    # The brokers that are alive and the one that controls, in a cluster with ZooKeeper.
+    brokers: Mapping[int, BrokerImage] = {}
+    controller_id: int = -1
 
     @property
     def metadata_version(self) -> int:

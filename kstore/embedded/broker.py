@@ -342,7 +342,7 @@ class Broker:
     @property
     def topics(self) -> dict[str, int]:
         """The topics and how many partitions each has."""
-        image = self._host.do(lambda: self._host.app.context.metadata.image)
+        image = self._host.do(lambda: self._host.app.context.topics.image)
         return {name: len(topic.partitions) for name, topic in sorted(image.topics.items())}
 
     def create(
@@ -381,7 +381,7 @@ class Broker:
         """
         own_codec = codec(compression)
         context = self._host.app.context
-        known = self._host.do(lambda: topic in context.metadata.image.topics)
+        known = self._host.do(lambda: topic in context.topics.image.topics)
         if not known and context.config.auto_create_topics_enable:
             self._host.run(context.topics.auto_create([topic]))
         found = self._host.do(lambda: context.replicas.get(topic, partition))
@@ -392,7 +392,7 @@ class Broker:
 
     def partition_for(self, topic: str, key: bytes) -> int:
         """The partition that Kafka's producers would send a record with this key to."""
-        image = self._host.do(lambda: self._host.app.context.metadata.image)
+        image = self._host.do(lambda: self._host.app.context.topics.image)
         return partition_of(key, len(find_topic(image, topic).partitions))
 
     def tend(self) -> None:

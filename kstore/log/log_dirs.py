@@ -78,13 +78,14 @@ class LogDirs:
             if found.directory_id is not None:
                 self.directory_ids[log_dir.path] = found.directory_id
 
-    def write_owner(self, cluster_id: str, node_id: int) -> None:
-        """Says in every online directory that it is ours; a directory that has its id keeps it."""
+    def write_owner(self, cluster_id: str, node_id: int, *, version: int = 1) -> None:
+        """Says in every online directory that it is ours; a directory that has its id keeps it. In version 0, that of
+        a cluster with ZooKeeper, directories have no ids in the file."""
         self.cluster_id = cluster_id
         self.node_id = node_id
         for log_dir in self.live_dirs:
             directory_id = self.directory_ids.get(log_dir.path) or random_uuid()
-            wanted = MetaProperties(cluster_id, node_id, directory_id)
+            wanted = MetaProperties(cluster_id, node_id, directory_id if version else None, version)
             try:
                 if read_meta_properties(log_dir.path) != wanted:
                     write_meta_properties(log_dir.path, wanted)

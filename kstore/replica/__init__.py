@@ -1,2 +1,2 @@
-"""Replicas of a partition, in dependency order: effects, high_watermark, leader, partition, checkpoint,
-manager."""
+"""Replicas of a partition, in dependency order: effects, high_watermark, isr, replica_state, truncation, leader,
+partition, fetcher, manager."""

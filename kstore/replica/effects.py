@@ -16,6 +16,12 @@ class HighWatermarkAdvanced(NamedTuple):
     high_watermark: int
 
 
+class RecordsAppended(NamedTuple):
+    """The log's end has moved: followers may read on, whether or not anything is committed."""
+
+    topic_partition: TopicPartition
+
+
 class LogStartAdvanced(NamedTuple):
     """Offsets below `log_start_offset` are gone."""
 
@@ -36,5 +42,41 @@ class LeadershipEnded(NamedTuple):
     topic_partition: TopicPartition
 
 
-Effect = HighWatermarkAdvanced | LogStartAdvanced | LeadershipBegan | LeadershipEnded
+class FollowingBegan(NamedTuple):
+    """This broker is to fetch the partition from `leader_id`, in `leader_epoch`; nothing of an earlier epoch counts."""
+
+    topic_partition: TopicPartition
+    leader_id: int
+    leader_epoch: int
+
+
+class FollowingEnded(NamedTuple):
+    """This broker fetches the partition no longer."""
+
+    topic_partition: TopicPartition
+
+
+class IsrProposed(NamedTuple):
+    """The controller is to be asked for these in-sync replicas, each with the broker epoch that it fetches with.
+
+    One proposal is in flight at a time (rule 21); its answer comes back with the epochs that stand here.
+    """
+
+    topic_partition: TopicPartition
+    topic_id: bytes
+    leader_epoch: int
+    partition_epoch: int
+    isr: tuple[tuple[int, int], ...]
+
+
+Effect = (
+    HighWatermarkAdvanced
+    | RecordsAppended
+    | LogStartAdvanced
+    | LeadershipBegan
+    | LeadershipEnded
+    | FollowingBegan
+    | FollowingEnded
+    | IsrProposed
+)
 NO_EFFECTS: tuple[Effect, ...] = ()

@@ -1,35 +1,106 @@
-"""A partition's leader during one leader epoch: appends, and how far the log is committed.
+"""A partition's leader during one leader epoch: appends, what the followers hold, how far the log is committed.
 
-The leader's own log end counts at once; followers' ends come with their fetches. As long as no other replica
-is in sync the high watermark is the log end (rule 14: only then may it jump there; Partition.scala,
-maybeIncrementLeaderHW).
+The leader's own log end counts at once; followers' ends come with their fetches, and mean what they asked for. The high
+watermark is the smallest end among the maximal ISR (rules 14, 16, 17, 21; Partition.scala). As long as no other replica
+is in sync it is the log end.
 """
 
-from kstore.errors import NotEnoughReplicasError
+from collections.abc import Container
+
+from kstore.errors import NotEnoughReplicasError, NotLeaderOrFollowerError
 from kstore.log.append import LogAppendInfo
 from kstore.log.partition_log import PartitionLog
-from kstore.replica.effects import NO_EFFECTS, Effect, HighWatermarkAdvanced
+from kstore.model import ZERO_UUID
+from kstore.replica.effects import NO_EFFECTS, Effect, HighWatermarkAdvanced, IsrProposed, RecordsAppended
 from kstore.replica.high_watermark import effective_min_isr, high_watermark
+from kstore.replica.isr import Committed, IsrState, PendingExpand, PendingShrink
+from kstore.replica.replica_state import NO_BROKER_EPOCH, ReplicaState
+
+LAG_TIME_MAX_MS = 30_000
+
+# The refusals after which the proposal is known not to be made: OPERATION_NOT_ATTEMPTED, INELIGIBLE_REPLICA (rule 22).
+NOT_MADE = (55, 107)
+# Those after which nobody knows: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST, FENCED_LEADER_EPOCH,
+# INVALID_UPDATE_VERSION, UNKNOWN_TOPIC_ID, NEW_LEADER_ELECTED. The maximal ISR counts until the controller speaks.
+WAIT_FOR_NEWS = (3, 42, 74, 95, 100, 108)
+
+
+class Everybody:
+    def __contains__(self, broker_id: object) -> bool:
+        return True
 
 
 class Leader:
-    __slots__ = ("broker_id", "epoch", "epoch_start_offset", "isr", "log", "remote_end_offsets", "replicas")
+    __slots__ = (
+        "alive",
+        "broker_id",
+        "epoch",
+        "epoch_start_offset",
+        "followers",
+        "isr_state",
+        "lag_time_max_ms",
+        "log",
+        "now_ms",
+        "partition_epoch",
+        "remote_end_offsets",
+        "replicas",
+    )
 
     def __init__(
-        self, log: PartitionLog, *, broker_id: int, epoch: int, replicas: tuple[int, ...], isr: frozenset[int]
+        self,
+        log: PartitionLog,
+        *,
+        broker_id: int,
+        epoch: int,
+        replicas: tuple[int, ...],
+        isr: frozenset[int],
+        partition_epoch: int = 0,
+        earlier: "Leader | None" = None,
+        alive: Container[int] | None = None,
+        lag_time_max_ms: int = LAG_TIME_MAX_MS,
+        now_ms: int = 0,
     ) -> None:
+        """`earlier` is the leader that this broker has been in the epoch before, if it was that."""
         self.log = log
         self.broker_id = broker_id
         self.epoch = epoch
+        self.partition_epoch = partition_epoch
         self.replicas = replicas
-        self.isr = isr
-        # What the followers have asked for so far in this epoch; an in-sync one that has not fetched holds
-        # all back.
-        self.remote_end_offsets = {replica: -1 for replica in replicas if replica != broker_id}
+        self.isr_state: IsrState = Committed(isr)
+        self.alive: Container[int] = Everybody() if alive is None else alive
+        self.lag_time_max_ms = lag_time_max_ms
+        self.now_ms = now_ms
+        # What the followers have asked for; an in-sync one that has not fetched since this broker leads holds all back
+        # (rule 14). Who leads on knows what it knew.
+        known: dict[int, int] = {} if earlier is None else earlier.remote_end_offsets
+        states: dict[int, ReplicaState] = {} if earlier is None else earlier.followers
+        self.remote_end_offsets: dict[int, int] = {
+            replica: known.get(replica, -1) for replica in replicas if replica != broker_id
+        }
+        self.followers: dict[int, ReplicaState] = {}
+        for replica in self.remote_end_offsets:
+            state = self.followers[replica] = states.get(replica) or ReplicaState()
+            state.elected(
+                end_offset=log.log_end_offset,
+                is_in_sync=replica in isr,
+                is_new_leader=replica not in states,
+                now_ms=now_ms,
+            )
         # The epoch is known to the log before its first record, so that a follower that holds a later one
         # finds where to cut (rule 4).
         self.epoch_start_offset = log.log_end_offset
         log.assign_epoch_start_offset(epoch, self.epoch_start_offset)
+
+    @property
+    def isr(self) -> frozenset[int]:
+        """The in-sync replicas that the controller has agreed to."""
+        return self.isr_state.isr
+
+    @isr.setter
+    def isr(self, isr: frozenset[int]) -> None:
+        self.isr_state = Committed(isr)
+
+    # --- the log ---
 
     def append(
         self, buffer: bytearray, position: int, size: int, *, required_acks: int, now_ms: int
@@ -45,7 +116,10 @@ class Leader:
                 f"{log.topic_partition} has {len(self.isr)} in-sync replicas, fewer than min.insync.replicas"
             )
         info = log.append_as_leader(buffer, position, size, leader_epoch=self.epoch, now_ms=now_ms)
-        return info, self.advance()
+        if not self.remote_end_offsets:
+            return info, self.advance()
+        self.now_ms = now_ms
+        return info, (RecordsAppended(log.topic_partition), *self.advance())
 
     def advance(self) -> tuple[Effect, ...]:
         """Raises the high watermark to what the in-sync replicas now hold. Of what `flush.messages` wants on the disk
@@ -60,11 +134,137 @@ class Leader:
     def _advance_to(self, end: int) -> tuple[Effect, ...]:
         log = self.log
         if self.remote_end_offsets:
-            end = high_watermark([end, *(self.remote_end_offsets[replica] for replica in self.isr - {self.broker_id})])
+            # Below min.insync.replicas nothing more is committed (rule 17, KAFKA-15583).
+            if not self.has_min_isr():
+                return NO_EFFECTS
+            end = high_watermark([end, *self._ends_that_count(end)])
         if end <= log.high_watermark:
             return NO_EFFECTS
         log.maybe_increment_high_watermark(end)
         return (HighWatermarkAdvanced(log.topic_partition, end),)
 
+    def _ends_that_count(self, end: int) -> list[int]:
+        """The ends of the maximal ISR (rule 21), and of those that are about to join it: nobody could ever catch up
+        with a watermark that does not wait for them (rule 16)."""
+        maximal = self.isr_state.maximal
+        leader_end = self.log.log_end_offset
+        return [
+            other
+            for replica, other in self.remote_end_offsets.items()
+            if other < end and (replica in maximal or self._is_about_to_join(replica, other, leader_end))
+        ]
+
+    def _is_about_to_join(self, replica: int, end_offset: int, leader_end: int) -> bool:
+        return replica in self.alive and self.followers[replica].is_caught_up(
+            end_offset, leader_end=leader_end, lag_ms=self.lag_time_max_ms, now_ms=self.now_ms
+        )
+
     def has_min_isr(self) -> bool:
-        return len(self.isr) >= effective_min_isr(self.log.config.min_insync_replicas, len(self.replicas))
+        """Whether enough replicas are in sync for an append with acks=all to be taken (rule 29)."""
+        return len(self.isr_state.isr) >= effective_min_isr(self.log.config.min_insync_replicas, len(self.replicas))
+
+    def has_min_maximal_isr(self) -> bool:
+        """The same, asked when it is to be acknowledged (rule 29)."""
+        needed = effective_min_isr(self.log.config.min_insync_replicas, len(self.replicas))
+        return len(self.isr_state.maximal) >= needed
+
+    # --- followers ---
+
+    def check_replica(self, replica_id: int, broker_epoch: int) -> None:
+        """Raises NotLeaderOrFollowerError for who is no replica, or was one before it started anew (rule 25)."""
+        state = self.followers.get(replica_id)
+        if state is None:
+            raise NotLeaderOrFollowerError(f"broker {replica_id} is no follower of {self.log.topic_partition}")
+        if NO_BROKER_EPOCH < broker_epoch < state.broker_epoch:
+            raise NotLeaderOrFollowerError(
+                f"broker {replica_id} fetches {self.log.topic_partition} with broker epoch {broker_epoch}, and has done"
+                f" so with {state.broker_epoch}"
+            )
+
+    def fetched(
+        self,
+        replica_id: int,
+        offset: int,
+        *,
+        log_start_offset: int,
+        leader_end: int,
+        broker_epoch: int,
+        topic_id: bytes,
+        now_ms: int,
+    ) -> tuple[Effect, ...]:
+        """A follower asked for `offset` when our log ended at `leader_end`: all below it is what it holds (rule 19)."""
+        self.now_ms = max(self.now_ms, now_ms)
+        self.followers[replica_id].fetched(
+            offset,
+            log_start_offset=log_start_offset,
+            leader_end=leader_end,
+            broker_epoch=broker_epoch,
+            now_ms=now_ms,
+        )
+        moved = self.remote_end_offsets[replica_id] != offset
+        self.remote_end_offsets[replica_id] = offset
+        proposed = self._maybe_expand(replica_id, topic_id)
+        return (*proposed, *self.advance()) if moved else proposed
+
+    # --- in-sync replicas ---
+
+    def _maybe_expand(self, replica_id: int, topic_id: bytes) -> tuple[Effect, ...]:
+        """A follower that has reached the high watermark and this epoch's start may join (rule 20). It has fetched in
+        this epoch, for that is how it is asked about here; and it is alive."""
+        state = self.isr_state
+        if not isinstance(state, Committed) or replica_id in state.isr or replica_id not in self.alive:
+            return NO_EFFECTS
+        end_offset = self.remote_end_offsets[replica_id]
+        if end_offset < self.log.high_watermark or end_offset < self.epoch_start_offset:
+            return NO_EFFECTS
+        self.isr_state = PendingExpand(state.isr, replica_id)
+        return self._proposal(topic_id)
+
+    def maybe_shrink(self, topic_id: bytes, now_ms: int) -> tuple[Effect, ...]:
+        """Proposes to go on without those that have not caught up for `replica.lag.time.max.ms` (rule 23)."""
+        self.now_ms = max(self.now_ms, now_ms)
+        state = self.isr_state
+        if not isinstance(state, Committed):
+            return NO_EFFECTS
+        leader_end = self.log.log_end_offset
+        lagging = frozenset(
+            replica
+            for replica in state.isr - {self.broker_id}
+            if not self.followers[replica].is_caught_up(
+                self.remote_end_offsets[replica], leader_end=leader_end, lag_ms=self.lag_time_max_ms, now_ms=now_ms
+            )
+        )
+        if not lagging:
+            return NO_EFFECTS
+        self.isr_state = PendingShrink(state.isr, lagging)
+        return self._proposal(topic_id)
+
+    def _proposal(self, topic_id: bytes) -> tuple[Effect, ...]:
+        proposed = self.isr_state.proposed
+        assert proposed is not None
+        epochs = {replica: state.broker_epoch for replica, state in self.followers.items()}
+        members = tuple(
+            (replica, epochs.get(replica, NO_BROKER_EPOCH)) for replica in self.replicas if replica in proposed
+        )
+        return (IsrProposed(self.log.topic_partition, topic_id, self.epoch, self.partition_epoch, members),)
+
+    def isr_agreed(self, isr: frozenset[int], *, leader_epoch: int, partition_epoch: int) -> tuple[Effect, ...]:
+        """The controller has agreed. An answer to an earlier epoch, or older than what is known, says nothing."""
+        if leader_epoch != self.epoch or partition_epoch < self.partition_epoch:
+            return NO_EFFECTS
+        self.isr_state = Committed(isr)
+        self.partition_epoch = partition_epoch
+        return self.advance()
+
+    def isr_refused(self, error_code: int, proposal: IsrProposed) -> tuple[Effect, ...]:
+        """Back to what was agreed on only where the proposal is known not to be made; else it stays pending, and is
+        made again unless the controller is sure to send news (rule 22)."""
+        is_answer = (proposal.leader_epoch, proposal.partition_epoch) == (self.epoch, self.partition_epoch)
+        if not is_answer or isinstance(self.isr_state, Committed):
+            return NO_EFFECTS
+        if error_code in NOT_MADE:
+            self.isr_state = Committed(self.isr_state.isr)
+            return NO_EFFECTS
+        if error_code in WAIT_FOR_NEWS:
+            return NO_EFFECTS
+        return self._proposal(proposal.topic_id or ZERO_UUID)

@@ -12,6 +12,7 @@ from kstore.log.config import LogConfig
 from kstore.log.manager import LogManager
 from kstore.model import TopicPartition
 from kstore.replica.effects import NO_EFFECTS, Effect
+from kstore.replica.leader import LAG_TIME_MAX_MS
 from kstore.replica.partition import Partition
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,9 @@ class ReplicaManager:
         # Keyed by plain (topic, partition) pairs too: a TopicPartition equals its pair.
         self.partitions: dict[tuple[str, int], Partition] = {}
         self.offline: dict[tuple[str, int], str] = {}
+        # The brokers that are alive, as far as the controller has told; None where nobody does.
+        self.alive: set[int] | None = None
+        self.lag_time_max_ms = LAG_TIME_MAX_MS
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(self.partitions.values())
@@ -53,6 +57,7 @@ class ReplicaManager:
         isr: frozenset[int],
         is_new: bool,
         now_ms: int,
+        partition_epoch: int = 0,
     ) -> tuple[Effect, ...]:
         """Opens or makes the partition's log and leads it from `epoch` on. What keeps that from happening takes
         the partition offline instead, and no other one with it.
@@ -69,13 +74,52 @@ class ReplicaManager:
                 now_ms=now_ms,
             )
             partition = self.partitions.get(topic_partition) or Partition(log)
-            effects = partition.become_leader(broker_id=self.broker_id, epoch=epoch, replicas=replicas, isr=isr)
+            effects = partition.become_leader(
+                broker_id=self.broker_id,
+                epoch=epoch,
+                replicas=replicas,
+                isr=isr,
+                partition_epoch=partition_epoch,
+                alive=self.alive,
+                lag_time_max_ms=self.lag_time_max_ms,
+                now_ms=now_ms,
+            )
         except (KafkaError, OSError) as error:
             logger.error("%s is offline: %s", topic_partition, error)
             return self.take_offline([topic_partition], str(error))
         self.partitions[topic_partition] = partition
         self.offline.pop(topic_partition, None)
         return effects
+
+    def follow(
+        self,
+        topic_partition: TopicPartition,
+        *,
+        topic_id: bytes,
+        config: LogConfig,
+        leader_id: int,
+        epoch: int,
+        is_new: bool,
+        now_ms: int,
+    ) -> tuple[Effect, ...]:
+        """As `lead`, for a partition that `leader_id` leads; while it has no leader the log is there and waits."""
+        try:
+            log = self.logs.get_or_create(
+                topic_partition, topic_id=topic_id, config=config, is_new=is_new, now_ms=now_ms
+            )
+            partition = self.partitions.get(topic_partition) or Partition(log)
+            effects = partition.become_follower(leader_id=leader_id, epoch=epoch)
+        except (KafkaError, OSError) as error:
+            logger.error("%s is offline: %s", topic_partition, error)
+            return self.take_offline([topic_partition], str(error))
+        self.partitions[topic_partition] = partition
+        self.offline.pop(topic_partition, None)
+        return effects
+
+    def stop(self, topic_partition: TopicPartition) -> tuple[Effect, ...]:
+        """Neither leads nor follows any longer; the log stays."""
+        partition = self.partitions.pop(topic_partition, None)
+        return NO_EFFECTS if partition is None else partition.resign()
 
     def take_offline(self, topic_partitions: Iterable[TopicPartition], reason: str) -> tuple[Effect, ...]:
         effects: tuple[Effect, ...] = NO_EFFECTS

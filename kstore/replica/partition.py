@@ -4,6 +4,10 @@ Requests carry the leader epoch that their sender believes in; one that is behin
 anything is read (rule 12, KIP-320; Partition.scala, localLogWithEpochOrThrow).
 """
 
+import logging
+from collections.abc import Container
+from typing import TYPE_CHECKING
+
 from kstore.errors import (
     FencedLeaderEpochError,
     NotLeaderOrFollowerError,
@@ -13,42 +17,144 @@ from kstore.errors import (
     UnknownLeaderEpochError,
 )
 from kstore.log.append import LogAppendInfo
-from kstore.log.partition_log import HIGH_WATERMARK, TXN_COMMITTED, FetchData, PartitionLog
-from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, TopicPartition
-from kstore.replica.effects import NO_EFFECTS, Effect, LeadershipBegan, LeadershipEnded, LogStartAdvanced
-from kstore.replica.leader import Leader
+from kstore.log.leader_epoch import EpochEndOffset
+from kstore.log.partition_log import (
+    HIGH_WATERMARK,
+    LOG_END,
+    TXN_COMMITTED,
+    FetchData,
+    PartitionLog,
+    UnexpectedAppendOffsetError,
+)
+from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ZERO_UUID, TopicPartition
+from kstore.replica.effects import (
+    NO_EFFECTS,
+    Effect,
+    FollowingBegan,
+    FollowingEnded,
+    IsrProposed,
+    LeadershipBegan,
+    LeadershipEnded,
+    LogStartAdvanced,
+)
+from kstore.replica.leader import LAG_TIME_MAX_MS, Leader
+from kstore.replica.truncation import truncation_offset
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+logger = logging.getLogger(__name__)
+
+NO_LEADER = -1
+NO_EPOCH = -1
+# Who fetches without being a replica.
+CONSUMER = -1
 
 READ_UNCOMMITTED = 0
 READ_COMMITTED = 1
 
 
 class Partition:
-    """`leader` is None while this broker does not lead."""
+    """`leader` is None while this broker does not lead. It then follows `leader_id`, or nobody (NO_LEADER);
+    `leader_epoch` is the newest that it was told of."""
 
-    __slots__ = ("leader", "log", "topic_partition")
+    __slots__ = ("leader", "leader_epoch", "leader_id", "log", "topic_partition")
 
     def __init__(self, log: PartitionLog) -> None:
         self.log = log
         self.topic_partition: TopicPartition = log.topic_partition
         self.leader: Leader | None = None
+        self.leader_id = NO_LEADER
+        self.leader_epoch = NO_EPOCH
+
+    # --- roles ---
 
     def become_leader(
-        self, *, broker_id: int, epoch: int, replicas: tuple[int, ...], isr: frozenset[int]
+        self,
+        *,
+        broker_id: int,
+        epoch: int,
+        replicas: tuple[int, ...],
+        isr: frozenset[int],
+        partition_epoch: int = 0,
+        alive: Container[int] | None = None,
+        lag_time_max_ms: int = LAG_TIME_MAX_MS,
+        now_ms: int = 0,
     ) -> tuple[Effect, ...]:
         """Leads from `epoch` on. Those who wait for what an earlier epoch accepted are told (rule 30)."""
-        earlier, self.leader = (
-            self.leader,
-            Leader(self.log, broker_id=broker_id, epoch=epoch, replicas=replicas, isr=isr),
+        ended = self._role_ended()
+        self.leader = Leader(
+            self.log,
+            broker_id=broker_id,
+            epoch=epoch,
+            replicas=replicas,
+            isr=isr,
+            partition_epoch=partition_epoch,
+            earlier=self.leader,
+            alive=alive,
+            lag_time_max_ms=lag_time_max_ms,
+            now_ms=now_ms,
         )
-        ended = NO_EFFECTS if earlier is None else (LeadershipEnded(self.topic_partition),)
+        self.leader_id, self.leader_epoch = broker_id, epoch
         return (*ended, LeadershipBegan(self.topic_partition, epoch), *self.leader.begin())
 
-    def resign(self) -> tuple[Effect, ...]:
-        """Leads no longer: the partition is deleted, or its disk has failed."""
-        if self.leader is None:
-            return NO_EFFECTS
+    def become_follower(self, *, leader_id: int, epoch: int) -> tuple[Effect, ...]:
+        """Follows `leader_id` from `epoch` on, or waits for a leader. The log stays as it is: what the new leader has
+        not is cut when its answer to a fetch says so, never before (rules 1, 2, 3)."""
+        ended = self._role_ended()
         self.leader = None
-        return (LeadershipEnded(self.topic_partition),)
+        self.leader_id, self.leader_epoch = leader_id, epoch
+        if leader_id < 0:
+            return ended
+        if self.log.latest_epoch < 0 and self.log.log_end_offset > self.log.high_watermark:
+            # A log of before there were epochs has nothing else to go by (rule 2; ReplicaManager.initialFetchOffset).
+            self.log.truncate_to(self.log.high_watermark, now_ms=0)
+        return (*ended, FollowingBegan(self.topic_partition, leader_id, epoch))
+
+    def resign(self) -> tuple[Effect, ...]:
+        """Leads and follows no longer: the partition is deleted, or its disk has failed."""
+        ended = self._role_ended()
+        self.leader = None
+        self.leader_id = NO_LEADER
+        return ended
+
+    def _role_ended(self) -> tuple[Effect, ...]:
+        if self.leader is not None:
+            return (LeadershipEnded(self.topic_partition),)
+        return (FollowingEnded(self.topic_partition),) if self.leader_id >= 0 else NO_EFFECTS
+
+    # --- a follower ---
+
+    def append_as_follower(
+        self, records: "Buffer", *, leader_epoch: int, high_watermark: int, log_start_offset: int, now_ms: int
+    ) -> None:
+        """Takes over what the leader sent to a fetch in `leader_epoch`, then its high watermark, then its log start
+        (rules 10, 13, 41). Raises CorruptRecordError, UnexpectedAppendOffsetError, KafkaStorageError."""
+        log = self.log
+        if len(memoryview(records)):
+            try:
+                log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
+            except UnexpectedAppendOffsetError as error:
+                # An empty log asked for an offset inside the leader's first batch: it begins where that batch does
+                # (rule 42).
+                if log.log_end_offset != log.log_start_offset or error.last_offset < log.log_end_offset:
+                    raise
+                log.truncate_fully_and_start_at(error.first_offset, now_ms=now_ms)
+                log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
+        log.update_high_watermark(high_watermark)
+        if log_start_offset > log.log_start_offset and log_start_offset <= log.high_watermark:
+            log.maybe_increment_log_start_offset(log_start_offset)
+
+    def truncate_to_diverging(self, leader_end: EpochEndOffset, *, now_ms: int) -> int:
+        """Cuts what the leader does not have; returns the log's new end (rules 7, 8)."""
+        log = self.log
+        offset = truncation_offset(leader_end, log.epoch_end_offset(leader_end.epoch), log.log_end_offset)
+        if offset < log.high_watermark:
+            logger.warning("%s: cutting at %d, below the high watermark %d", log, offset, log.high_watermark)
+        log.truncate_to(offset, now_ms=now_ms)
+        return log.log_end_offset
+
+    # --- a leader ---
 
     def append_as_leader(
         self, buffer: bytearray, position: int, size: int, *, required_acks: int, now_ms: int
@@ -64,15 +170,14 @@ class Partition:
 
     def leader_for(self, current_leader_epoch: int) -> Leader:
         """The leader, if the sender of a request believes in the same epoch as we do; -1 is no belief."""
-        leader = self.leader
-        if leader is None:
-            raise self._not_leader()
-        if current_leader_epoch not in (-1, leader.epoch):
-            facts = f"{self.topic_partition} is led in epoch {leader.epoch}, the request has {current_leader_epoch}"
-            if current_leader_epoch < leader.epoch:
+        if current_leader_epoch not in (-1, self.leader_epoch):
+            facts = f"{self.topic_partition} is in epoch {self.leader_epoch}, the request has {current_leader_epoch}"
+            if current_leader_epoch < self.leader_epoch:
                 raise FencedLeaderEpochError(facts)
             raise UnknownLeaderEpochError(facts)
-        return leader
+        if self.leader is None:
+            raise self._not_leader()
+        return self.leader
 
     def read(
         self,
@@ -83,14 +188,16 @@ class Partition:
         min_one_message: bool,
         current_leader_epoch: int,
         wait: bool = True,
+        replica_id: int = CONSUMER,
     ) -> FetchData:
         """What a consumer may read at `fetch_offset`: below the high watermark, or below the last stable
-        offset. Without `wait` NotCachedError where the disk would have to be asked."""
+        offset; a follower up to the log's end. Without `wait` NotCachedError where the disk would have to be asked."""
         self.leader_for(current_leader_epoch)
+        bound = TXN_COMMITTED if isolation_level == READ_COMMITTED else HIGH_WATERMARK
         return self.log.read(
             fetch_offset,
             max_bytes=max_bytes,
-            upper_bound=TXN_COMMITTED if isolation_level == READ_COMMITTED else HIGH_WATERMARK,
+            upper_bound=LOG_END if replica_id >= 0 else bound,
             min_one_message=min_one_message,
             wait=wait,
         )
@@ -115,6 +222,43 @@ class Partition:
         if end.epoch < last_fetched_epoch or end.end_offset < fetch_offset:
             return end.epoch, end.end_offset
         return None
+
+    def fetched_by(
+        self,
+        replica_id: int,
+        fetch_offset: int,
+        *,
+        log_start_offset: int,
+        leader_end: int,
+        broker_epoch: int,
+        now_ms: int,
+    ) -> tuple[Effect, ...]:
+        """What a follower's fetch tells; to be called for the first read of a fetch that has not diverged (rule 19)."""
+        leader = self.leader
+        if leader is None:
+            return NO_EFFECTS
+        return leader.fetched(
+            replica_id,
+            fetch_offset,
+            log_start_offset=log_start_offset,
+            leader_end=leader_end,
+            broker_epoch=broker_epoch,
+            topic_id=self.log.topic_id or ZERO_UUID,
+            now_ms=now_ms,
+        )
+
+    def maybe_shrink_isr(self, now_ms: int) -> tuple[Effect, ...]:
+        if self.leader is None:
+            return NO_EFFECTS
+        return self.leader.maybe_shrink(self.log.topic_id or ZERO_UUID, now_ms)
+
+    def isr_agreed(self, isr: frozenset[int], *, leader_epoch: int, partition_epoch: int) -> tuple[Effect, ...]:
+        if self.leader is None:
+            return NO_EFFECTS
+        return self.leader.isr_agreed(isr, leader_epoch=leader_epoch, partition_epoch=partition_epoch)
+
+    def isr_refused(self, error_code: int, proposal: IsrProposed) -> tuple[Effect, ...]:
+        return NO_EFFECTS if self.leader is None else self.leader.isr_refused(error_code, proposal)
 
     def last_fetchable_offset(self, isolation_level: int) -> int:
         return self.log.last_stable_offset if isolation_level == READ_COMMITTED else self.log.high_watermark

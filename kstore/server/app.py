@@ -33,7 +33,7 @@ from kstore.server.flusher import Flusher
 from kstore.server.groups import Groups
 from kstore.server.listener import Listeners
 from kstore.server.metadata_dir import open_metadata, stray_check
-from kstore.server.producer_ids import ProducerIds
+from kstore.server.producer_ids import ProducerIds, claim_from
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 from kstore.server.service_manager import notify
 from kstore.server.tasks import Tasks
@@ -67,6 +67,14 @@ class App:
         with contextlib.ExitStack() as undo:
             self.logs = open_logs(self.config)
             undo.callback(self.logs.close_handles)
+            context.cluster = None
+            if self.config.zookeeper_connect:
+                # What a broker on its own does not load.
+                from kstore.server.cluster_member import ClusterMember
+
+                context.cluster = ClusterMember(context, self.config)
+                undo.callback(context.cluster.session.give_up)
+                await context.cluster.connect(self.logs)
             self._load(context, now_ms, undo)
             self.listeners = Listeners(
                 context.config,
@@ -78,29 +86,50 @@ class App:
             undo.callback(self.listeners.close)
             self.listeners.bind()
             context.advertised = self._advertised()
-            await self._lead()
-            self.listeners.accept_all()
+            if context.cluster is None:
+                await self._lead()
+                self.listeners.accept_all()
+            else:
+                # The controller speaks to whoever is registered.
+                self.listeners.accept_all()
+                await context.cluster.join()
             undo.pop_all()
         self.tasks = Tasks(context, self.listeners, self.fail)
         self.tasks.start()
 
     def _load(self, context: Context, now_ms: int, undo: contextlib.ExitStack) -> None:
-        context.metadata = open_metadata(self.config, self.logs, now_ms=now_ms)
-        undo.callback(context.metadata.close_handles)
+        cluster = context.cluster
+        if cluster is None:
+            context.metadata = open_metadata(self.config, self.logs, now_ms=now_ms)
+            undo.callback(context.metadata.close_handles)
+        else:
+            context.metadata = None
         context.cluster_id, context.node_id = self.logs.cluster_id or "", self.logs.node_id
-        image = context.metadata.image
+        image = cluster.image if context.metadata is None else context.metadata.image
         self.config = self.config.with_node_id(context.node_id)
         context.config = self._effective(image)
         self.logs.load_all(
-            now_ms, lambda topic: log_config(context.config, image.topic_config(topic)), stray_check(image)
+            now_ms,
+            lambda topic: log_config(context.config, image.topic_config(topic)),
+            # In a cluster a log is stray when the controller says so (ReplicaManager.becomeLeaderOrFollower).
+            stray_check(image) if cluster is None else None,
         )
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
+        context.replicas.lag_time_max_ms = self.config.replica_lag_time_max_ms
         context.groups = Groups(context)
         context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later), context.groups)
         context.flusher = Flusher(self.clock, context.deliver)
         context.traffic = Traffic()
         context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
-        context.topics = Topics(
+        if context.metadata is None:
+            from kstore.server.cluster_topics import ClusterTopics
+
+            context.replicas.alive = set()
+            context.deliver.replication = cluster
+            context.topics = ClusterTopics(context, cluster, cluster.controller)
+            context.producer_ids = ProducerIds(lambda: cluster.claim_producer_ids())
+            return
+        context.topics = self.topics = Topics(
             metadata=context.metadata,
             replicas=context.replicas,
             deliver=context.deliver,
@@ -110,7 +139,7 @@ class App:
             clock=self.clock,
             broker_id=context.node_id,
         )
-        context.producer_ids = ProducerIds(context.topics, broker_id=context.node_id)
+        context.producer_ids = ProducerIds(claim_from(self.topics, broker_id=context.node_id))
 
     def _effective(self, image: ClusterImage) -> ServerConfig:
         """The configuration of the file, and what was changed since at run time."""
@@ -131,7 +160,7 @@ class App:
         """Claims what this broker can lead, with new epochs where a tail may be lost."""
         context = self.context
         unclean = {key for key, partition_log in self.logs.logs.items() if partition_log.recovered_from_crash}
-        await context.topics.start(lambda image: claim_leadership(image, broker_id=context.node_id, unclean=unclean))
+        await self.topics.start(lambda image: claim_leadership(image, broker_id=context.node_id, unclean=unclean))
 
     def _advertised(self) -> dict[str, Any]:
         """What clients are told: the advertised endpoints, with the ports that were really bound for port 0."""
@@ -148,6 +177,10 @@ class App:
 
         What threads are at work on is brought to its end first: no file is closed under an fsync.
         """
+        cluster = self.context.cluster
+        if cluster is not None:
+            await cluster.ask_to_shut_down()
+            cluster.stop()
         self.listeners.close()
         self.context.groups.stop()
         await self.tasks.stop()
@@ -155,11 +188,14 @@ class App:
             await asyncio.gather(*self._background, return_exceptions=True)
         self.context.cold_reads.close()
         try:
-            self.context.metadata.close(now_ms=self.clock.now_ms())
+            if self.context.metadata is not None:
+                self.context.metadata.close(now_ms=self.clock.now_ms())
         except (KstoreError, OSError) as error:
             # The partitions' logs are closed all the same.
             log.error("the metadata log is not closed cleanly: %s", error)
         self.logs.close(self.clock.now_ms())
+        if cluster is not None:
+            await cluster.close()
 
     def ask_to_stop(self, exit_now: Callable[[int], object] = os._exit) -> None:
         """Asked once the broker stops in order; asked twice it ends at once, and recovers at the next start."""

@@ -20,12 +20,12 @@ REASONS = {
     "purgatory": "waiting requests are forgotten when they are answered",
     "quorum": "this broker is its own controller and the only voter",
     "quotas": "kstore has no quotas yet",
-    "replication": "there is one broker, so nothing is replicated or moved",
+    "replication": "kstore moves and balances no replicas yet",
     "security": "kstore has no authentication yet, and every listener is PLAINTEXT",
     "tiers": "kstore has no remote storage",
     "transactions": "kstore has no transactions yet",
     "unstable": "kstore offers no unfinished APIs",
-    "zookeeper": "kstore does not use ZooKeeper yet",
+    "zookeeper": "kstore does not do this yet, or has no need of it",
 }
 
 SECTIONS = {
@@ -114,12 +114,22 @@ process.roles list '' ro broker|controller
 producer.id.expiration.check.interval.ms int 600000 ro,i 1..
 producer.id.expiration.ms int 86400000 cluster 1..
 queued.max.request.bytes long -1 ro
+replica.fetch.backoff.ms int 1000 ro 0..
+replica.fetch.max.bytes int 1048576 ro 0..
+replica.fetch.min.bytes int 1 ro
+replica.fetch.response.max.bytes int 10485760 ro 0..
+replica.fetch.wait.max.ms int 500 ro
 replica.high.watermark.checkpoint.interval.ms long 5000 ro
+replica.lag.time.max.ms long 30000 ro
+replica.socket.timeout.ms int 30000 ro
 security.inter.broker.protocol string PLAINTEXT ro PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL
 socket.listen.backlog.size int 50 ro 1..
 socket.receive.buffer.bytes int 102400 ro
 socket.request.max.bytes int 104857600 ro 1..
 socket.send.buffer.bytes int 102400 ro
+zookeeper.connect string - ro,3
+zookeeper.connection.timeout.ms int - ro,3
+zookeeper.session.timeout.ms int 18000 ro,3
 """,
     "refused": """
 authorizer.class.name string '' ro
@@ -195,7 +205,6 @@ ssl.truststore.certificates password - broker
 ssl.truststore.location string - broker
 ssl.truststore.password password - broker
 ssl.truststore.type string JKS broker
-zookeeper.connect string - ro,3
 """,
     "cores": """
 log.initial.task.delay.ms long 30000 ro,i 0..
@@ -366,15 +375,8 @@ inter.broker.protocol.version string 3.9-IV0 ro,3 @version
 leader.imbalance.check.interval.seconds long 300 ro 1..
 leader.imbalance.per.broker.percentage int 10 ro,3
 num.replica.fetchers int 1 cluster
-replica.fetch.backoff.ms int 1000 ro 0..
-replica.fetch.max.bytes int 1048576 ro 0..
-replica.fetch.min.bytes int 1 ro
-replica.fetch.response.max.bytes int 10485760 ro 0..
-replica.fetch.wait.max.ms int 500 ro
-replica.lag.time.max.ms long 30000 ro
 replica.selector.class string - ro
 replica.socket.receive.buffer.bytes int 65536 ro
-replica.socket.timeout.ms int 30000 ro
 request.timeout.ms int 30000 ro
 reserved.broker.max.id int 1000 ro,3 0..
 socket.connection.setup.timeout.max.ms long 30000 ro
@@ -453,11 +455,9 @@ unstable.feature.versions.enable boolean false ro,i
 """,
     "zookeeper": """
 zookeeper.clientCnxnSocket string - ro,3
-zookeeper.connection.timeout.ms int - ro,3
 zookeeper.max.in.flight.requests int 10 ro,3 1..
 zookeeper.metadata.migration.enable boolean false ro,3
 zookeeper.metadata.migration.min.batch.size int 200 ro,3,i 1..
-zookeeper.session.timeout.ms int 18000 ro,3
 zookeeper.set.acl boolean false ro,3
 zookeeper.ssl.cipher.suites list - ro,3
 zookeeper.ssl.client.enable boolean false ro,3

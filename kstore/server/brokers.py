@@ -31,16 +31,28 @@ class PartitionState(NamedTuple):
 
 def brokers(context: Context, request: Request) -> list[Broker]:
     """The cluster's brokers as clients of the request's listener reach them."""
-    endpoint = context.advertised[request.connection.listener_name]
+    listener = request.connection.listener_name
+    if context.cluster is not None:
+        found = [(broker, broker.endpoint_of(listener)) for broker in context.topics.image.brokers.values()]
+        return [Broker(each.id, there.host, there.port, each.rack) for each, there in found if there is not None]
+    endpoint = context.advertised[listener]
     return [Broker(context.node_id, endpoint.host, endpoint.port, context.config.broker_rack)]
 
 
 def partition_state(context: Context, topic: str, index: int, partition: PartitionImage) -> PartitionState:
     if (topic, index) in context.replicas.offline:
         return PartitionState(LeaderNotAvailableError.code, NO_LEADER, [context.node_id])
+    offline = list(partition.offline_replicas)
     if partition.leader == NO_LEADER:
-        return PartitionState(LeaderNotAvailableError.code, NO_LEADER, [])
-    return PartitionState(NONE, partition.leader, [])
+        return PartitionState(LeaderNotAvailableError.code, NO_LEADER, offline)
+    if context.cluster is not None and partition.leader not in context.topics.image.brokers:
+        return PartitionState(LeaderNotAvailableError.code, NO_LEADER, offline)
+    return PartitionState(NONE, partition.leader, offline)
+
+
+def controller_id(context: Context) -> int:
+    """The broker that decides: this one, or the one that the cluster has elected."""
+    return context.node_id if context.cluster is None else context.topics.image.controller_id
 
 
 def client_host(request: Request) -> str:

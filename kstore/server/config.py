@@ -47,6 +47,8 @@ class ServerConfig:
     topic_defaults: dict[str, ConfigValue]  # topic key -> value, from the broker's own keys
     ip_connection_limits: dict[str, int]  # max.connections.per.ip.overrides
     listener_connection_limits: dict[str, int]  # listener.name.<listener>.max.connections
+    inter_broker_listener: str
+    zookeeper_connection_timeout_ms: int
     notes: list[str]
 
     auto_create_topics_enable: bool
@@ -90,11 +92,20 @@ class ServerConfig:
     producer_id_expiration_check_interval_ms: int
     producer_id_expiration_ms: int
     queued_max_request_bytes: int  # -1: no bound
+    replica_fetch_backoff_ms: int
+    replica_fetch_max_bytes: int
+    replica_fetch_min_bytes: int
+    replica_fetch_response_max_bytes: int
+    replica_fetch_wait_max_ms: int
     replica_high_watermark_checkpoint_interval_ms: int
+    replica_lag_time_max_ms: int
+    replica_socket_timeout_ms: int
     socket_listen_backlog_size: int
     socket_receive_buffer_bytes: int  # -1: the system's
     socket_request_max_bytes: int
     socket_send_buffer_bytes: int  # -1: the system's
+    zookeeper_connect: str | None  # None for a broker on its own
+    zookeeper_session_timeout_ms: int
 
     def __init__(
         self,
@@ -125,6 +136,7 @@ class ServerConfig:
         self._set_limits()
         self._set_groups()
         self._set_storage()
+        self._set_cluster()
         if self._faults:
             raise ConfigError("\n".join(self._faults))
 
@@ -293,6 +305,28 @@ class ServerConfig:
                 self._fault(broker_name, f"{milliseconds} ms is less than {least} ms")
         if self.topic_defaults["retention.ms"] == 0:
             self._fault("log.retention.ms", "must be -1 for ever, or 1 and more; not 0")
+
+    def _set_cluster(self) -> None:
+        """With `zookeeper.connect` the broker is a member of a cluster; `inter_broker_listener` is where the others
+        reach it."""
+        name = self.value("inter.broker.listener.name") or self.value("security.inter.broker.protocol")
+        self.inter_broker_listener = str(name).upper()
+        timeout_ms = self.value("zookeeper.connection.timeout.ms")
+        self.zookeeper_connection_timeout_ms = int(timeout_ms or self.zookeeper_session_timeout_ms)
+        if not self.zookeeper_connect:
+            return
+        if self.node_id < 0:
+            self._fault("zookeeper.connect", "kstore needs broker.id with it; it makes up no ids yet")
+        if self.value("process.roles"):
+            self._fault("process.roles", "kstore is a member of a ZooKeeper cluster, or a node of its own; not both")
+        version = self.value("inter.broker.protocol.version")
+        if not str(version).startswith("3.9"):
+            self._fault("inter.broker.protocol.version", f"kstore speaks 3.9 with other brokers, not {version}")
+        if not any(endpoint.listener == self.inter_broker_listener for endpoint in self.advertised_listeners):
+            self._fault("listeners", f"{self.inter_broker_listener}, for the other brokers, is not among them")
+        for key in ("zookeeper.set.acl", "zookeeper.ssl.client.enable", "zookeeper.metadata.migration.enable"):
+            if self.value(key):
+                self._fault(key, "kstore does not do this yet; leave it out")
 
 
 def _own_host_name() -> str:

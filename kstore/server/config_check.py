@@ -20,7 +20,6 @@ from kstore.server.properties_file import Property
 
 REFUSALS = {
     "authorizer.class.name": "kstore has no authorizer yet; leave it out and guard the broker by other means",
-    "zookeeper.connect": "kstore joins no ZooKeeper cluster yet; leave it out for a broker of its own",
     "ssl": "kstore has no TLS yet; leave it out and keep the listeners PLAINTEXT",
     "sasl": "kstore has no SASL yet; leave it out and keep the listeners PLAINTEXT",
 }

@@ -13,7 +13,7 @@ from kstore.server.deliver import Deliver
 from kstore.server.endpoints import Endpoint
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
-from kstore.server.topics import Topics
+from kstore.server.topics import Catalog
 from kstore.server.traffic import Traffic
 
 
@@ -23,6 +23,7 @@ class Context:
     __slots__ = (
         "advertised",
         "clock",
+        "cluster",
         "cluster_id",
         "cold_reads",
         "config",
@@ -43,6 +44,8 @@ class Context:
     # Listener name -> the endpoint that clients are told.
     advertised: dict[str, Endpoint]
     clock: Clock
+    # ClusterMember; None for a broker on its own.
+    cluster: Any
     cluster_id: str
     cold_reads: ColdReads
     config: ServerConfig
@@ -52,11 +55,12 @@ class Context:
     # Groups and ProducerIds, which stand on this themselves.
     groups: Any
     loop: asyncio.AbstractEventLoop
-    metadata: MetadataLog
+    # None in a cluster, which keeps its metadata in ZooKeeper.
+    metadata: MetadataLog | None
     node_id: int
     producer_ids: Any
     replicas: ReplicaManager
     # Runs a coroutine in the background; a failure is logged.
     start_task: Callable[[Coroutine[Any, Any, None]], Any]
-    topics: Topics
+    topics: Catalog
     traffic: Traffic

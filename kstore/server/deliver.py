@@ -7,7 +7,16 @@ once, however many appends the turn held.
 from typing import Protocol
 
 from kstore.model import TopicPartition
-from kstore.replica.effects import Effect, HighWatermarkAdvanced, LeadershipBegan, LeadershipEnded
+from kstore.replica.effects import (
+    Effect,
+    FollowingBegan,
+    FollowingEnded,
+    HighWatermarkAdvanced,
+    IsrProposed,
+    LeadershipBegan,
+    LeadershipEnded,
+    RecordsAppended,
+)
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 
 
@@ -18,11 +27,22 @@ class Coordinators(Protocol):
     def resigned(self, topic_partition: TopicPartition) -> None: ...
 
 
+class Replication(Protocol):
+    """Who fetches from leaders and asks the controller, in a cluster."""
+
+    def following_began(self, topic_partition: TopicPartition, leader_id: int) -> None: ...
+    def following_ended(self, topic_partition: TopicPartition) -> None: ...
+    def isr_proposed(self, proposal: IsrProposed) -> None: ...
+
+
 class Deliver:
     def __init__(self, produces: ProducePurgatory, fetches: FetchPurgatory, coordinators: Coordinators) -> None:
         self.produces = produces
         self.fetches = fetches
         self.coordinators = coordinators
+        # Set by a broker that is a member of a cluster.
+        self.replication: Replication | None = None
+        self.appended: dict[TopicPartition, None] = {}
         self.advanced: dict[TopicPartition, int] = {}
 
     def __call__(self, effects: tuple[Effect, ...]) -> None:
@@ -30,18 +50,32 @@ class Deliver:
             if type(effect) is HighWatermarkAdvanced:
                 if self.produces.watched or self.fetches.watched:
                     self.advanced[effect.topic_partition] = effect.high_watermark
+            elif type(effect) is RecordsAppended:
+                if self.fetches.watched:
+                    self.appended[effect.topic_partition] = None
             elif type(effect) is LeadershipEnded:
                 self.coordinators.resigned(effect.topic_partition)
                 self.produces.leadership_ended(effect.topic_partition)
                 self.fetches.leadership_ended(effect.topic_partition)
             elif type(effect) is LeadershipBegan:
                 self.coordinators.elected(effect.topic_partition, effect.leader_epoch)
+            elif self.replication is not None:
+                if type(effect) is FollowingBegan:
+                    self.replication.following_began(effect.topic_partition, effect.leader_id)
+                elif type(effect) is FollowingEnded:
+                    self.replication.following_ended(effect.topic_partition)
+                elif type(effect) is IsrProposed:
+                    self.replication.isr_proposed(effect)
 
     def turn_ended(self) -> None:
         """Wakes whom the turn's news concerns; what they answer may not make news again."""
-        if not self.advanced:
+        if not self.advanced and not self.appended:
             return
         advanced, self.advanced = self.advanced, {}
+        appended, self.appended = self.appended, {}
+        for topic_partition in appended:
+            if topic_partition not in advanced:
+                self.fetches.bytes_came(topic_partition)
         for topic_partition, high_watermark in advanced.items():
             self.produces.high_watermark_advanced(topic_partition, high_watermark)
             self.fetches.bytes_came(topic_partition)

@@ -51,6 +51,37 @@ APIS: dict[int, tuple[str, int, int]] = {
     75: ("describe_topic_partitions", 0, 0),
 }
 
+# What brokers of one cluster say to each other; spoken by a member of one only.
+CLUSTER_APIS: dict[int, tuple[str, int, int]] = {
+    4: ("leader_and_isr", 7, 7),
+    5: ("stop_replica", 4, 4),
+    6: ("update_metadata", 8, 8),
+    7: ("controlled_shutdown", 3, 3),
+    56: ("alter_partition", 2, 3),
+    67: ("allocate_producer_ids", 0, 0),
+}
+
+
+def spoken(context: Context) -> dict[int, tuple[str, int, int]]:
+    return APIS if context.cluster is None else {**APIS, **CLUSTER_APIS}
+
+
+def for_brokers_only(handler: Handler) -> Handler:
+    """Refuses what brokers say to each other on every listener but the one that is theirs."""
+
+    def guarded(context: Context, request: Request) -> Any:
+        check_is_for_brokers(context, request)
+        return handler(context, request)
+
+    return guarded
+
+
+def check_is_for_brokers(context: Context, request: Request) -> None:
+    """Raises InvalidRequestError."""
+    listener, wanted = request.connection.listener_name, context.config.inter_broker_listener
+    if listener != wanted:
+        raise InvalidRequestError(f"{api_name(request.api_key)} of a broker came on {listener}, not on {wanted}")
+
 
 class Dispatcher:
     def __init__(self, context: Context) -> None:
@@ -75,9 +106,12 @@ class Dispatcher:
             raise InvalidRequestError(f"internal error: {error}") from error
 
     def _load(self, api_key: int) -> tuple[Handler, int, int]:
-        if api_key not in APIS:
+        apis = spoken(self._context)
+        if api_key not in apis:
             raise InvalidRequestError(f"{api_name(api_key)} is not an API that this broker speaks")
-        module, lowest, highest = APIS[api_key]
+        module, lowest, highest = apis[api_key]
         handler = import_module(f"kstore.server.handlers.{module}").handle
+        if api_key in CLUSTER_APIS:
+            handler = for_brokers_only(handler)
         self._handlers[api_key] = (handler, lowest, highest)
         return self._handlers[api_key]

@@ -30,6 +30,7 @@ class Wanted:
         "current_leader_epoch",
         "fetch_offset",
         "last_fetched_epoch",
+        "log_start_offset",
         "max_bytes",
         "partition",
         "told_high_watermark",
@@ -53,7 +54,7 @@ class Wanted:
             self.current_leader_epoch,
             self.fetch_offset,
             self.last_fetched_epoch,
-            _,
+            self.log_start_offset,
             self.max_bytes,
         ) = request
 

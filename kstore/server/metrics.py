@@ -48,7 +48,7 @@ def collect(context: Context, listeners: Listeners) -> Iterable[Metric]:
 
 
 def traffic(context: Context) -> Iterator[Metric]:
-    topics = context.metadata.image.topics
+    topics = context.topics.image.topics
     for deleted in context.traffic.keys() - topics.keys():
         del context.traffic[deleted]
     for name, text, value in TRAFFIC:
@@ -187,9 +187,10 @@ def flushes(context: Context) -> Iterator[Metric]:
 
 
 def cluster(context: Context) -> Iterator[Metric]:
-    topics = context.metadata.image.topics
+    topics = context.topics.image.topics
+    controls = 1 if context.cluster is None else int(context.cluster.controller.is_active)
     type_name = "kafka_controller_kafkacontroller"
-    yield gauge(f"{type_name}_activecontrollercount", "1 where the metadata is written", 1)
+    yield gauge(f"{type_name}_activecontrollercount", "1 where the metadata is written", controls)
     yield gauge(f"{type_name}_globaltopiccount", "Topics", len(topics))
     yield gauge(
         f"{type_name}_globalpartitioncount",

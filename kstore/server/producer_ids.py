@@ -5,6 +5,7 @@ when the broker stops is never used (ProducerIdManager.java, ProducerIdControlMa
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kstore.cluster.image import ClusterImage
@@ -15,9 +16,10 @@ BLOCK_SIZE = 1000
 
 
 class ProducerIds:
-    def __init__(self, topics: Topics, *, broker_id: int) -> None:
-        self._topics = topics
-        self._broker_id = broker_id
+    """`claim` gives the first id of a block that nobody else has."""
+
+    def __init__(self, claim: Callable[[], Awaitable[int]]) -> None:
+        self._claim = claim
         self._next = 0
         self._end = 0
         self._refilling = asyncio.Lock()
@@ -33,17 +35,26 @@ class ProducerIds:
         """The next id, from a new block if need be."""
         async with self._refilling:
             if self._next == self._end:
-                image = await self._topics.change(self._claim)
-                self._end = image.next_producer_id
-                self._next = self._end - BLOCK_SIZE
+                self._next = await self._claim()
+                self._end = self._next + BLOCK_SIZE
             self._next += 1
             return self._next - 1
 
-    def _claim(self, image: ClusterImage) -> list[Any]:
+
+def claim_from(topics: Topics, *, broker_id: int) -> Callable[[], Awaitable[int]]:
+    """Blocks out of the metadata log of a broker on its own."""
+
+    def decide(image: ClusterImage) -> list[Any]:
         return [
             ProducerIdsRecord(
-                broker_id=self._broker_id,
+                broker_id=broker_id,
                 broker_epoch=-1,
                 next_producer_id=image.next_producer_id + BLOCK_SIZE,
             )
         ]
+
+    async def claim() -> int:
+        image = await topics.change(decide)
+        return image.next_producer_id - BLOCK_SIZE
+
+    return claim

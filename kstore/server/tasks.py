@@ -50,6 +50,10 @@ class Tasks:
             self._context.loop.create_task(self._repeat(METADATA_CHECK_MS, self.tend_metadata)),
             self._context.loop.create_task(self._repeat(CLEANER_CHECK_MS, self.clean_logs)),
         ]
+        if self._context.cluster is not None:
+            # Twice in the time that a replica may lag (ReplicaManager.startup).
+            interval_ms = max(self._context.config.replica_lag_time_max_ms // 2, 1)
+            self._running.append(self._context.loop.create_task(self._repeat(interval_ms, self.shrink_isrs)))
 
     async def stop(self) -> None:
         """Returns when no task is at work any more; what is in a thread is not left there."""
@@ -141,6 +145,8 @@ class Tasks:
     async def tend_metadata(self) -> None:
         """A snapshot of the metadata when enough has been written since the last one."""
         metadata, clock = self._context.metadata, self._context.clock
+        if metadata is None:
+            return
         if metadata.failure is not None and not self._told_of_metadata:
             self._told_of_metadata = True
             log.error(
@@ -154,6 +160,12 @@ class Tasks:
                 await self._context.loop.run_in_executor(None, snapshot.run)
                 with contextlib.suppress(KafkaStorageError):  # it is told where it was found
                     metadata.complete_snapshot(snapshot, now_ms=clock.now_ms())
+
+    async def shrink_isrs(self) -> None:
+        """Proposes to go on without the replicas that lag."""
+        for partition in list(self._context.replicas):
+            self._context.deliver(partition.maybe_shrink_isr(self._context.clock.now_ms()))
+        self._context.deliver.turn_ended()
 
     async def _repeat(self, interval_ms: int, task: Callable[[], Awaitable[None]]) -> None:
         this = asyncio.current_task()

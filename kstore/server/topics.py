@@ -71,7 +71,51 @@ def cleaner_config(config: ServerConfig) -> CleanerConfig:
     )
 
 
-class Topics:
+class Catalog:
+    """What the handlers see of the topics, whoever decides on them: the one broker itself, or a cluster."""
+
+    @property
+    def image(self) -> ClusterImage:
+        raise NotImplementedError
+
+    async def change(self, decide: Decision) -> ClusterImage:
+        """Carries out what `decide` gives, and returns when it is done. Raises what `decide` raises."""
+        raise NotImplementedError
+
+    def creation(self, image: ClusterImage) -> TopicCreation:
+        """Decides on the new topics of one request."""
+        raise NotImplementedError
+
+    def placement(self) -> Placement:
+        """Where one request's new partitions go."""
+        raise NotImplementedError
+
+    def name_of(self, topic_id: bytes | None) -> str | None:
+        return self.image.topic_names.get(topic_id) if topic_id else None
+
+    async def auto_create(self, names: Sequence[str]) -> None:
+        """Makes topics that a client asked for by name; whichever cannot be made stays unknown."""
+
+        def decide(image: ClusterImage) -> list[Any]:
+            creation = self.creation(image)
+            for name in dict.fromkeys(names):
+                try:
+                    creation.check_name(name)
+                    creation.add(name, Counts(), assignments={}, configs={})
+                except TooManyRecordsError:
+                    break
+                except KafkaError:
+                    continue
+            return creation.records
+
+        with contextlib.suppress(KafkaError):
+            await self.change(decide)
+
+    async def create_elsewhere(self, name: str, counts: Counts, configs: Mapping[str, str]) -> None:
+        """Has the broker that controls make a topic, where this one does not; whether it does is seen in the image."""
+
+
+class Topics(Catalog):
     def __init__(
         self,
         *,
@@ -99,9 +143,6 @@ class Topics:
     @property
     def image(self) -> ClusterImage:
         return self.metadata.image
-
-    def name_of(self, topic_id: bytes | None) -> str | None:
-        return self.metadata.image.topic_names.get(topic_id) if topic_id else None
 
     async def start(self, decide: Decision) -> None:
         """Writes what `decide` gives, and makes the replicas follow the image for the first time."""
@@ -157,24 +198,6 @@ class Topics:
         except KafkaError as error:
             # They are served all the same, and the next start tells it.
             log.warning("the directories of %d partitions are not written down: %s", len(moved), error)
-
-    async def auto_create(self, names: Sequence[str]) -> None:
-        """Makes topics that a client asked for by name; whichever cannot be made stays unknown."""
-
-        def decide(image: ClusterImage) -> list[Any]:
-            creation = self.creation(image)
-            for name in dict.fromkeys(names):
-                try:
-                    creation.check_name(name)
-                    creation.add(name, Counts(), assignments={}, configs={})
-                except TooManyRecordsError:
-                    break
-                except KafkaError:
-                    continue
-            return creation.records
-
-        with contextlib.suppress(KafkaError):
-            await self.change(decide)
 
     def creation(self, image: ClusterImage) -> TopicCreation:
         """Decides on the new topics of one request."""

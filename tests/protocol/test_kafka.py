@@ -45,6 +45,12 @@ OLDEST_IN_43 = {
     "OffsetForLeaderEpoch": 2,
     "DescribeConfigs": 1,
     "DescribeLogDirs": 1,
+    "AlterPartition": 2,
+    # What only brokers with ZooKeeper said to each other.
+    "LeaderAndIsr": 99,
+    "StopReplica": 99,
+    "UpdateMetadata": 99,
+    "ControlledShutdown": 99,
 }
 
 

@@ -17,7 +17,13 @@ from kstore.errors import (
 from kstore.log.config import LogConfig
 from kstore.log.partition_log import PartitionLog
 from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, MAX_TIMESTAMP, TopicPartition
-from kstore.replica.effects import HighWatermarkAdvanced, LeadershipBegan, LeadershipEnded, LogStartAdvanced
+from kstore.replica.effects import (
+    HighWatermarkAdvanced,
+    LeadershipBegan,
+    LeadershipEnded,
+    LogStartAdvanced,
+    RecordsAppended,
+)
 from kstore.replica.high_watermark import effective_min_isr, high_watermark
 from kstore.replica.partition import READ_COMMITTED, READ_UNCOMMITTED, Partition
 
@@ -64,7 +70,7 @@ def test_alone_in_sync_what_is_appended_is_committed_at_once(partition: Partitio
 def test_with_a_follower_in_sync_nothing_is_committed_before_it_has_fetched(partition: Partition) -> None:
     lead(partition, replicas=(ME, 2), isr=(ME, 2))
     _, effects = append(partition, b"a")
-    assert effects == ()
+    assert effects == (RecordsAppended(KEY),)
     assert partition.log.high_watermark == 0
     assert read(partition, 0).records == b""
     assert partition.leader is not None

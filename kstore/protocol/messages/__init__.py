@@ -9,6 +9,10 @@ _MODULES = {
     1: ("fetch", "Fetch"),
     2: ("list_offsets", "ListOffsets"),
     3: ("metadata", "Metadata"),
+    4: ("leader_and_isr", "LeaderAndIsr"),
+    5: ("stop_replica", "StopReplica"),
+    6: ("update_metadata", "UpdateMetadata"),
+    7: ("controlled_shutdown", "ControlledShutdown"),
     8: ("offset_commit", "OffsetCommit"),
     9: ("offset_fetch", "OffsetFetch"),
     10: ("find_coordinator", "FindCoordinator"),
@@ -31,7 +35,9 @@ _MODULES = {
     42: ("delete_groups", "DeleteGroups"),
     44: ("incremental_alter_configs", "IncrementalAlterConfigs"),
     47: ("offset_delete", "OffsetDelete"),
+    56: ("alter_partition", "AlterPartition"),
     60: ("describe_cluster", "DescribeCluster"),
+    67: ("allocate_producer_ids", "AllocateProducerIds"),
     75: ("describe_topic_partitions", "DescribeTopicPartitions"),
 }
 

@@ -8,7 +8,7 @@ Kafka: KafkaApis.handleDescribeCluster, AuthHelper.computeDescribeClusterRespons
 from kstore._native.connection import Request
 from kstore.errors import MismatchedEndpointTypeError, UnsupportedEndpointTypeError
 from kstore.protocol.messages.describe_cluster import DescribeClusterRequest, DescribeClusterResponse
-from kstore.server.brokers import CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, brokers
+from kstore.server.brokers import CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, brokers, controller_id
 from kstore.server.context import Context
 from kstore.server.respond import respond
 
@@ -28,7 +28,7 @@ def handle(context: Context, request: Request) -> object:
         answer = DescribeClusterResponse(
             endpoint_type=BROKERS,
             cluster_id=context.cluster_id,
-            controller_id=context.node_id,
+            controller_id=controller_id(context),
             brokers=[
                 DescribeClusterResponse.DescribeClusterBroker(broker_id=id, host=host, port=port, rack=rack)
                 for id, host, port, rack in brokers(context, request)

@@ -1,7 +1,8 @@
 """Fetch
 
 API 1, versions 4-17
-KIP-98 isolation, KIP-227 sessions, KIP-320 leader epochs, KIP-516 topic ids, KIP-595 diverging epochs
+KIP-98 isolation, KIP-227 sessions, KIP-320 leader epochs, KIP-516 topic ids, KIP-595 diverging epochs, KIP-903
+replica epochs
 Kafka: KafkaApis.handleFetchRequest, ReplicaManager.readFromLog, DelayedFetch, FetchRequest.json
 """
 
@@ -22,6 +23,7 @@ from kstore.errors import (
 from kstore.log.work import LookUp
 from kstore.model import TopicPartition
 from kstore.server.context import Context
+from kstore.server.dispatch import check_is_for_brokers
 from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
 from kstore.server.purgatory import FetchWaiting
 from kstore.server.respond import completion, run_for
@@ -54,7 +56,9 @@ def handle(context: Context, request: Request) -> object:
     version = request.api_version
     payload = decode_fetch(request.buffer, request.position, request.limit, version)
     if payload.replica_id >= 0:
-        raise InvalidRequestError(f"replica {payload.replica_id} fetches from a broker that has no followers")
+        if context.cluster is None:
+            raise InvalidRequestError(f"replica {payload.replica_id} fetches from a broker that has no followers")
+        check_is_for_brokers(context, request)
     now_ms = context.clock.now_ms()
     try:
         opened = context.fetch_sessions.open(
@@ -68,7 +72,8 @@ def handle(context: Context, request: Request) -> object:
     except KafkaError as error:
         return encode_fetch_response(request.correlation_id, version, 0, error.code, NO_SESSION, [])
 
-    reading = read_all(context, payload, opened.wanted, version=version)
+    # What a follower holds is told by the first look alone (rule 19).
+    reading = read_all(context, payload, opened.wanted, version=version, is_first=True)
     if reading.cold:
         deadline_ms = now_ms + payload.max_wait_ms
         run_for(context, request, answer_cold(context, request, payload, opened, reading, deadline_ms))
@@ -111,7 +116,15 @@ def answer_or_wait(
     return PENDING
 
 
-def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, version: int, wait: bool = False) -> Reading:
+def read_all(
+    context: Context,
+    payload: Any,
+    wanted: dict[Key, Wanted],
+    *,
+    version: int,
+    wait: bool = False,
+    is_first: bool = False,
+) -> Reading:
     """Reads partition by partition; each takes its bytes from what the request as a whole may still have.
 
     Until one partition has given data, its first batch comes whole despite the limits (KIP-74). Partitions that would
@@ -129,6 +142,8 @@ def read_all(context: Context, payload: Any, wanted: dict[Key, Wanted], *, versi
                 min_one_message=reading.size == 0,
                 version=version,
                 wait=wait,
+                payload=payload,
+                is_first=is_first,
             )
             records = result[7]
             size = len(records) if type(records) is bytes else records.size
@@ -156,6 +171,8 @@ def read_one(
     min_one_message: bool,
     version: int,
     wait: bool,
+    payload: Any,
+    is_first: bool,
 ) -> Result:
     """What one partition gives. Raises the KafkaError that it is answered with, and NotCachedError."""
     topic = want.topic
@@ -175,6 +192,9 @@ def read_one(
         raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
     # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19).
     high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
+    replica_id = payload.replica_id
+    if replica_id >= 0:
+        partition.leader_for(want.current_leader_epoch).check_replica(replica_id, payload.replica_epoch)
     if want.last_fetched_epoch >= 0:
         diverging = partition.diverging_epoch(
             want.fetch_offset, want.last_fetched_epoch, current_leader_epoch=want.current_leader_epoch
@@ -184,6 +204,17 @@ def read_one(
                 want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
                 None, -1, b"", diverging, None, None,
             )  # fmt: skip
+    if replica_id >= 0 and is_first and log.log_start_offset <= want.fetch_offset <= log.log_end_offset:
+        context.deliver(
+            partition.fetched_by(
+                replica_id,
+                want.fetch_offset,
+                log_start_offset=want.log_start_offset,
+                leader_end=log.log_end_offset,
+                broker_epoch=payload.replica_epoch,
+                now_ms=context.clock.now_ms(),
+            )
+        )
     data = partition.read(
         want.fetch_offset,
         max_bytes=max_bytes,
@@ -191,6 +222,7 @@ def read_one(
         min_one_message=min_one_message,
         current_leader_epoch=want.current_leader_epoch,
         wait=wait,
+        replica_id=replica_id,
     )
     # From version 3 on a first batch that does not fit does not come, rather than come torn.
     records = b"" if data.first_entry_incomplete else data.records
@@ -218,7 +250,10 @@ def wait_for_bytes(
     def available(topic_partition: TopicPartition) -> int:
         partition = context.replicas.partitions.get(topic_partition)
         want = wants[topic_partition]
-        if partition is None or partition.log.high_watermark <= want.fetch_offset:
+        if partition is None:
+            return 0
+        log = partition.log
+        if (log.log_end_offset if payload.replica_id >= 0 else log.high_watermark) <= want.fetch_offset:
             return 0
         try:
             records: Any = partition.read(
@@ -228,6 +263,7 @@ def wait_for_bytes(
                 min_one_message=True,
                 current_leader_epoch=want.current_leader_epoch,
                 wait=False,
+                replica_id=payload.replica_id,
             ).records
         except NotCachedError:
             # There is something, and it takes a thread to find it.

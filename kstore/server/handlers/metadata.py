@@ -25,6 +25,7 @@ from kstore.server.brokers import (
     OPERATIONS_NOT_ASKED,
     TOPIC_OPERATIONS,
     brokers,
+    controller_id,
     partition_state,
 )
 from kstore.server.context import Context
@@ -86,7 +87,7 @@ def answer(context: Context, request: Request, asked: Any) -> Any:
             for id, host, port, rack in brokers(context, request)
         ],
         cluster_id=context.cluster_id,
-        controller_id=context.node_id,
+        controller_id=controller_id(context),
         topics=topics,
         cluster_authorized_operations=(
             CLUSTER_OPERATIONS if asked.include_cluster_authorized_operations else OPERATIONS_NOT_ASKED

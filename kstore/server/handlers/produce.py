@@ -75,7 +75,7 @@ class Appended(NamedTuple):
 def handle(context: Context, request: Request) -> object:
     payload = decode_produce(request.buffer, request.position, request.limit, request.api_version)
     acks = payload.acks
-    if not -1 <= acks <= 1 or payload.transactional_id is not None:
+    if not -1 <= acks <= 1 or payload.transactional_id is not None or is_forgotten(context, acks):
         return refuse_all(context, request, payload)
 
     now_ms = context.clock.now_ms()
@@ -197,6 +197,12 @@ async def flush_then_answer(
         request.complete(encode_produce_response(request.correlation_id, request.api_version, answered, 0))
 
 
+def is_forgotten(context: Context, acks: int) -> bool:
+    """After its session has expired a broker does not know whether it leads still, and promises nothing alone. With
+    acks=all the followers decide (rule 49)."""
+    return context.cluster is not None and acks != -1 and not context.cluster.is_registered
+
+
 def refuse_all(context: Context, request: Request, payload: ProducePayload) -> object:
     """Nothing is appended; what is wrong with a partition of its own is said before what is wrong with all."""
     topics = [
@@ -216,6 +222,8 @@ def refusal(
         return TransactionalIdAuthorizationError("this broker has no transactions yet")
     if (topic, index) not in context.replicas.partitions:
         return context.replicas.missing(topic, index)
+    if is_forgotten(context, payload.acks):
+        return NotLeaderOrFollowerError("the session with ZooKeeper is over: another broker may lead by now")
     try:
         single_batch(request.buffer, position, size)
         if size > ATTRIBUTES:
@@ -282,5 +290,5 @@ def check_committed(context: Context, key: TopicPartition, appended: Appended) -
         raise NotLeaderOrFollowerError(f"{key} has another leader since the append")
     if partition.log.high_watermark < appended.end_offset:
         raise RequestTimedOutError(f"{key} is not committed up to {appended.end_offset}")
-    if not leader.has_min_isr():
+    if not leader.has_min_maximal_isr():
         raise NotEnoughReplicasAfterAppendError(f"{key} lost in-sync replicas after the append")

@@ -1,0 +1,1 @@
+"""Talking to other brokers, in dependency order: connection, broker_client."""

@@ -1,0 +1,95 @@
+"""Another broker, to be asked: connects when there is something to ask, and anew after a connection has ended.
+
+Whatever goes wrong raises BrokerUnreachableError; whether the request was done is not known then.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, cast
+
+from kstore.client.connection import ClientConnection
+from kstore.errors import BrokerUnreachableError, KstoreError
+
+CONNECT_TIMEOUT_S = 10
+
+
+class _Link(asyncio.Protocol):
+    """A socket that is open."""
+
+    def __init__(self, client_id: str) -> None:
+        self._connection = ClientConnection(client_id)
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self.is_open = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for answer in self._connection.received(data):
+                waiting = self._waiting.popleft()
+                if not waiting.done():
+                    waiting.set_result(answer)
+        except KstoreError as error:
+            self.close(str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.close(f"the connection ended: {exc}" if exc else "the connection was closed")
+
+    def ask(self, request: Any, version: int) -> asyncio.Future[Any]:
+        assert self._transport is not None
+        waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        self._transport.write(self._connection.request(request, version))
+        return waiting
+
+    def close(self, reason: str) -> None:
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_exception(BrokerUnreachableError(reason))
+
+
+class BrokerClient:
+    def __init__(self, host: str, port: int, *, client_id: str) -> None:
+        self.host = host
+        self.port = port
+        self._client_id = client_id
+        self._link: _Link | None = None
+        self._connecting = asyncio.Lock()
+
+    async def ask(self, request: Any, version: int, *, timeout_ms: int) -> Any:
+        """The answer. Raises BrokerUnreachableError; after a time-out the connection is closed, for an answer that
+        comes late would be taken for another's."""
+        link = await self._connected()
+        try:
+            return await asyncio.wait_for(link.ask(request, version), timeout_ms / 1000)
+        except TimeoutError:
+            link.close("no answer in time")
+            raise BrokerUnreachableError(f"{self.host}:{self.port} gave no answer within {timeout_ms} ms") from None
+        except asyncio.CancelledError:
+            link.close("nobody waits any more")
+            raise
+
+    async def _connected(self) -> _Link:
+        async with self._connecting:
+            if self._link is not None and self._link.is_open:
+                return self._link
+            loop = asyncio.get_running_loop()
+            try:
+                made = loop.create_connection(lambda: _Link(self._client_id), self.host, self.port)
+                _, link = await asyncio.wait_for(made, CONNECT_TIMEOUT_S)
+            except (OSError, TimeoutError) as error:
+                raise BrokerUnreachableError(f"{self.host}:{self.port} cannot be reached: {error}") from None
+            self._link = link
+            return link
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close("closed")
+            self._link = None

@@ -1,0 +1,272 @@
+"""The znodes of a Kafka cluster and the JSON in them, exactly as Kafka 3.9 has them (ZkData.scala).
+
+What cannot be understood raises CorruptMetadataError with the znode's path: nothing is guessed, nothing overwritten.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage
+from kstore.errors import CorruptMetadataError
+from kstore.model import uuid_from_text, uuid_to_text
+
+BROKER_IDS = "/brokers/ids"
+TOPICS = "/brokers/topics"
+CONTROLLER = "/controller"
+CONTROLLER_EPOCH = "/controller_epoch"
+CLUSTER_ID = "/cluster/id"
+CONFIG_CHANGES = "/config/changes"
+CONFIG_TOPICS = "/config/topics"
+CONFIG_BROKERS = "/config/brokers"
+DELETE_TOPICS = "/admin/delete_topics"
+PRODUCER_IDS = "/latest_producer_id_block"
+CHANGE_PREFIX = "/config/changes/config_change_"
+
+# What a broker makes if it is not there (ZkData.PersistentZkPaths).
+PERSISTENT = (
+    "/consumers",
+    BROKER_IDS,
+    TOPICS,
+    CONFIG_CHANGES,
+    DELETE_TOPICS,
+    "/brokers/seqid",
+    "/isr_change_notification",
+    PRODUCER_IDS,
+    "/log_dir_event_notification",
+    "/config/topics",
+    "/config/clients",
+    "/config/users",
+    "/config/brokers",
+    "/config/ips",
+)
+
+PLAINTEXT = "PLAINTEXT"
+
+
+def broker(broker_id: int) -> str:
+    return f"{BROKER_IDS}/{broker_id}"
+
+
+def topic(name: str) -> str:
+    return f"{TOPICS}/{name}"
+
+
+def partitions(name: str) -> str:
+    return f"{TOPICS}/{name}/partitions"
+
+
+def state(name: str, index: int) -> str:
+    return f"{TOPICS}/{name}/partitions/{index}/state"
+
+
+def topic_config(name: str) -> str:
+    return f"{CONFIG_TOPICS}/{name}"
+
+
+def parse(path: str, data: bytes) -> dict[str, Any]:
+    """The JSON object in a znode. Raises CorruptMetadataError."""
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise CorruptMetadataError(f"znode {path} holds {data[:64]!r}, which is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise CorruptMetadataError(f"znode {path} holds {data[:64]!r}, which is no JSON object")
+    return found
+
+
+def _dump(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+# --- brokers ---
+
+
+def broker_json(endpoints: Sequence[BrokerEndpoint], *, rack: str | None, now_ms: int) -> bytes:
+    """A registration, version 5. `host` and `port` are those of the first listener without encryption."""
+    plain = next((endpoint for endpoint in endpoints if endpoint.protocol == PLAINTEXT), None)
+    found: dict[str, Any] = {
+        "features": {},
+        "listener_security_protocol_map": {endpoint.listener: endpoint.protocol for endpoint in endpoints},
+        "endpoints": [str(endpoint) for endpoint in endpoints],
+        "jmx_port": -1,
+        "port": plain.port if plain else -1,
+        "host": plain.host if plain else None,
+        "version": 5,
+        "timestamp": str(now_ms),
+    }
+    return _dump(found if rack is None else found | {"rack": rack})
+
+
+def parse_broker(broker_id: int, data: bytes, *, epoch: int) -> BrokerImage:
+    """Raises CorruptMetadataError, also for a registration from before there were listeners."""
+    path = broker(broker_id)
+    found = parse(path, data)
+    try:
+        if found["version"] < 2:
+            raise ValueError(f"version {found['version']} is not known")
+        protocols = found.get("listener_security_protocol_map") or {}
+        endpoints = []
+        for text in found["endpoints"]:
+            listener, _, address = text.partition("://")
+            host, _, port = address.rpartition(":")
+            endpoints.append(BrokerEndpoint(listener, host.strip("[]"), int(port), protocols.get(listener, listener)))
+        return BrokerImage(broker_id, tuple(endpoints), found.get("rack"), epoch)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptMetadataError(f"znode {path} is no registration of a broker: {error!r}") from None
+
+
+# --- the controller ---
+
+
+class ControllerEpoch(NamedTuple):
+    epoch: int
+    version: int  # of the znode
+
+
+def controller_json(broker_id: int, now_ms: int) -> bytes:
+    return _dump({"version": 2, "brokerid": broker_id, "timestamp": str(now_ms), "kraftControllerEpoch": -1})
+
+
+def parse_controller(data: bytes) -> int:
+    """The controller's broker id. Raises CorruptMetadataError."""
+    found = parse(CONTROLLER, data)
+    broker_id = found.get("brokerid")
+    if not isinstance(broker_id, int):
+        raise CorruptMetadataError(f"znode {CONTROLLER} names no broker: {data[:64]!r}")
+    if (found.get("kraftControllerEpoch") or -1) > 0:
+        raise CorruptMetadataError(f"znode {CONTROLLER} belongs to a KRaft controller: the cluster is being migrated")
+    return broker_id
+
+
+def parse_controller_epoch(data: bytes, version: int) -> ControllerEpoch:
+    try:
+        return ControllerEpoch(int(data), version)
+    except ValueError:
+        raise CorruptMetadataError(f"znode {CONTROLLER_EPOCH} holds {data[:64]!r}, not a number") from None
+
+
+# --- the cluster ---
+
+
+def cluster_id_json(cluster_id: str) -> bytes:
+    return _dump({"version": "1", "id": cluster_id})
+
+
+def parse_cluster_id(data: bytes) -> str:
+    found = parse(CLUSTER_ID, data).get("id")
+    if not isinstance(found, str):
+        raise CorruptMetadataError(f"znode {CLUSTER_ID} holds no id: {data[:64]!r}")
+    return found
+
+
+def producer_ids_json(broker_id: int, start: int, end: int) -> bytes:
+    """`end` is the last id of the block."""
+    return _dump({"version": 1, "broker": broker_id, "block_start": str(start), "block_end": str(end)})
+
+
+def parse_producer_ids_end(data: bytes) -> int:
+    try:
+        return int(parse(PRODUCER_IDS, data)["block_end"])
+    except (KeyError, ValueError):
+        raise CorruptMetadataError(f"znode {PRODUCER_IDS} holds no block: {data[:64]!r}") from None
+
+
+# --- topics ---
+
+
+class TopicAssignment(NamedTuple):
+    """`partitions`, `adding` and `removing` map partitions to replicas."""
+
+    topic_id: bytes | None
+    partitions: Mapping[int, tuple[int, ...]]
+    adding: Mapping[int, tuple[int, ...]] = {}
+    removing: Mapping[int, tuple[int, ...]] = {}
+
+
+def topic_json(assignment: TopicAssignment) -> bytes:
+    found: dict[str, Any] = {
+        "removing_replicas": {str(index): list(members) for index, members in assignment.removing.items()},
+        "partitions": {str(index): list(members) for index, members in assignment.partitions.items()},
+        "adding_replicas": {str(index): list(members) for index, members in assignment.adding.items()},
+        "version": 3,
+    }
+    if assignment.topic_id is not None:
+        found = {"topic_id": uuid_to_text(assignment.topic_id), **found}
+    return _dump(found)
+
+
+def parse_topic(name: str, data: bytes) -> TopicAssignment:
+    """Raises CorruptMetadataError."""
+    found = parse(topic(name), data)
+    try:
+        topic_id = found.get("topic_id")
+        return TopicAssignment(
+            None if topic_id is None else uuid_from_text(topic_id),
+            _replicas(found["partitions"]),
+            _replicas(found.get("adding_replicas") or {}),
+            _replicas(found.get("removing_replicas") or {}),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptMetadataError(f"znode {topic(name)} is no assignment of a topic: {error!r}") from None
+
+
+def _replicas(found: Mapping[str, Sequence[int]]) -> dict[int, tuple[int, ...]]:
+    return {int(index): tuple(found[index]) for index in sorted(found, key=int)}
+
+
+def state_json(partition: PartitionImage) -> bytes:
+    found: dict[str, Any] = {
+        "controller_epoch": partition.controller_epoch,
+        "leader": partition.leader,
+        "version": 1,
+        "leader_epoch": partition.leader_epoch,
+        "isr": list(partition.isr),
+    }
+    if partition.leader_recovery_state:
+        found["leader_recovery_state"] = partition.leader_recovery_state
+    return _dump(found)
+
+
+def parse_state(path: str, data: bytes, *, version: int, replicas: tuple[int, ...]) -> PartitionImage:
+    """The znode's version is the partition's epoch. Raises CorruptMetadataError."""
+    found = parse(path, data)
+    try:
+        return PartitionImage(
+            replicas=replicas,
+            isr=tuple(found["isr"]),
+            leader=int(found["leader"]),
+            leader_epoch=int(found["leader_epoch"]),
+            partition_epoch=version,
+            leader_recovery_state=int(found.get("leader_recovery_state") or 0),
+            controller_epoch=int(found["controller_epoch"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptMetadataError(f"znode {path} is no state of a partition: {error!r}") from None
+
+
+# --- configurations ---
+
+
+def config_json(configs: Mapping[str, str]) -> bytes:
+    return _dump({"version": 1, "config": dict(configs)})
+
+
+def parse_config(path: str, data: bytes) -> dict[str, str]:
+    """Raises CorruptMetadataError."""
+    found = parse(path, data).get("config")
+    if not isinstance(found, dict):
+        raise CorruptMetadataError(f"znode {path} holds no configuration: {data[:64]!r}")
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def config_change_json(entity_path: str) -> bytes:
+    """`entity_path` is `topics/orders`."""
+    return _dump({"version": 2, "entity_path": entity_path})
+
+
+def parse_config_change(path: str, data: bytes) -> str:
+    found = parse(path, data).get("entity_path")
+    if not isinstance(found, str):
+        raise CorruptMetadataError(f"znode {path} names no entity: {data[:64]!r}")
+    return found

@@ -1,0 +1,237 @@
+"""One session with ZooKeeper, for a program with an event loop. The only place where kazoo's threads meet the loop.
+
+Every call is a coroutine; every piece of news (a watch that fired, the state of the session) is called on the loop. An
+answer that never came, because the connection or the session is gone, raises SessionLostError: the change may have been
+made or not, and kazoo's own retries are not used, for they hide which (rule 44).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from kazoo import exceptions
+from kazoo.client import KazooClient
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import KazooState
+
+from kstore.errors import ConfigError, SessionLostError
+
+log = logging.getLogger(__name__)
+
+CONNECTED, SUSPENDED, LOST = "connected", "suspended", "lost"
+_STATES = {KazooState.CONNECTED: CONNECTED, KazooState.SUSPENDED: SUSPENDED, KazooState.LOST: LOST}
+
+GONE = (
+    exceptions.ConnectionLoss,
+    exceptions.SessionExpiredError,
+    exceptions.ConnectionClosedError,
+    exceptions.OperationTimeoutError,
+    exceptions.AuthFailedError,
+    exceptions.SessionMovedError,
+)
+
+
+class Znode(NamedTuple):
+    data: bytes
+    version: int
+    created: int  # czxid
+    owner: int  # session id of an ephemeral one, else 0
+
+
+class Create(NamedTuple):
+    path: str
+    data: bytes
+    ephemeral: bool = False
+
+
+class SetData(NamedTuple):
+    path: str
+    data: bytes
+    version: int
+
+
+class Delete(NamedTuple):
+    path: str
+    version: int = -1
+
+
+class Check(NamedTuple):
+    path: str
+    version: int
+
+
+Operation = Create | SetData | Delete | Check
+
+
+class OperationFailed(NamedTuple):
+    """Why a multi-operation was not done: the first that failed, by its number."""
+
+    number: int
+    reason: str  # bad_version, no_node, exists
+
+
+_REASONS = {
+    exceptions.BadVersionError: "bad_version",
+    exceptions.NoNodeError: "no_node",
+    exceptions.NodeExistsError: "exists",
+    exceptions.NotEmptyError: "not_empty",
+}
+
+
+class Session:
+    """`changed(state)` and the watchers are called on the loop, never while a coroutine of this class runs."""
+
+    def __init__(
+        self,
+        connect: str,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        timeout_ms: int,
+        connection_timeout_ms: int,
+        changed: Callable[[str], None],
+    ) -> None:
+        self._connect = connect
+        self._loop = loop
+        self._connection_timeout_ms = connection_timeout_ms
+        self._changed = changed
+        self._client = KazooClient(hosts=connect, timeout=timeout_ms / 1000, logger=logging.getLogger("kazoo"))
+        self._closing = False
+
+    async def start(self) -> None:
+        """Raises ConfigError when nobody answers in time."""
+        logging.getLogger("kazoo").setLevel(logging.WARNING)
+        self._client.add_listener(self._state_changed)
+        try:
+            await self._loop.run_in_executor(None, self._client.start, self._connection_timeout_ms / 1000)
+        except (KazooTimeoutError, *GONE) as error:
+            raise ConfigError(
+                f"zookeeper.connect: {self._connect} gave no answer within {self._connection_timeout_ms} ms: {error}"
+            ) from None
+        chroot = self._client.chroot
+        if chroot:
+            await self._loop.run_in_executor(None, self._client.ensure_path, "/")
+
+    async def close(self) -> None:
+        """Ends the session: what is ephemeral goes at once."""
+        self._closing = True
+        await self._loop.run_in_executor(None, self._end)
+
+    def give_up(self) -> None:
+        """As `close`, for a start that failed."""
+        self._closing = True
+        self._end()
+
+    def _end(self) -> None:
+        self._client.stop()
+        self._client.close()
+
+    @property
+    def id(self) -> int:
+        """What an ephemeral znode of this session names as its owner."""
+        client_id = self._client.client_id
+        return 0 if client_id is None else int(client_id[0])
+
+    # --- news, from kazoo's threads to the loop ---
+
+    def _state_changed(self, state: str) -> None:
+        if not self._closing:
+            self._loop.call_soon_threadsafe(self._changed, _STATES[state])
+
+    def _on_loop(self, watcher: Callable[[], None] | None) -> Callable[[Any], None] | None:
+        if watcher is None:
+            return None
+
+        def fired(_event: Any) -> None:
+            if not self._closing:
+                self._loop.call_soon_threadsafe(watcher)
+
+        return fired
+
+    async def _result(self, begin: Callable[..., Any], *arguments: Any) -> Any:
+        """What a call of kazoo's gives; its own exceptions as they are, but for those of a session that is gone."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def settle(result: Any) -> None:
+            if future.done():
+                return
+            if result.exception is None:
+                future.set_result(result.value)
+            else:
+                future.set_exception(result.exception)
+
+        try:
+            begin(*arguments).rawlink(lambda result: self._loop.call_soon_threadsafe(settle, result))
+            return await future
+        except GONE as error:
+            raise SessionLostError(f"ZooKeeper gave no answer: {error!r}") from None
+
+    # --- calls ---
+
+    async def get(self, path: str, *, watcher: Callable[[], None] | None = None) -> Znode | None:
+        """None where there is no such znode; `watcher` is called once, when it changes or goes."""
+        try:
+            data, stat = await self._result(self._client.get_async, path, self._on_loop(watcher))
+        except exceptions.NoNodeError:
+            return None
+        return Znode(data, stat.version, stat.czxid, stat.ephemeralOwner)
+
+    async def exists(self, path: str, *, watcher: Callable[[], None] | None = None) -> bool:
+        """`watcher` is called once, when the znode comes, changes or goes."""
+        return await self._result(self._client.exists_async, path, self._on_loop(watcher)) is not None
+
+    async def children(self, path: str, *, watcher: Callable[[], None] | None = None) -> list[str]:
+        try:
+            found: list[str] = await self._result(self._client.get_children_async, path, self._on_loop(watcher))
+        except exceptions.NoNodeError:
+            return []
+        return found
+
+    async def get_all(self, paths: Sequence[str]) -> list[Znode | None]:
+        """Many at once: the requests are on their way together."""
+        return list(await asyncio.gather(*(self.get(path) for path in paths)))
+
+    async def create(self, path: str, data: bytes = b"", *, sequential: bool = False) -> bool:
+        """Makes the znode and those above it; False if it was there already."""
+
+        def begin() -> Any:
+            return self._client.create_async(path, data, makepath=True, sequence=sequential)
+
+        try:
+            await self._result(begin)
+        except exceptions.NodeExistsError:
+            return False
+        return True
+
+    async def set(self, path: str, data: bytes, version: int) -> int | None:
+        """The new version, or None if the znode has another one, or is not there."""
+        try:
+            stat = await self._result(self._client.set_async, path, data, version)
+        except (exceptions.BadVersionError, exceptions.NoNodeError):
+            return None
+        return int(stat.version)
+
+    async def multi(self, operations: Sequence[Operation]) -> list[Any] | OperationFailed:
+        """All or none. Gives what each operation gives: of SetData its version and czxid, of Create its path."""
+        transaction = self._client.transaction()
+        for operation in operations:
+            match operation:
+                case Create(path, data, ephemeral):
+                    transaction.create(path, data, ephemeral=ephemeral)
+                case SetData(path, data, version):
+                    transaction.set_data(path, data, version)
+                case Delete(path, version):
+                    transaction.delete(path, version)
+                case Check(path, version):
+                    transaction.check(path, version)
+        results = await self._result(transaction.commit_async)
+        for index, result in enumerate(results):
+            reason = _REASONS.get(type(result))
+            if reason is not None:
+                return OperationFailed(index, reason)
+        for result in results:
+            if isinstance(result, GONE):
+                raise SessionLostError(f"ZooKeeper gave no answer: {result!r}")
+            if isinstance(result, Exception):
+                raise SessionLostError(f"ZooKeeper refused: {result!r}")
+        return list(results)

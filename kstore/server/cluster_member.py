@@ -1,0 +1,339 @@
+"""This broker as a member of a cluster: registered in ZooKeeper, told by the controller what it leads and follows.
+
+Requests of a controller that has been replaced, or meant for an earlier registration of this broker, change nothing
+(rule 46; ReplicaManager.becomeLeaderOrFollower, ZkBrokerEpochManager).
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from kstore.client.broker_client import BrokerClient
+from kstore.cluster.image import TOPIC_RESOURCE, BrokerEndpoint, ClusterImage
+from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED, Session
+from kstore.cluster.zk.store import ClusterStore
+from kstore.errors import (
+    NONE,
+    BrokerUnreachableError,
+    ConfigError,
+    CoordinatorNotAvailableError,
+    CorruptMetadataError,
+    InvalidRequestError,
+    KafkaStorageError,
+    KstoreError,
+    SessionLostError,
+    StaleBrokerEpochError,
+    StaleControllerEpochError,
+)
+from kstore.log.manager import LogManager
+from kstore.log.meta_properties import read_meta_properties
+from kstore.model import ZERO_UUID, TopicPartition
+from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
+from kstore.replica.effects import IsrProposed
+from kstore.server.cluster_controller import ClusterController
+from kstore.server.cluster_image import updated
+from kstore.server.config import ServerConfig
+from kstore.server.isr_proposals import IsrProposals
+from kstore.server.replica_fetchers import ReplicaFetchers
+from kstore.server.topics import log_config
+
+if TYPE_CHECKING:
+    from kstore.server.context import Context
+
+log = logging.getLogger(__name__)
+
+CONTROLLED_SHUTDOWN_VERSION = 3
+SHUTDOWN_TRIES = 3
+SHUTDOWN_RETRY_S = 0.5
+SHUTDOWN_TIMEOUT_MS = 10_000
+REGISTER_RETRY_S = 0.5
+
+
+class ClusterMember:
+    def __init__(self, context: "Context", config: ServerConfig) -> None:
+        assert config.zookeeper_connect is not None
+        self._context = context
+        self._config = config
+        self.image = ClusterImage()
+        self.broker_epoch = -1
+        self.controller_epoch = 0
+        self.is_stopping = False
+        self.is_registered = False
+        self._clients: dict[tuple[str, int], BrokerClient] = {}
+        self._config_names_seen: set[str] = set()
+        self.session = Session(
+            config.zookeeper_connect,
+            loop=context.loop,
+            timeout_ms=config.zookeeper_session_timeout_ms,
+            connection_timeout_ms=config.zookeeper_connection_timeout_ms,
+            changed=self._session_changed,
+        )
+        self.store = ClusterStore(self.session)
+        self.controller = ClusterController(context, self)
+        self.fetchers = ReplicaFetchers(context, self)
+        self.proposals = IsrProposals(context, self)
+
+    # --- joining and leaving ---
+
+    async def connect(self, logs: LogManager) -> None:
+        """Reads what has to be known before the logs are loaded. Raises ConfigError, CorruptMetadataError."""
+        await self.session.start()
+        await self.store.prepare()
+        cluster_id = await self.store.cluster_id()
+        for live in logs.live_dirs:
+            refuse_kraft_mode(live.path)
+        if logs.cluster_id not in (None, "", cluster_id):
+            raise ConfigError(
+                f"{logs.live_dirs[0].path} belongs to cluster {logs.cluster_id}, and zookeeper.connect leads to"
+                f" {cluster_id}"
+            )
+        logs.write_owner(cluster_id, self._config.node_id, version=0)
+        self.image = self.image._replace(configs=await self.store.topic_configs())
+
+    async def join(self) -> None:
+        """Registers; from here on the controller may speak to this broker. Raises ConfigError."""
+        await self._register()
+        await self._take_config_changes()
+        await self.controller.look()
+
+    async def _register(self) -> None:
+        endpoints = [BrokerEndpoint(each.listener, each.host, each.port) for each in self._context.advertised.values()]
+        # The znode of a process that was killed stays until its session is over.
+        loop = self._context.loop
+        deadline = loop.time() + 2 * self._config.zookeeper_session_timeout_ms / 1000
+        while True:
+            try:
+                self.broker_epoch = await self.store.register(
+                    self._context.node_id,
+                    endpoints,
+                    rack=self._config.broker_rack,
+                    now_ms=self._context.clock.now_ms(),
+                )
+            except ConfigError as error:
+                if loop.time() > deadline:
+                    raise
+                log.warning("waiting to be registered: %s", error)
+                await asyncio.sleep(REGISTER_RETRY_S)
+            else:
+                self.is_registered = True
+                log.info("broker %d is registered with epoch %d", self._context.node_id, self.broker_epoch)
+                return
+
+    async def ask_to_shut_down(self) -> None:
+        """Has the controller move elsewhere what this broker leads, as far as others are in sync."""
+        request = ControlledShutdownRequest(broker_id=self._context.node_id, broker_epoch=self.broker_epoch)
+        for _ in range(SHUTDOWN_TRIES):
+            try:
+                answer = await self.ask_controller(request, CONTROLLED_SHUTDOWN_VERSION, timeout_ms=SHUTDOWN_TIMEOUT_MS)
+            except (BrokerUnreachableError, InvalidRequestError) as error:
+                log.warning("controlled shutdown: %s", error)
+            else:
+                if answer.error_code == NONE and not answer.remaining_partitions:
+                    return
+                left = [f"{each.topic_name}-{each.partition_index}" for each in answer.remaining_partitions]
+                log.warning("controlled shutdown: error %d, left: %s", answer.error_code, left)
+            await asyncio.sleep(SHUTDOWN_RETRY_S)
+
+    def stop(self) -> None:
+        """Fetches and proposes no more."""
+        self.is_stopping = True
+        self.fetchers.stop()
+        self.controller.stop()
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+    async def close(self) -> None:
+        """Ends the session; this broker is not registered any more."""
+        await self.session.close()
+
+    # --- the session ---
+
+    def _session_changed(self, state: str) -> None:
+        log.info("the session with ZooKeeper is %s", state)
+        if state == SUSPENDED or self.is_stopping:
+            return
+        if state == LOST:
+            self.is_registered = False
+            self.controller.resign("the session with ZooKeeper is over")
+        elif state == CONNECTED and self._context.loop.is_running():
+            self._context.start_task(self._reconnected())
+
+    async def _reconnected(self) -> None:
+        """Watches may have been lost meanwhile, and after an expired session the registration too (rule 48)."""
+        if self.broker_epoch < 0:
+            return  # the first connection
+        try:
+            if not self.is_registered:
+                await self._register()
+            await self._take_config_changes()
+            await self.controller.look(anew=True)
+        except SessionLostError as error:
+            log.warning("%s", error)
+
+    # --- other brokers ---
+
+    def endpoint_of(self, broker_id: int) -> BrokerEndpoint:
+        """Where a broker is reached. Raises BrokerUnreachableError for one that is not known to be alive."""
+        broker = self.image.brokers.get(broker_id)
+        endpoint = None if broker is None else broker.endpoint_of(self._config.inter_broker_listener)
+        if endpoint is None:
+            raise BrokerUnreachableError(f"broker {broker_id} is not alive, as far as the controller has told")
+        return endpoint
+
+    async def ask_controller(self, request: Any, version: int, *, timeout_ms: int) -> Any:
+        """The answer of the broker that controls. Raises BrokerUnreachableError."""
+        controller_id = self.controller.known_id
+        endpoint = self.endpoint_of(self.image.controller_id if controller_id is None else controller_id)
+        address = (endpoint.host, endpoint.port)
+        client = self._clients.get(address)
+        if client is None:
+            name = f"broker-{self._context.node_id}-to-controller"
+            client = self._clients[address] = BrokerClient(*address, client_id=name)
+        return await client.ask(request, version, timeout_ms=timeout_ms)
+
+    async def claim_producer_ids(self) -> int:
+        """A block of ids out of ZooKeeper itself; the controller would do the same. Raises KafkaError."""
+        try:
+            return await self.store.claim_producer_ids(self._context.node_id)
+        except SessionLostError as error:
+            raise CoordinatorNotAvailableError(str(error)) from None
+
+    # --- what the replica floor has to say ---
+
+    def following_began(self, topic_partition: TopicPartition, leader_id: int) -> None:
+        self.fetchers.add(topic_partition, leader_id)
+
+    def following_ended(self, topic_partition: TopicPartition) -> None:
+        self.fetchers.remove(topic_partition)
+
+    def isr_proposed(self, proposal: IsrProposed) -> None:
+        self.proposals.add(proposal)
+
+    # --- what the controller has to say ---
+
+    def check_sender(self, request: Any) -> None:
+        """Raises StaleControllerEpochError, StaleBrokerEpochError (rule 46)."""
+        if request.controller_epoch < self.controller_epoch:
+            raise StaleControllerEpochError(
+                f"controller {request.controller_id} has epoch {request.controller_epoch}, and there is one with"
+                f" {self.controller_epoch}"
+            )
+        if -1 < request.broker_epoch < self.broker_epoch:
+            raise StaleBrokerEpochError(f"broker epoch {request.broker_epoch} is over, this is {self.broker_epoch}")
+        self.controller_epoch = request.controller_epoch
+
+    async def know_configs(self, names: Iterable[str]) -> None:
+        """Reads the configurations of topics that are new to this broker, before their logs are made."""
+        for name in names:
+            try:
+                self._set_config(name, await self.store.topic_config(name))
+            except (SessionLostError, CorruptMetadataError) as error:
+                log.warning("the configuration of topic %r is not known: %s", name, error)
+
+    def is_new_here(self, name: str, indexes: Iterable[int]) -> bool:
+        return any((name, index) not in self._context.replicas.partitions for index in indexes)
+
+    def lead_or_follow(self, key: TopicPartition, topic_id: bytes, state: Any) -> int:
+        """Takes one partition's part of LeaderAndIsr; gives its error code."""
+        context = self._context
+        replicas = context.replicas
+        held = replicas.partitions.get(key)
+        if held is not None and state.leader_epoch <= held.leader_epoch:
+            if state.leader_epoch == held.leader_epoch and held.log.topic_id is None and topic_id != ZERO_UUID:
+                held.log.assign_topic_id(topic_id)
+                return NONE
+            return StaleControllerEpochError.code
+        config = log_config(context.config, self.image.topic_config(key.topic))
+        now_ms = context.clock.now_ms()
+        if state.leader == context.node_id:
+            effects = replicas.lead(
+                key,
+                topic_id=topic_id,
+                directory_id=None,
+                config=config,
+                epoch=state.leader_epoch,
+                replicas=tuple(state.replicas),
+                isr=frozenset(state.isr),
+                is_new=state.is_new,
+                now_ms=now_ms,
+                partition_epoch=state.partition_epoch,
+            )
+        else:
+            effects = replicas.follow(
+                key,
+                topic_id=topic_id,
+                config=config,
+                leader_id=state.leader,
+                epoch=state.leader_epoch,
+                is_new=state.is_new,
+                now_ms=now_ms,
+            )
+        context.deliver(effects)
+        if key in replicas.offline:
+            return KafkaStorageError.code
+        role = "leads" if state.leader == context.node_id else f"follows broker {state.leader}"
+        log.info("%s: this broker %s in epoch %d, in sync are %s", key, role, state.leader_epoch, state.isr)
+        return NONE
+
+    def know(self, told: Any) -> None:
+        """Takes an UpdateMetadata."""
+        before = self.image
+        self.image = updated(before, told)
+        alive = self._context.replicas.alive
+        assert alive is not None
+        alive.clear()
+        alive.update(self.image.brokers)
+        gone = [name for name in before.topics if name not in self.image.topics]
+        if gone:
+            doomed = {(TOPIC_RESOURCE, name) for name in gone}
+            configs = {key: found for key, found in self.image.configs.items() if key not in doomed}
+            self.image = self.image._replace(configs=configs)
+            self._context.groups.topics_deleted(gone)
+
+    # --- configurations ---
+
+    async def _take_config_changes(self) -> None:
+        """Takes over what has changed since the last look, and looks again when there is more."""
+        changes = await self.store.config_changes(watcher=self._configs_changed)
+        for name in sorted(changes.keys() - self._config_names_seen):
+            kind, _, entity = changes[name].partition("/")
+            if kind == "topics":
+                self._set_config(entity, await self.store.topic_config(entity))
+            elif kind == "brokers":
+                log.warning("the configuration of brokers was changed; kstore does not take that in a cluster yet")
+        self._config_names_seen = set(changes)
+
+    def _configs_changed(self) -> None:
+        async def take() -> None:
+            try:
+                await self._take_config_changes()
+            except (KstoreError, OSError) as error:
+                log.warning("changed configurations are not taken yet: %s", error)
+
+        if not self.is_stopping:
+            self._context.start_task(take())
+
+    def _set_config(self, name: str, config: dict[str, str]) -> None:
+        configs = dict(self.image.configs)
+        configs.pop((TOPIC_RESOURCE, name), None)
+        if config:
+            configs[TOPIC_RESOURCE, name] = config
+        self.image = self.image._replace(configs=configs)
+        wanted = log_config(self._context.config, config)
+        for partition in list(self._context.replicas):
+            if partition.topic_partition.topic == name and partition.log.config != wanted:
+                partition.log.update_config(wanted)
+                self._context.deliver(partition.flushed())
+
+
+def refuse_kraft_mode(path: str) -> None:
+    """Raises ConfigError for a directory whose topics are written in itself."""
+    found = read_meta_properties(path)
+    if found is not None and found.version != 0:
+        raise ConfigError(
+            f"{path} belongs to a node that keeps its topics in the directory itself (meta.properties version"
+            f" {found.version}); zookeeper.connect would forget them. Name an empty directory in log.dirs, or leave"
+            " zookeeper.connect out"
+        )

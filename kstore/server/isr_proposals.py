@@ -1,0 +1,111 @@
+"""Proposals of in-sync replicas on their way to the controller: gathered, one request in flight.
+
+Kafka: AlterPartitionManager.scala.
+
+A proposal is asked again until the controller has decided on it, whichever broker that is by then; what a leader does
+with the answer is its own affair (rules 21, 22).
+"""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from kstore.errors import BrokerUnreachableError, InvalidRequestError, NotControllerError, StaleBrokerEpochError
+from kstore.model import TopicPartition
+from kstore.protocol.messages.alter_partition import AlterPartitionRequest
+from kstore.replica.effects import IsrProposed
+from kstore.server.membership import Membership
+
+if TYPE_CHECKING:
+    from kstore.server.context import Context
+
+log = logging.getLogger(__name__)
+
+VERSION = 3
+RETRY_MS = 50
+TIMEOUT_MS = 30_000
+
+
+class IsrProposals:
+    def __init__(self, context: "Context", member: Membership) -> None:
+        self._context = context
+        self._member = member
+        self._waiting: dict[TopicPartition, IsrProposed] = {}
+        self._sending = False
+
+    def add(self, proposal: IsrProposed) -> None:
+        self._waiting[proposal.topic_partition] = proposal
+        if not self._sending:
+            self._sending = True
+            self._context.start_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        try:
+            while self._waiting and not self._member.is_stopping:
+                # What else this turn of the loop proposes goes with it.
+                await asyncio.sleep(0)
+                proposals, self._waiting = self._waiting, {}
+                if not await self._send(list(proposals.values())):
+                    # A newer proposal of the same partition counts instead.
+                    self._waiting = proposals | self._waiting
+                    await asyncio.sleep(RETRY_MS / 1000)
+        finally:
+            self._sending = False
+
+    async def _send(self, proposals: list[IsrProposed]) -> bool:
+        """False if nobody has decided, and all is to be asked again."""
+        request = AlterPartitionRequest(
+            broker_id=self._context.node_id, broker_epoch=self._member.broker_epoch, topics=_topics(proposals)
+        )
+        try:
+            response = await self._member.ask_controller(request, VERSION, timeout_ms=TIMEOUT_MS)
+        except (BrokerUnreachableError, InvalidRequestError) as error:
+            log.info("in-sync replicas are not changed yet: %s", error)
+            return False
+        if response.error_code:
+            log.info("in-sync replicas are not changed yet: the controller answers with error %d", response.error_code)
+            if response.error_code not in (NotControllerError.code, StaleBrokerEpochError.code):
+                log.error("AlterPartition is refused with error %d", response.error_code)
+            return False
+        answers = {
+            (topic.topic_id, part.partition_index): part for topic in response.topics for part in topic.partitions
+        }
+        if any(part.error_code == NotControllerError.code for part in answers.values()):
+            return False
+        for proposal in proposals:
+            self._answered(proposal, answers.get((proposal.topic_id, proposal.topic_partition.partition)))
+        self._context.deliver.turn_ended()
+        return True
+
+    def _answered(self, proposal: IsrProposed, answer: Any | None) -> None:
+        partition = self._context.replicas.partitions.get(proposal.topic_partition)
+        if partition is None:
+            return
+        if answer is None:
+            self._waiting.setdefault(proposal.topic_partition, proposal)
+        elif answer.error_code:
+            log.warning("%s: %s is refused with error %d", proposal.topic_partition, proposal.isr, answer.error_code)
+            self._context.deliver(partition.isr_refused(answer.error_code, proposal))
+        else:
+            log.info("%s: in sync are %s", proposal.topic_partition, answer.isr)
+            effects = partition.isr_agreed(
+                frozenset(answer.isr), leader_epoch=answer.leader_epoch, partition_epoch=answer.partition_epoch
+            )
+            self._context.deliver(effects)
+
+
+def _topics(proposals: list[IsrProposed]) -> list[Any]:
+    topics: dict[bytes, list[Any]] = {}
+    for proposal in proposals:
+        topics.setdefault(proposal.topic_id, []).append(
+            AlterPartitionRequest.PartitionData(
+                partition_index=proposal.topic_partition.partition,
+                leader_epoch=proposal.leader_epoch,
+                new_isr_with_epochs=[
+                    AlterPartitionRequest.BrokerState(broker_id=replica, broker_epoch=epoch)
+                    for replica, epoch in proposal.isr
+                ],
+                partition_epoch=proposal.partition_epoch,
+            )
+        )
+    return [AlterPartitionRequest.TopicData(topic_id=id, partitions=parts) for id, parts in topics.items()]

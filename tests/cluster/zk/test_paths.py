@@ -1,0 +1,54 @@
+"""Znodes as Kafka 3.9 writes and reads them."""
+
+import json
+
+import pytest
+
+from kstore.cluster.image import BrokerEndpoint, PartitionImage
+from kstore.cluster.zk import paths
+from kstore.errors import CorruptMetadataError
+
+
+def test_a_registration_is_read_as_it_was_written() -> None:
+    endpoints = [BrokerEndpoint("PLAINTEXT", "::1", 9092), BrokerEndpoint("OUT", "h", 9093)]
+    data = paths.broker_json(endpoints, rack="r1", now_ms=5)
+    found = json.loads(data)
+    assert found["endpoints"] == ["PLAINTEXT://[::1]:9092", "OUT://h:9093"]
+    assert (found["host"], found["port"], found["version"], found["timestamp"]) == ("::1", 9092, 5, "5")
+    broker = paths.parse_broker(3, data, epoch=17)
+    assert (broker.endpoints, broker.rack, broker.epoch) == (tuple(endpoints), "r1", 17)
+    assert "rack" not in json.loads(paths.broker_json(endpoints, rack=None, now_ms=5))
+
+
+def test_kafkas_znodes_are_understood() -> None:
+    assert paths.parse_controller(b'{"version":2,"brokerid":3,"timestamp":"1","kraftControllerEpoch":-1}') == 3
+    assert paths.parse_controller(b'{"version":1,"brokerid":3,"timestamp":"1"}') == 3
+    topic = paths.parse_topic(
+        "t",
+        b'{"removing_replicas":{},"partitions":{"10":[1],"2":[2,1]},"topic_id":"AAAAAAAAAAAAAAAAAAAABw",'
+        b'"adding_replicas":{},"version":3}',
+    )
+    assert (topic.topic_id, topic.partitions) == (bytes(15) + b"\x07", {2: (2, 1), 10: (1,)})
+    assert paths.parse_topic("t", paths.topic_json(topic)) == topic
+
+
+def test_a_state_is_read_as_it_was_written_and_its_version_is_the_partition_epoch() -> None:
+    state = PartitionImage((1, 2), isr=(2, 1), leader=2, leader_epoch=4, partition_epoch=9, controller_epoch=3)
+    data = paths.state_json(state)
+    assert json.loads(data) == {"controller_epoch": 3, "leader": 2, "version": 1, "leader_epoch": 4, "isr": [2, 1]}
+    assert paths.parse_state("p", data, version=9, replicas=(1, 2)) == state
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"[]", b'{"version":1}'])
+def test_damage_names_the_znode(data: bytes) -> None:
+    with pytest.raises(CorruptMetadataError, match="/brokers/topics/t/partitions/0/state"):
+        paths.parse_state(paths.state("t", 0), data, version=0, replicas=(1,))
+    with pytest.raises(CorruptMetadataError, match="/brokers/ids/1"):
+        paths.parse_broker(1, data, epoch=1)
+    with pytest.raises(CorruptMetadataError, match="/brokers/topics/t"):
+        paths.parse_topic("t", data)
+
+
+def test_a_cluster_that_is_being_migrated_is_not_taken_over() -> None:
+    with pytest.raises(CorruptMetadataError, match="KRaft"):
+        paths.parse_controller(b'{"version":2,"brokerid":3,"timestamp":"1","kraftControllerEpoch":4}')

@@ -1,0 +1,325 @@
+"""A leader and a follower as plain objects: fetches carried by hand, step by step."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kstore._native.builder import BatchBuilder
+from kstore.errors import NotEnoughReplicasError, NotLeaderOrFollowerError
+from kstore.log.config import LogConfig
+from kstore.log.leader_epoch import EpochEndOffset
+from kstore.log.partition_log import PartitionLog
+from kstore.model import TopicPartition
+from kstore.protocol.messages.fetch import FetchResponse
+from kstore.protocol.messages.list_offsets import ListOffsetsResponse
+from kstore.replica.effects import FollowingBegan, FollowingEnded, HighWatermarkAdvanced, IsrProposed, LeadershipEnded
+from kstore.replica.fetcher import Fetcher, FetchLimits
+from kstore.replica.partition import Partition
+from kstore.replica.truncation import truncation_offset
+
+KEY = TopicPartition("orders", 0)
+ID = bytes(15) + b"\x07"
+NOW = 1_700_000_000_000
+LAG = 30_000
+
+
+class Broker:
+    """One replica of orders-0."""
+
+    def __init__(self, directory: Path, number: int) -> None:
+        self.number = number
+        self.directory = directory / str(number) / "orders-0"
+        self.directory.mkdir(parents=True)
+        self.fetcher = Fetcher(0, lambda _key: self.partition, broker_id=number, limits=FetchLimits())
+        self.open()
+
+    def open(self) -> None:
+        log = PartitionLog.open(str(self.directory), KEY, LogConfig(), now_ms=NOW, topic_id=ID)
+        self.partition = Partition(log)
+
+    @property
+    def log(self) -> PartitionLog:
+        return self.partition.log
+
+    def restart(self, high_watermark: int) -> None:
+        """With the high watermark that was last written down."""
+        self.log.close()
+        self.open()
+        self.log.update_high_watermark(high_watermark)
+
+    def lead(self, epoch: int, *, isr: tuple[int, ...], replicas=(1, 2), partition_epoch: int = 0, now_ms: int = NOW):
+        return self.partition.become_leader(
+            broker_id=self.number,
+            epoch=epoch,
+            replicas=replicas,
+            isr=frozenset(isr),
+            partition_epoch=partition_epoch,
+            alive={1, 2, 3},
+            lag_time_max_ms=LAG,
+            now_ms=now_ms,
+        )
+
+    def follow(self, leader: "Broker", epoch: int) -> tuple:
+        effects = self.partition.become_follower(leader_id=leader.number, epoch=epoch)
+        self.fetcher.positions.clear()
+        self.fetcher.add(self.partition)
+        return effects
+
+    def append(self, *values: bytes, acks: int = 1, now_ms: int = NOW) -> tuple:
+        batch = BatchBuilder()
+        for value in values:
+            batch.append(NOW, None, value)
+        data = batch.build()
+        return self.partition.append_as_leader(data, 0, len(data), required_acks=acks, now_ms=now_ms)[1]
+
+    def fetch(self, leader: "Broker", *, now_ms: int = NOW, broker_epoch: int = 50) -> tuple:
+        """One fetch and its answer; gives the leader's effects."""
+        request = self.fetcher.fetch_request(broker_epoch=broker_epoch, now_ms=now_ms)
+        assert request is not None
+        (asked,) = request.topics[0].partitions
+        partition, effects = leader.partition, ()
+        data = FetchResponse.PartitionData(partition_index=0)
+        data.high_watermark, data.log_start_offset = leader.log.high_watermark, leader.log.log_start_offset
+        partition.leader_for(asked.current_leader_epoch).check_replica(self.number, broker_epoch)
+        diverging = partition.diverging_epoch(
+            asked.fetch_offset, asked.last_fetched_epoch, current_leader_epoch=asked.current_leader_epoch
+        )
+        if diverging is not None:
+            data.diverging_epoch.epoch, data.diverging_epoch.end_offset = diverging
+        else:
+            effects = partition.fetched_by(
+                self.number,
+                asked.fetch_offset,
+                log_start_offset=asked.log_start_offset,
+                leader_end=leader.log.log_end_offset,
+                broker_epoch=broker_epoch,
+                now_ms=now_ms,
+            )
+            found = partition.read(
+                asked.fetch_offset,
+                max_bytes=1 << 20,
+                isolation_level=0,
+                min_one_message=True,
+                current_leader_epoch=asked.current_leader_epoch,
+                replica_id=self.number,
+            )
+            data.records = found.records if isinstance(found.records, bytes) else found.records.read()
+        self.answer(data, now_ms)
+        return effects
+
+    def answer(self, data, now_ms: int = NOW) -> None:
+        topic = FetchResponse.FetchableTopicResponse(topic_id=ID, partitions=[data])
+        self.fetcher.fetched(FetchResponse(responses=[topic]), now_ms=now_ms)
+
+    def content(self) -> bytes:
+        return b"".join(file.read_bytes() for file in sorted(self.directory.glob("*.log")))
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path, 1)
+    yield broker
+    broker.log.close()
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path, 2)
+    yield broker
+    broker.log.close()
+
+
+def test_the_high_watermark_follows_what_the_follower_asks_for(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1, 2))
+    assert two.follow(one, 0) == (FollowingBegan(KEY, 1, 0),)
+    one.append(b"a", b"b")
+    assert two.fetch(one) == ()
+    assert (two.log.log_end_offset, one.log.high_watermark, two.log.high_watermark) == (2, 0, 0)
+    assert two.fetch(one) == (HighWatermarkAdvanced(KEY, 2),)
+    # The answer held the bound of before.
+    assert two.log.high_watermark == 0
+    two.fetch(one)
+    assert two.log.high_watermark == 2
+    assert two.content() == one.content()
+
+
+def test_a_follower_with_an_old_high_watermark_keeps_its_records_and_leads_with_them(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1, 2))
+    two.follow(one, 0)
+    one.append(b"a")
+    one.append(b"b")
+    for _ in range(2):
+        two.fetch(one)
+    assert one.log.high_watermark == 2
+    # It restarts before it hears that its second record is committed ...
+    two.restart(high_watermark=1)
+    two.follow(one, 1)
+    # ... and keeps it: nothing is cut but by the leader's word (rule 2).
+    assert two.log.log_end_offset == 2
+    # The leader is gone before it can be asked. Nothing is lost.
+    two.lead(2, isr=(2,))
+    assert (two.log.log_end_offset, two.log.high_watermark) == (2, 2)
+
+
+def test_a_tail_of_an_earlier_epoch_is_cut_where_the_histories_part(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1, 2))
+    two.follow(one, 0)
+    one.append(b"a")
+    two.fetch(one)
+    one.append(b"lost")
+    two.lead(1, isr=(2,))
+    two.append(b"c")
+    assert one.follow(two, 1)[0] == LeadershipEnded(KEY)
+    one.fetch(two)
+    # Only cut: nothing else in that answer counts.
+    assert (one.log.log_end_offset, one.log.latest_epoch) == (1, 0)
+    one.fetch(two)
+    assert one.content() == two.content()
+
+
+def test_a_new_leader_waits_until_its_followers_have_fetched_in_its_epoch(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1, 2))
+    two.follow(one, 0)
+    one.append(b"a")
+    two.fetch(one)
+    two.lead(1, isr=(1, 2))
+    assert two.log.high_watermark == 0
+    one.follow(two, 1)
+    one.fetch(two)
+    assert two.log.high_watermark == 1
+
+
+def test_who_is_reelected_keeps_what_it_knows(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1, 2))
+    two.follow(one, 0)
+    one.append(b"a")
+    two.fetch(one)
+    two.fetch(one)
+    leader = one.partition.leader
+    assert leader is not None
+    one.lead(1, isr=(1, 2))
+    assert one.partition.leader is not None
+    assert one.partition.leader.remote_end_offsets == {2: 1}
+
+
+def test_a_follower_joins_when_it_has_reached_watermark_and_epoch_start(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1,))
+    one.append(b"a", b"b")
+    two.follow(one, 0)
+    assert two.fetch(one) == ()
+    (proposed,) = two.fetch(one)
+    assert proposed == IsrProposed(KEY, ID, 0, 0, ((1, -1), (2, 50)))
+    # While it is asked for, the follower counts already (rule 21), and nothing else is proposed.
+    one.append(b"c", acks=-1)
+    assert one.log.high_watermark == 2
+    two.fetch(one)
+    effects = two.fetch(one)
+    assert effects == (HighWatermarkAdvanced(KEY, 3),)
+    one.partition.isr_agreed(frozenset({1, 2}), leader_epoch=0, partition_epoch=1)
+    assert one.partition.leader is not None
+    assert (one.partition.leader.isr, one.partition.leader.partition_epoch) == ({1, 2}, 1)
+
+
+def test_who_lags_leaves_and_counts_until_the_controller_agrees(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1, 2))
+    two.follow(one, 0)
+    two.fetch(one)
+    one.append(b"a")
+    assert one.partition.maybe_shrink_isr(NOW + LAG) == ()
+    (proposed,) = one.partition.maybe_shrink_isr(NOW + LAG + 1)
+    assert proposed.isr == ((1, -1),)
+    assert one.partition.maybe_shrink_isr(NOW + 2 * LAG) == ()
+    assert one.log.high_watermark == 0
+    assert one.partition.isr_agreed(frozenset({1}), leader_epoch=0, partition_epoch=1) == (
+        HighWatermarkAdvanced(KEY, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "is_pending", "again"), [(107, False, 0), (95, True, 0), (74, True, 0), (-1, True, 1)]
+)
+def test_what_a_refusal_makes_of_a_proposal(one: Broker, two: Broker, code: int, is_pending: bool, again: int) -> None:
+    one.lead(0, isr=(1,))
+    two.follow(one, 0)
+    (proposed,) = two.fetch(one)
+    assert len(one.partition.isr_refused(code, proposed)) == again
+    leader = one.partition.leader
+    assert leader is not None
+    assert (leader.isr_state.proposed is not None) is is_pending
+    assert leader.isr == {1}
+
+
+def test_below_min_insync_replicas_nothing_more_is_committed(one: Broker, two: Broker) -> None:
+    one.log.update_config(LogConfig(min_insync_replicas=2))
+    one.lead(0, isr=(1,))
+    with pytest.raises(NotEnoughReplicasError):
+        one.append(b"a", acks=-1)
+    one.append(b"a", acks=1)
+    assert one.log.high_watermark == 0
+
+
+def test_a_fetch_of_an_earlier_registration_and_of_no_replica_is_refused(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1,))
+    two.follow(one, 0)
+    two.fetch(one, broker_epoch=60)
+    with pytest.raises(NotLeaderOrFollowerError):
+        two.fetch(one, broker_epoch=59)
+    leader = one.partition.leader
+    assert leader is not None
+    with pytest.raises(NotLeaderOrFollowerError):
+        leader.check_replica(9, -1)
+
+
+def test_an_answer_to_an_earlier_epoch_changes_nothing(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1, 2))
+    one.append(b"a")
+    two.follow(one, 0)
+    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is not None
+    assert two.follow(one, 1)[0] == FollowingEnded(KEY)
+    data = FetchResponse.PartitionData(partition_index=0, high_watermark=1, records=one.content())
+    two.answer(data)
+    assert two.log.log_end_offset == 0
+
+
+def test_a_fenced_fetcher_stops_and_one_that_is_ahead_asks_again(one: Broker, two: Broker) -> None:
+    two.follow(one, 0)
+    two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW)
+    two.answer(FetchResponse.PartitionData(partition_index=0, error_code=75))
+    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
+    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW + 1000) is not None
+    two.answer(FetchResponse.PartitionData(partition_index=0, error_code=74))
+    assert two.fetcher.positions == {}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [(0, 1, (0, 1)), (5, 9, (5, 5)), (1, 9, (0, 2))],
+    ids=["the leader ends earlier", "the leader begins later", "it has what comes next"],
+)
+def test_an_offset_out_of_range(one: Broker, two: Broker, start: int, end: int, expected: tuple[int, int]) -> None:
+    two.lead(0, isr=(2,))
+    two.append(b"a")
+    two.append(b"b")
+    two.follow(one, 1)
+    two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW)
+    two.answer(FetchResponse.PartitionData(partition_index=0, error_code=1))
+    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
+
+    def offsets(offset: int):
+        part = ListOffsetsResponse.ListOffsetsPartitionResponse(partition_index=0, offset=offset)
+        topic = ListOffsetsResponse.ListOffsetsTopicResponse(name="orders", partitions=[part])
+        return ListOffsetsResponse(topics=[topic])
+
+    two.fetcher.bounds_came(offsets(start), offsets(end), now_ms=NOW)
+    assert (two.log.log_start_offset, two.log.log_end_offset) == expected
+    assert two.fetcher.positions[KEY].offset == expected[1]
+
+
+@pytest.mark.parametrize(
+    ("leader", "own", "expected"),
+    [((3, 10), (3, 8), 8), ((3, 5), (3, 8), 5), ((3, 10), (2, 6), 6), ((3, 10), (-1, -1), 9)],
+    ids=["own end", "leader's end", "an epoch that is not known here", "no epochs"],
+)
+def test_where_to_cut(leader: tuple[int, int], own: tuple[int, int], expected: int) -> None:
+    assert truncation_offset(EpochEndOffset(*leader), EpochEndOffset(*own), 9) == expected
