@@ -31,7 +31,8 @@ int64_t ks_file_send(int socket, int fd, int64_t position, int64_t size);
 enum { KS_CACHE_PROBE_STEP = 128 * 1024 };
 int64_t ks_file_is_cached(int fd, int64_t position, int64_t size);
 
-/* fdatasync. A failed one is not repeated: the kernel may have dropped the pages. One that was interrupted is. */
+/* fdatasync. A failed one is not repeated: the kernel may have dropped the pages. One that was interrupted
+ * is. */
 int64_t ks_file_sync(int fd);
 
 int64_t ks_file_truncate(int fd, int64_t size);
