@@ -29,8 +29,10 @@ FIRST_INPUT_SIZE = 1024
 INPUT_SIZE = 64 * 1024  # what is fed at a time: the libraries copy the rest that they did not get to
 
 # Frames, members and blocks cost microseconds each however little is in them. Writers fill theirs with 32 KiB or more;
-# a megabyte of empty ones would keep a processor busy for a second, so beyond some hundreds they must have a size.
+# a megabyte of empty ones would keep a processor busy for a second, so beyond some hundreds they must have a size, or
+# be no more than what may come out fills.
 FREE_PARTS = 1024
+LARGEST_OUTPUT = 1 << 30
 LEAST_PART_SIZE = 64
 
 
@@ -68,13 +70,17 @@ def decompress_pieces(codec: int, data: Buffer, max_bytes: int) -> Iterator[byte
     UnsupportedCompressionTypeError for a codec that is not one of the four.
     """
     try:
-        pieces = _DECOMPRESSORS[codec](data, _Budget(max_bytes, FREE_PARTS + len(data) // LEAST_PART_SIZE))
+        pieces = _DECOMPRESSORS[codec](data, _Budget(max_bytes, _most_parts(len(data), max_bytes)))
     except KeyError:
         raise _unknown(codec) from None
     try:
         yield from pieces
     except _Damaged as fault:
         raise CorruptRecordError(f"{_NAMES[codec]} data: {fault}") from fault.__cause__
+
+
+def _most_parts(size: int, max_bytes: int) -> int:
+    return FREE_PARTS + size // LEAST_PART_SIZE + min(max_bytes, LARGEST_OUTPUT) // XERIAL_BLOCK_SIZE
 
 
 _NAMES = ("uncompressed", "gzip", "snappy", "lz4", "zstd")

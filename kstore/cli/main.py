@@ -53,6 +53,8 @@ def run(arguments: Sequence[str] | None) -> tuple[int, str]:
     except CommandError as error:
         return error.status, str(error)
     except UnicodeEncodeError as error:
+        if error.encoding.lower().replace("_", "-") != "utf-8":
+            return FAILED, f"standard output cannot show {error.object!r} in {error.encoding}"
         return USAGE, f"{error.object!r} is no text that UTF-8 can hold"
     except KeyboardInterrupt:
         return INTERRUPTED, ""

@@ -211,7 +211,7 @@ class PartitionLog(LogWriter):
     def truncate_to(self, offset: int, *, now_ms: int) -> bool:
         """Cuts the log so that `offset` is its end; False if it ended there already (rule 8).
 
-        A cut inside a batch takes the whole batch. Raises KafkaStorageError.
+        A cut inside a batch takes the whole batch. Raises KafkaStorageError, and CorruptRecordError with nothing cut.
         """
         self.log_dir.check()
         if offset < 0:
@@ -223,6 +223,13 @@ class PartitionLog(LogWriter):
         if self.segments.first.base_offset > offset:
             self.truncate_fully_and_start_at(offset, now_ms=now_ms)
             return True
+        survivor = self.segments.floor(offset)
+        try:
+            if survivor is not None:
+                # Damage where it would be cut is found before anything is removed.
+                survivor.translate_offset(offset)
+        except OSError as error:
+            raise self.log_dir.io_error(f"truncating {self.topic_partition}", error) from error
         logger.info("%s: truncating from %d to offset %d", self.topic_partition, self.log_end_offset, offset)
         self._prepare_cut(offset, min(offset, self.log_start_offset))
         above = self.segments.above(offset)

@@ -178,6 +178,11 @@ class Fetcher:
         """The request had no answer."""
         asked, self._asked = self._asked, {}
         self._delay(asked, now_ms)
+        for position in self.positions.values():
+            if position.needs_bounds:
+                # They are asked behind the next fetch that says again that they are needed.
+                position.needs_bounds = False
+                position.delayed_until_ms = now_ms + self.limits.backoff_ms
 
     def _delay(self, asked: Mapping[TopicPartition, tuple[Position, int]], now_ms: int) -> None:
         for position, _ in asked.values():

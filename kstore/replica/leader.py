@@ -37,6 +37,7 @@ class Leader:
         "epoch",
         "epoch_start_offset",
         "followers",
+        "is_alone",
         "isr_state",
         "lag_time_max_ms",
         "log",
@@ -68,6 +69,8 @@ class Leader:
         self.replicas = replicas
         self.isr_state: IsrState = Committed(isr)
         self.alive: Container[int] = Everybody() if alive is None else alive
+        # A broker that is no member of a cluster is all that there is of topics that once had more replicas.
+        self.is_alone = alive is None
         self.lag_time_max_ms = lag_time_max_ms
         self.now_ms = now_ms
         # What the followers have asked for; an in-sync one that has not fetched since this broker leads holds all back
@@ -135,7 +138,7 @@ class Leader:
         log = self.log
         if self.remote_end_offsets:
             # Below min.insync.replicas nothing more is committed (rule 17, KAFKA-15583).
-            if not self.has_min_isr():
+            if not self.is_alone and not self.has_min_isr():
                 return NO_EFFECTS
             end = high_watermark([end, *self._ends_that_count(end)])
         if end <= log.high_watermark:

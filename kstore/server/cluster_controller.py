@@ -113,6 +113,10 @@ class ClusterController:
         brokers = await store.brokers(watcher=self._news(self._brokers_changed))
         topics = await store.topics(await store.topic_names())
         to_delete = await store.topics_to_delete()
+        for name in [name for name in to_delete if name not in topics]:
+            # What is left of a deletion must not meet a later topic of the same name (KafkaController.scala).
+            await store.delete_topic(name, elected)
+            to_delete.remove(name)
         decisions = self._decisions = Controller(broker_id=self._context.node_id, epoch=elected.epoch)
         plan = decisions.started(brokers, topics, to_delete)
         self._match_channels(brokers)

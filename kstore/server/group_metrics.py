@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from kstore.coordinator.group.results import GroupSummary
 from kstore.server.context import Context
 
 STATES = ("PreparingRebalance", "CompletingRebalance", "Stable", "Empty", "Dead")
@@ -21,48 +22,46 @@ COUNTERS = (
 
 
 class Counted(NamedTuple):
-    """Copied on the loop. A row is group, topic, partition, committed offset, and records behind it; None where the
-    partition is not here."""
+    """Copied on the loop, and nothing else done there: offsets may be hundreds of thousands."""
 
     counters: list[int]
-    states: dict[str, int]
-    members: list[tuple[str, int]]
-    offsets: list[tuple[str, str, int, int, int | None]]
+    groups: list[GroupSummary]
+    high_watermarks: dict[tuple[str, int], int]
 
 
 def count_groups(context: Context) -> Counted:
-    counted = Counted([0] * len(COUNTERS), dict.fromkeys(STATES, 0), [], [])
-    partitions = context.replicas.partitions
+    counted = Counted([0] * len(COUNTERS), [], {})
     for shard in context.groups.loaded_shards():
         for index, (_, attribute, _) in enumerate(COUNTERS):
             counted.counters[index] += getattr(shard, attribute)
-        for group in shard.summaries():
-            counted.states[group.state] += 1
-            counted.members.append((group.group_id, group.member_count))
-            for topic, partition, offset in group.committed:
-                known = partitions.get((topic, partition))
-                lag = None if known is None else max(0, known.log.high_watermark - offset)
-                counted.offsets.append((group.group_id, topic, partition, offset, lag))
+        counted.groups.extend(shard.summaries())
+    if counted.groups:
+        for key, partition in context.replicas.partitions.items():
+            counted.high_watermarks[key] = partition.log.high_watermark
     return counted
 
 
 def describe_groups(counted: Counted) -> Iterator[Metric]:
     for (name, _, text), value in zip(COUNTERS, counted.counters, strict=True):
         yield CounterMetricFamily(f"kafka_server_group_coordinator_metrics_{name}", text, value=value)
-    manager = "kafka_coordinator_group_groupmetadatamanager"
-    yield GaugeMetricFamily(f"{manager}_numgroups", "Groups", value=len(counted.members))
-    yield GaugeMetricFamily(f"{manager}_numoffsets", "Offsets that are kept", value=len(counted.offsets))
-    for state, count in counted.states.items():
-        yield GaugeMetricFamily(f"{manager}_numgroups{state.lower()}", f"Groups in the state {state}", value=count)
+    states = dict.fromkeys(STATES, 0)
     members = GaugeMetricFamily("kafka_consumergroup_members", "Members of a group", labels=["consumergroup"])
-    for group_id, count in counted.members:
-        members.add_metric([group_id], count)
     labels = ["consumergroup", "topic", "partition"]
     offsets = GaugeMetricFamily("kafka_consumergroup_current_offset", "What a group has committed", labels=labels)
     lags = GaugeMetricFamily("kafka_consumergroup_lag", "Records that a group has still to consume", labels=labels)
-    for group_id, topic, partition, offset, lag in counted.offsets:
-        where = [group_id, topic, str(partition)]
-        offsets.add_metric(where, offset)
-        if lag is not None:
-            lags.add_metric(where, lag)
+    for group in counted.groups:
+        states[group.state] += 1
+        members.add_metric([group.group_id], group.member_count)
+        for topic, partitions in group.committed:
+            for partition, committed in partitions:
+                where = [group.group_id, topic, str(partition)]
+                offsets.add_metric(where, committed.offset)
+                end = counted.high_watermarks.get((topic, partition))
+                if end is not None:  # the partition is here
+                    lags.add_metric(where, max(0, end - committed.offset))
+    manager = "kafka_coordinator_group_groupmetadatamanager"
+    yield GaugeMetricFamily(f"{manager}_numgroups", "Groups", value=len(counted.groups))
+    yield GaugeMetricFamily(f"{manager}_numoffsets", "Offsets that are kept", value=len(offsets.samples))
+    for state, count in states.items():
+        yield GaugeMetricFamily(f"{manager}_numgroups{state.lower()}", f"Groups in the state {state}", value=count)
     yield from (members, offsets, lags)

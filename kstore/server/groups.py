@@ -188,8 +188,9 @@ class Groups:
             raise
 
     def _replication_factor(self) -> int:
-        """Kafka's default of 3 would keep a broker on its own from having groups; one that is set is meant."""
+        """Kafka's default of 3 would keep a broker on its own from having groups; one that is set is meant. A cluster
+        waits until it has so many brokers (KIP-115): what the first one makes alone would have one replica for good."""
         config = self._context.config
-        if config.is_set("offsets.topic.replication.factor"):
+        if self._context.cluster is not None or config.is_set("offsets.topic.replication.factor"):
             return config.offsets_topic_replication_factor
         return min(config.offsets_topic_replication_factor, len(self._context.topics.placement().brokers))

@@ -38,7 +38,9 @@ class ReplicaFetchers:
         leader_id = self._leaders.pop(topic_partition, None)
         if leader_id is None:
             return
-        task = self._fetching[leader_id]
+        task = self._fetching.get(leader_id)
+        if task is None:
+            return  # the last of them: what was fenced had been given up before
         task.fetcher.remove(topic_partition)
         if not task.fetcher.positions:
             del self._fetching[leader_id]

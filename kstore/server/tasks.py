@@ -100,9 +100,10 @@ class Tasks:
             while self._retentions and not self._stopping:
                 work = self._retentions.pop(next(iter(self._retentions)))
                 await self._context.loop.run_in_executor(self._context.cold_reads, work.run)
-                work.complete(self._context.clock.now_ms())
-        except Exception:
-            log.exception("retention failed")
+                try:
+                    work.complete(self._context.clock.now_ms())
+                except Exception:
+                    log.exception("retention of %s failed", work.log.topic_partition)
         finally:
             self._retaining = None
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kstore._native.batch import GZIP, LZ4, NONE, SNAPPY, ZSTD
-from kstore._native.compression import XERIAL_HEADER, compress, decompress
+from kstore._native.compression import XERIAL_HEADER, compress, decompress, decompress_pieces
 from kstore.errors import CorruptRecordError, UnsupportedCompressionTypeError
 
 CODECS = [GZIP, SNAPPY, LZ4, ZSTD]
@@ -215,16 +215,16 @@ def test_a_cut_zstd_frame_is_noticed_wherever_it_is_cut(packed: bytes) -> None:
 
 EMPTY_BLOCK = (1).to_bytes(4, "big") + b"\x00"
 EMPTY_FRAME = compress(ZSTD, b"")
-EMPTY_ZSTD_BLOCKS = EMPTY_FRAME[:-3] + b"\x00\x00\x00" * 20_000 + EMPTY_FRAME[-3:]
+EMPTY_ZSTD_BLOCKS = EMPTY_FRAME[:-3] + b"\x00\x00\x00" * 200_000 + EMPTY_FRAME[-3:]
 
 
 @pytest.mark.parametrize(
     ("codec", "data"),
     [
-        (GZIP, gzip.compress(b"") * 20_000),
-        (SNAPPY, XERIAL_HEADER + EMPTY_BLOCK * 20_000),
-        (SNAPPY, XERIAL_HEADER * 20_000),
-        (ZSTD, EMPTY_FRAME * 20_000),
+        (GZIP, gzip.compress(b"") * 200_000),
+        (SNAPPY, XERIAL_HEADER + EMPTY_BLOCK * 200_000),
+        (SNAPPY, XERIAL_HEADER * 200_000),
+        (ZSTD, EMPTY_FRAME * 200_000),
         (ZSTD, EMPTY_ZSTD_BLOCKS),
     ],
     ids=["gzip members", "snappy blocks", "snappy streams", "zstd frames", "zstd blocks"],
@@ -232,6 +232,14 @@ EMPTY_ZSTD_BLOCKS = EMPTY_FRAME[:-3] + b"\x00\x00\x00" * 20_000 + EMPTY_FRAME[-3
 def test_thousands_of_empty_parts_are_refused_before_they_cost_a_second(codec: int, data: bytes) -> None:
     with pytest.raises(CorruptRecordError, match="too many parts"):
         decompress(codec, data, NO_LIMIT)
+
+
+def test_blocks_that_are_small_because_their_content_is_simple_are_read() -> None:
+    """140 MiB of zeros are 1,120 blocks of four bytes."""
+    size = 140 << 20
+    packed = compress(ZSTD, bytes(size))
+    assert len(packed) < 5000
+    assert sum(map(len, decompress_pieces(ZSTD, packed, size))) == size
 
 
 def test_levels_are_obeyed() -> None:

@@ -1,6 +1,7 @@
 """The command itself: what every command keeps to."""
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -103,6 +104,15 @@ def test_an_output_that_is_full_is_told_in_one_line() -> None:
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "kstore: standard output: No space left on device\n")
+
+
+def test_what_a_terminal_cannot_show_is_not_called_wrong() -> None:
+    program = "from kstore.cli import main; main.build_parser = lambda: print('gr\\xf6\\xdfe'); exit(main.main([]))"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.startswith("kstore: standard output cannot show 'gr")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_numbers_are_written_for_people() -> None:

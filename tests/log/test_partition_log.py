@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from kstore.errors import CorruptRecordError
 from kstore.log.append import COORDINATOR
+from kstore.log.config import LogConfig
 from kstore.log.partition_log import HIGH_WATERMARK, PartitionLog
-from tests.log.build import NOW, append, batch, batches_of, content, fill, marker, offsets_of, open_log
+from tests.log.build import NOW, TP, append, batch, batches_of, content, fill, marker, offsets_of, open_log
 from tests.log.conftest import MakeLog
 
 SIZE = len(batch())
@@ -133,6 +135,24 @@ def test_retention_is_idempotent(make_log: MakeLog) -> None:
 
 
 # --- truncation ---
+
+
+def test_cut_where_the_log_is_damaged_is_refused_with_nothing_removed(tmp_path: Path) -> None:
+    """The segments above were gone, and the log went on at its old end."""
+    log = PartitionLog.open(str(tmp_path), TP, LogConfig(segment_bytes=2 * SIZE), now_ms=NOW)
+    fill(log, 12)
+    log.flush(now_ms=NOW)
+    with open(tmp_path / f"{2:020}.log", "r+b") as file:
+        file.seek(SIZE + 8)
+        file.write((1 << 20).to_bytes(4, "big"))  # the length of its last batch
+    with pytest.raises(CorruptRecordError):
+        log.truncate_to(3, now_ms=NOW)
+    assert log.log_dir.failure is None
+    assert [segment.base_offset for segment in log.segments] == [0, 2, 4, 6, 8, 10]
+    assert append(log, batch()).first_offset == 12
+    log.truncate_to(2, now_ms=NOW)  # in front of it
+    assert append(log, batch()).first_offset == 2
+    assert offsets_of(batches_of(log)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("offset", range(16))

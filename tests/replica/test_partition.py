@@ -221,3 +221,13 @@ def test_the_arithmetic() -> None:
     assert high_watermark([7, 5, 9]) == 5
     assert effective_min_isr(3, 1) == 1
     assert effective_min_isr(1, 3) == 1
+
+
+def test_a_broker_on_its_own_shows_what_it_takes_whatever_a_topic_once_wanted(partition: Partition) -> None:
+    """A directory of a larger cluster: min.insync.replicas says 2, and there is only one."""
+    partition.log.update_config(LogConfig(min_insync_replicas=2))
+    lead(partition, replicas=(ME, 2, 3))
+    append(partition, b"a", acks=1)
+    assert partition.log.high_watermark == 1
+    with pytest.raises(NotEnoughReplicasError):
+        append(partition, b"b", acks=-1)

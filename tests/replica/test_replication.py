@@ -323,3 +323,21 @@ def test_an_offset_out_of_range(one: Broker, two: Broker, start: int, end: int, 
 )
 def test_where_to_cut(leader: tuple[int, int], own: tuple[int, int], expected: int) -> None:
     assert truncation_offset(EpochEndOffset(*leader), EpochEndOffset(*own), 9) == expected
+
+
+def test_a_follower_that_could_not_ask_for_the_bounds_asks_again(tmp_path: Path) -> None:
+    """It waited for them, and nothing was fetched any more before the next epoch."""
+    leader, follower = Broker(tmp_path, 1), Broker(tmp_path, 2)
+    leader.lead(0, isr=(1, 2))
+    follower.follow(leader, 0)
+    fetcher = follower.fetcher
+    assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is not None
+    part = FetchResponse.PartitionData(partition_index=0, error_code=1, high_watermark=-1, records=b"")
+    topic = FetchResponse.FetchableTopicResponse(topic_id=ID, partitions=[part])
+    fetcher.fetched(FetchResponse(responses=[topic]), now_ms=NOW)
+    assert fetcher.bounds_request(-1) is not None
+    assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
+    fetcher.failed(NOW)
+    assert fetcher.bounds_request(-1) is None
+    assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
+    assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW + fetcher.limits.backoff_ms) is not None

@@ -95,7 +95,13 @@ class Session:
         self._loop = loop
         self._connection_timeout_ms = connection_timeout_ms
         self._changed = changed
-        self._client = KazooClient(hosts=connect, timeout=timeout_ms / 1000, logger=logging.getLogger("kazoo"))
+        self._client = KazooClient(
+            hosts=connect,
+            timeout=timeout_ms / 1000,
+            # Its own delay doubles up to a minute: a session would be over long before it tried again.
+            connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": 1.0},
+            logger=logging.getLogger("kazoo"),
+        )
         self._closing = False
 
     async def start(self) -> None:

@@ -333,11 +333,7 @@ class Group:
         return GroupDescription(self.group_id, self.state.value, self.protocol_type or "", protocol or "", members)
 
     def summary(self) -> GroupSummary:
-        committed = [
-            (topic, partition, offset.offset)
-            for topic, partitions in self.offsets.committed.items()
-            for partition, offset in partitions.items()
-        ]
+        committed = [(topic, list(partitions.items())) for topic, partitions in self.offsets.committed.items()]
         return GroupSummary(self.group_id, self.state.value, len(self.members), committed)
 
     def listed(self) -> ListedGroup:

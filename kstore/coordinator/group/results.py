@@ -102,12 +102,12 @@ class ListedGroup(NamedTuple):
 
 
 class GroupSummary(NamedTuple):
-    """For who watches; `committed` are topic, partition and offset."""
+    """For who watches; `committed` are a topic's partitions, each with what was committed of it."""
 
     group_id: str
     state: str
     member_count: int
-    committed: list[tuple[str, int, int]]
+    committed: list[tuple[str, list[tuple[int, Any]]]]
 
 
 Answer = tuple[Ticket, Any]

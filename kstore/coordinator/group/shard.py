@@ -354,7 +354,7 @@ class GroupShard:
 
     def _check_loaded(self) -> None:
         if self.failure is not None:
-            raise self.failure
+            raise type(self.failure)(str(self.failure))  # a new one: each keeps the frames that it has gone through
         if not self.is_loaded:
             raise CoordinatorLoadInProgressError(f"partition {self.partition} of the offsets topic is being loaded")
 
