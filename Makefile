@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test kill-test damage fail-calls lint sanitize fuzz fuzz-python crowd bench bench-kafka clean
+.PHONY: build run test kill-test damage fail-calls cluster-test lint sanitize fuzz fuzz-python crowd bench bench-kafka clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -60,6 +60,12 @@ damage: $(VENV)/.test
 # A process whose N-th open, write, fsync, rename, read, truncate or unlink fails, for every N (some in `make test`).
 fail-calls: $(VENV)/.test
 	KSTORE_FAIL_CALLS=all $(BIN)/pytest -q -n 2 tests/embedded/test_system_calls.py
+
+# Clusters on a real ZooKeeper whose sessions end and whose brokers are killed, beside Kafka's too (the short ones are in
+# `make test`).
+cluster-test: $(VENV)/.test
+	@$(PYTHON) tests/setup/prepare.py packages jars
+	$(BIN)/pytest -q tests/zk
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -67,6 +67,7 @@ def test_when_the_leader_is_killed_its_follower_leads_and_nothing_acknowledged_i
     assert ledger.acknowledged.items() <= seen.items()
 
 
+@pytest.mark.slow
 def test_a_tail_that_the_new_leader_does_not_have_is_cut(pair: Pair) -> None:
     one, two = pair
     create_topic(pair, "orders", [[1, 2]])
