@@ -158,7 +158,9 @@ class Leader:
         ]
 
     def _is_about_to_join(self, replica: int, end_offset: int, leader_end: int) -> bool:
-        return replica in self.alive and self.followers[replica].is_caught_up(
+        if self.is_alone or replica not in self.alive:
+            return False
+        return self.followers[replica].is_caught_up(
             end_offset, leader_end=leader_end, lag_ms=self.lag_time_max_ms, now_ms=self.now_ms
         )
 
