@@ -4,6 +4,7 @@ python -m benchmarks.side_by_side [--short] [--kafka kafka-3.9.1] [--only produc
 """
 
 import argparse
+import compileall
 import shutil
 import sys
 import tempfile
@@ -71,6 +72,8 @@ def main() -> int:
     if shutil.disk_usage(parent).free < NEEDED_GB * 1e9:
         sys.exit(f"bench-kafka: less than {NEEDED_GB} GB free in {parent}")
     build_program()
+    # As an installation has it: a checkout compiles its modules at each start where Python is told to keep none.
+    compileall.compile_dir(home.REPOSITORY / "kstore", quiet=1)
     with tempfile.TemporaryDirectory(dir=parent) as name:
         workplace = Path(name)
         figures, runs, discarded = contest(arguments.kafka, workplace, scale, wanted)
