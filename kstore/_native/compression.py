@@ -32,7 +32,7 @@ INPUT_SIZE = 64 * 1024  # what is fed at a time: the libraries copy the rest tha
 # a megabyte of empty ones would keep a processor busy for a second, so beyond some hundreds they must have a size, or
 # be no more than what may come out fills.
 FREE_PARTS = 1024
-LARGEST_OUTPUT = 1 << 30
+LARGEST_OUTPUT = 1 << 30  # beyond it a caller who sets no limit would set none on parts either
 LEAST_PART_SIZE = 64
 
 

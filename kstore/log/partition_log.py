@@ -99,8 +99,11 @@ class PartitionLog(LogWriter):
         KafkaStorageError."""
         if self.segments.get(new.base_offset) is not new or not new.suffix:
             return  # deleted since, with the names that it had; or cut, and given its own before
+        self._give_own_names(new)
+
+    def _give_own_names(self, segment: Segment) -> None:
         try:
-            new.change_suffix("")
+            segment.change_suffix("")
         except OSError as error:
             raise self.log_dir.fail(f"replacing segments of {self.topic_partition}", error) from error
 
@@ -110,16 +113,12 @@ class PartitionLog(LogWriter):
         unnamed = [segment for segment in self.segments if segment.suffix]
         if not unnamed:
             return
-        doing = f"replacing segments of {self.topic_partition}"
         try:
             self.directory.sync()
         except OSError as error:
-            raise self.log_dir.sync_error(doing, error) from error
-        try:
-            for segment in unnamed:
-                segment.change_suffix("")
-        except OSError as error:
-            raise self.log_dir.fail(doing, error) from error
+            raise self.log_dir.sync_error(f"replacing segments of {self.topic_partition}", error) from error
+        for segment in unnamed:
+            self._give_own_names(segment)
 
     def _end_rewrites(self) -> None:
         """Before anything is cut: what a cleaning has ready to be put in place holds records that are to go. A start

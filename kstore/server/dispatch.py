@@ -13,6 +13,7 @@ from typing import Any
 from kstore._native.connection import Request
 from kstore.errors import InvalidRequestError, UnsupportedVersionError
 from kstore.protocol.api_keys import API_VERSIONS, api_name
+from kstore.server.broker_listener import check_is_for_brokers
 from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
@@ -67,20 +68,13 @@ def spoken(context: Context) -> dict[int, tuple[str, int, int]]:
 
 
 def for_brokers_only(handler: Handler) -> Handler:
-    """Refuses what brokers say to each other on every listener but the one that is theirs."""
+    """The handler of what only brokers say to each other."""
 
     def guarded(context: Context, request: Request) -> Any:
         check_is_for_brokers(context, request)
         return handler(context, request)
 
     return guarded
-
-
-def check_is_for_brokers(context: Context, request: Request) -> None:
-    """Raises InvalidRequestError."""
-    listener, wanted = request.connection.listener_name, context.config.inter_broker_listener
-    if listener != wanted:
-        raise InvalidRequestError(f"{api_name(request.api_key)} of a broker came on {listener}, not on {wanted}")
 
 
 class Dispatcher:

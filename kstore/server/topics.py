@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -71,24 +72,25 @@ def cleaner_config(config: ServerConfig) -> CleanerConfig:
     )
 
 
-class Catalog:
+class Catalog(ABC):
     """What the handlers see of the topics, whoever decides on them: the one broker itself, or a cluster."""
 
     @property
+    @abstractmethod
     def image(self) -> ClusterImage:
-        raise NotImplementedError
+        """What is agreed on, as far as this broker knows."""
 
+    @abstractmethod
     async def change(self, decide: Decision) -> ClusterImage:
         """Carries out what `decide` gives, and returns when it is done. Raises what `decide` raises."""
-        raise NotImplementedError
 
+    @abstractmethod
     def creation(self, image: ClusterImage) -> TopicCreation:
         """Decides on the new topics of one request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def placement(self) -> Placement:
         """Where one request's new partitions go."""
-        raise NotImplementedError
 
     def name_of(self, topic_id: bytes | None) -> str | None:
         return self.image.topic_names.get(topic_id) if topic_id else None
@@ -111,6 +113,7 @@ class Catalog:
         with contextlib.suppress(KafkaError):
             await self.change(decide)
 
+    @abstractmethod
     async def create_elsewhere(self, name: str, counts: Counts, configs: Mapping[str, str]) -> None:
         """Has the broker that controls make a topic, where this one does not; whether it does is seen in the image."""
 
@@ -143,6 +146,9 @@ class Topics(Catalog):
     @property
     def image(self) -> ClusterImage:
         return self.metadata.image
+
+    async def create_elsewhere(self, name: str, counts: Counts, configs: Mapping[str, str]) -> None:
+        raise AssertionError(f"{name} is made here: no other broker decides")
 
     async def start(self, decide: Decision) -> None:
         """Writes what `decide` gives, and makes the replicas follow the image for the first time."""

@@ -286,7 +286,7 @@ class LogCleaner:
         )
 
     def run_due(self, now_ms: int) -> int:
-        """Cleans all that is due in this thread; returns how many logs it was. For embedded use and tests."""
+        """Cleans all that is due in this thread; returns how many logs it was. For tests: it does not pause."""
         count = 0
         while (work := self.take(now_ms)) is not None:
             while not work.done:

@@ -22,8 +22,8 @@ from kstore.errors import (
 )
 from kstore.log.work import LookUp
 from kstore.model import TopicPartition
+from kstore.server.broker_listener import check_is_for_brokers
 from kstore.server.context import Context
-from kstore.server.dispatch import check_is_for_brokers
 from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
 from kstore.server.purgatory import FetchWaiting
 from kstore.server.respond import completion, run_for

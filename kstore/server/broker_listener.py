@@ -1,0 +1,13 @@
+"""The listener that is the brokers' own: what they say to each other is refused on every other one."""
+
+from kstore._native.connection import Request
+from kstore.errors import InvalidRequestError
+from kstore.protocol.api_keys import api_name
+from kstore.server.context import Context
+
+
+def check_is_for_brokers(context: Context, request: Request) -> None:
+    """Raises InvalidRequestError."""
+    listener, wanted = request.connection.listener_name, context.config.inter_broker_listener
+    if listener != wanted:
+        raise InvalidRequestError(f"{api_name(request.api_key)} of a broker came on {listener}, not on {wanted}")
