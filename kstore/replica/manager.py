@@ -85,11 +85,8 @@ class ReplicaManager:
                 now_ms=now_ms,
             )
         except (KafkaError, OSError) as error:
-            logger.error("%s is offline: %s", topic_partition, error)
-            return self.take_offline([topic_partition], str(error))
-        self.partitions[topic_partition] = partition
-        self.offline.pop(topic_partition, None)
-        return effects
+            return self._lose(topic_partition, error)
+        return self._take(partition, effects)
 
     def follow(
         self,
@@ -110,11 +107,17 @@ class ReplicaManager:
             partition = self.partitions.get(topic_partition) or Partition(log)
             effects = partition.become_follower(leader_id=leader_id, epoch=epoch)
         except (KafkaError, OSError) as error:
-            logger.error("%s is offline: %s", topic_partition, error)
-            return self.take_offline([topic_partition], str(error))
-        self.partitions[topic_partition] = partition
-        self.offline.pop(topic_partition, None)
+            return self._lose(topic_partition, error)
+        return self._take(partition, effects)
+
+    def _take(self, partition: Partition, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+        self.partitions[partition.topic_partition] = partition
+        self.offline.pop(partition.topic_partition, None)
         return effects
+
+    def _lose(self, topic_partition: TopicPartition, error: Exception) -> tuple[Effect, ...]:
+        logger.error("%s is offline: %s", topic_partition, error)
+        return self.take_offline([topic_partition], str(error))
 
     def stop(self, topic_partition: TopicPartition) -> tuple[Effect, ...]:
         """Neither leads nor follows any longer; the log stays."""

@@ -7,20 +7,18 @@ next controller, which may be this broker, reads everything anew (rules 44, 45, 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kstore.client.broker_client import BrokerClient
 from kstore.cluster.controller import Controller, Plan
-from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage, PartitionImage
+from kstore.cluster.image import BrokerImage, ClusterImage, PartitionImage
 from kstore.cluster.isr_update import IsrProposal
 from kstore.cluster.notices import STOP_REPLICA_VERSION, Notice
 from kstore.cluster.zk.store import ControllerMovedError, Elected
 from kstore.errors import (
     NONE,
-    BrokerUnreachableError,
     CorruptMetadataError,
-    InvalidRequestError,
     InvalidUpdateVersionError,
     KafkaError,
     NotControllerError,
@@ -29,6 +27,7 @@ from kstore.errors import (
 from kstore.model import TopicPartition
 from kstore.protocol.api_keys import STOP_REPLICA, api_name
 from kstore.server.cluster_topics import TopicWishes
+from kstore.server.controller_channel import Channel
 from kstore.server.membership import Membership
 from kstore.server.topics import Decision
 
@@ -39,8 +38,6 @@ log = logging.getLogger(__name__)
 
 # How long a change of topics waits for the brokers to know of it.
 TELL_TIMEOUT_S = 5
-NOTICE_TIMEOUT_MS = 30_000
-NOTICE_RETRY_S = 0.1
 LOOK_AGAIN_S = 1
 
 
@@ -192,7 +189,7 @@ class ClusterController:
             image = self.image_for_decisions(decisions)
             wishes = TopicWishes(image, decide(image))
             told: list[asyncio.Future[Any]] = []
-            try:
+            with self._or_resign():
                 told += await self._make_topics(decisions, wishes)
                 for name, configs in wishes.configs.items():
                     if name not in wishes.made:
@@ -200,13 +197,6 @@ class ClusterController:
                 for name in wishes.deleted:
                     await self._member.store.ask_to_delete(name)
                     told += self._tell(decisions.deletion_asked(name))
-            except SessionLostError as error:
-                self.resign(str(error))
-                self._look_later()
-                raise NotControllerError(str(error)) from None
-            except ControllerMovedError as error:
-                self.resign(str(error))
-                raise
         if told:
             await asyncio.wait(told, timeout=TELL_TIMEOUT_S)
 
@@ -240,7 +230,8 @@ class ClusterController:
                 else:
                     results[key] = None
                     writes.update(plan.writes)
-            await self._carry_out_or_resign(Plan(writes, tells_replicas=False))
+            with self._or_resign():
+                await self._carry_out(Plan(writes, tells_replicas=False))
             for key in writes:
                 state = decisions.state(key)
                 if state is None or state.isr != writes[key].isr:
@@ -259,7 +250,8 @@ class ClusterController:
         async with self._turn:
             decisions = self._active()
             log.info("broker %d asks to shut down", broker_id)
-            await self._carry_out_or_resign(decisions.shutdown_asked(broker_id, broker_epoch))
+            with self._or_resign():
+                await self._carry_out(decisions.shutdown_asked(broker_id, broker_epoch))
             return decisions.led_by(broker_id)
 
     async def claim_producer_ids(self, broker_id: int) -> int:
@@ -272,10 +264,11 @@ class ClusterController:
 
     # --- carrying out ---
 
-    async def _carry_out_or_resign(self, plan: Plan) -> None:
-        """Raises NotControllerError if it is not known to be carried out."""
+    @contextmanager
+    def _or_resign(self) -> Iterator[None]:
+        """What is not known to be carried out ends the term of office, and raises NotControllerError."""
         try:
-            await self._carry_out(plan)
+            yield
         except SessionLostError as error:
             self.resign(str(error))
             self._look_later()
@@ -345,63 +338,3 @@ class ClusterController:
                 return
             self._decisions.topic_deleted(name)
             log.info("topic %s is deleted", name)
-
-
-class Channel:
-    """To one broker: one request in flight, asked again until it is answered, in order (RequestSendThread)."""
-
-    def __init__(
-        self,
-        context: "Context",
-        broker: BrokerImage,
-        endpoint: BrokerEndpoint,
-        answered: Callable[[int, Notice, Any], None],
-    ) -> None:
-        self.broker_epoch = broker.epoch
-        self._broker_id = broker.id
-        self._answered = answered
-        self._loop = context.loop
-        self._client = BrokerClient(endpoint.host, endpoint.port, client_id=f"controller-{context.node_id}")
-        self._queue: asyncio.Queue[tuple[Notice, asyncio.Future[Any]]] = asyncio.Queue()
-        self._waiting: set[asyncio.Future[Any]] = set()
-        self._stopped = False
-        self._task = context.start_task(self._run())
-
-    def send(self, notice: Notice) -> asyncio.Future[Any]:
-        told: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.add(told)
-        self._queue.put_nowait((notice, told))
-        return told
-
-    def stop(self) -> None:
-        # A cancellation alone is lost where an answer, or the end of the connection, comes in the same turn.
-        self._stopped = True
-        self._task.cancel()
-        self._client.close()
-        for told in self._waiting:
-            told.cancel()
-        self._waiting.clear()
-
-    async def _run(self) -> None:
-        while not self._stopped:
-            notice, told = await self._queue.get()
-            answer = await self._ask(notice)
-            self._waiting.discard(told)
-            if self._stopped:
-                return
-            if not told.done():
-                told.set_result(answer)
-            self._answered(self._broker_id, notice, answer)
-
-    async def _ask(self, notice: Notice) -> Any:
-        """The answer, in the end; None when this channel is stopped."""
-        said = ""
-        while not self._stopped:
-            try:
-                return await self._client.ask(notice.request, notice.version, timeout_ms=NOTICE_TIMEOUT_MS)
-            except (BrokerUnreachableError, InvalidRequestError) as error:
-                if str(error) != said and not self._stopped:
-                    said = str(error)
-                    log.info("broker %d: %s", self._broker_id, error)
-                await asyncio.sleep(NOTICE_RETRY_S)
-        return None
