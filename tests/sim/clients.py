@@ -1,0 +1,228 @@
+"""Producers and consumers that remember, over kstore's own client and codecs."""
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+from kstore._native.builder import BatchBuilder
+from kstore.client.broker_client import BrokerClient
+from kstore.errors import BrokerUnreachableError, InvalidRequestError
+from kstore.model import TopicPartition
+from kstore.protocol.messages.fetch import FetchRequest
+from kstore.protocol.messages.init_producer_id import InitProducerIdRequest
+from kstore.protocol.messages.metadata import MetadataRequest
+from kstore.protocol.messages.produce import ProduceRequest
+from tests.sim.broker import PORT
+from tests.sim.invariants import Violation
+from tests.sim.ledger import values
+from tests.sim.loop import Process, SimClock
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+METADATA_VERSION, PRODUCE_VERSION, FETCH_VERSION, INIT_VERSION = 9, 9, 12, 4
+TIMEOUT_MS = 5000
+BACKOFF_S = 0.25
+OFFSET_OUT_OF_RANGE, OUT_OF_ORDER, DUPLICATE = 1, 45, 46
+# What never happens to one who does no wrong: the client would tell its user.
+FATAL = {2: "corrupt message", OUT_OF_ORDER: "out of order sequence", 47: "invalid producer epoch", 87: "invalid record"}
+
+
+class Client:
+    """Knows brokers and leaders, as far as it was told."""
+
+    def __init__(self, world: "World", name: str, choose: random.Random) -> None:
+        self.world = world
+        self.name = name
+        self.choose = choose
+        self.process = Process(name)
+        world.processes.append(self.process)
+        self.clock = SimClock(world.loop, self.process)
+        self._clients: dict[str, BrokerClient] = {}
+        self._leaders: dict[TopicPartition, tuple[int, int]] = {}
+        self.is_done = False
+
+    def start(self) -> None:
+        self.process.context.run(self.world.loop.create_task, self._run())
+
+    async def _run(self) -> None:
+        try:
+            await self.run()
+            self.is_done = True
+        except Exception as error:
+            self.world.complain(f"{self.name} ends", error)
+
+    async def run(self) -> None:
+        raise NotImplementedError
+
+    async def ask(self, host: str, request: Any, version: int) -> Any:
+        """The answer, or None."""
+        client = self._clients.get(host)
+        if client is None:
+            client = self._clients[host] = BrokerClient(host, PORT, client_id=self.name)
+        try:
+            return await client.ask(request, version, timeout_ms=TIMEOUT_MS)
+        except (BrokerUnreachableError, InvalidRequestError):
+            return None
+
+    async def leader_of(self, key: TopicPartition) -> tuple[str, int] | None:
+        """Host and epoch of the leader; None where nobody says one."""
+        if key not in self._leaders:
+            host = self.choose.choice(self.world.broker_names)
+            request = MetadataRequest(
+                topics=[MetadataRequest.MetadataRequestTopic(name=key.topic)], allow_auto_topic_creation=False
+            )
+            answer = await self.ask(host, request, METADATA_VERSION)
+            if answer is None:
+                return None
+            for topic in answer.topics:
+                for part in topic.partitions:
+                    if part.error_code == 0 and part.leader_id >= 0:
+                        found = TopicPartition(topic.name, part.partition_index)
+                        self._leaders[found] = (part.leader_id, part.leader_epoch)
+        known = self._leaders.get(key)
+        return None if known is None else (f"b{known[0]}", known[1])
+
+    def forget_leader(self, key: TopicPartition) -> None:
+        self._leaders.pop(key, None)
+
+    async def back_off(self) -> None:
+        await asyncio.sleep(BACKOFF_S * (0.5 + self.choose.random()))
+
+
+class Producer(Client):
+    """Sends batch after batch to one partition, each until it is acknowledged."""
+
+    def __init__(
+        self, world: "World", name: str, choose: random.Random, key: TopicPartition, *, acks: int, idempotent: bool
+    ) -> None:
+        super().__init__(world, name, choose)
+        self.key = key
+        self.acks = acks
+        self.idempotent = idempotent
+        self._number = 0
+        self._sequence = 0
+        self._id = -1
+        self.pause_s = 0.15 + 0.5 * choose.random()
+
+    async def run(self) -> None:
+        while self.idempotent and self._id < 0:
+            answer = await self.ask(
+                self.choose.choice(self.world.broker_names),
+                InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000),
+                INIT_VERSION,
+            )
+            if answer is not None and answer.error_code == 0:
+                self._id = answer.producer_id
+            else:
+                await self.back_off()
+        while not self.world.is_quiet:
+            sent = []
+            for _ in range(self.choose.choice((1, 1, 1, 2, 5))):
+                self._number += 1
+                # Of different lengths, so that logs roll at different places.
+                sent.append(f"{self.name}:{self._number}:".encode() + b"x" * self.choose.choice((4, 40, 200)))
+            await self._deliver(sent)
+            await asyncio.sleep(self.pause_s * 2 * self.choose.random())
+
+    async def _deliver(self, sent: list[bytes]) -> None:
+        self.world.ledger.sent += len(sent)
+        while True:
+            code, offset = await self._send(sent)
+            if code == 0:
+                self.world.ledger.was_acknowledged(
+                    self.name, self.key, offset, sent, acks=self.acks, idempotent=self.idempotent
+                )
+                self._sequence += len(sent)
+                self.world.trace_only("ack", self.name, offset, len(sent))
+                return
+            if self.idempotent and code in FATAL:
+                raise Violation(f"{self.name} is told: {FATAL[code]} (sequence {self._sequence} of {self.key})")
+            self.forget_leader(self.key)
+            await self.back_off()
+
+    async def _send(self, sent: list[bytes]) -> tuple[int, int]:
+        """Error code (-1: none came) and base offset."""
+        leader = await self.leader_of(self.key)
+        if leader is None:
+            return -1, -1
+        if self.idempotent:
+            batch = BatchBuilder(producer_id=self._id, producer_epoch=0, base_sequence=self._sequence)
+        else:
+            batch = BatchBuilder()
+        now_ms = self.clock.now_ms()
+        for value in sent:
+            batch.append(now_ms, None, value)
+        part = ProduceRequest.PartitionProduceData(index=self.key.partition, records=bytes(batch.build()))
+        request = ProduceRequest(
+            acks=self.acks,
+            timeout_ms=TIMEOUT_MS - 1000,
+            topic_data=[ProduceRequest.TopicProduceData(name=self.key.topic, partition_data=[part])],
+        )
+        answer = await self.ask(leader[0], request, PRODUCE_VERSION)
+        if answer is None:
+            return -1, -1
+        result = answer.responses[0].partition_responses[0]
+        return result.error_code, result.base_offset
+
+
+class Consumer(Client):
+    """Reads one partition from its beginning, and sometimes from there again."""
+
+    def __init__(self, world: "World", name: str, choose: random.Random, key: TopicPartition) -> None:
+        super().__init__(world, name, choose)
+        self.key = key
+        self.position = 0
+        self._epoch = -1
+
+    async def run(self) -> None:
+        while True:
+            if not await self._poll():
+                self.forget_leader(self.key)
+                await self.back_off()
+            if self.choose.random() < 0.02:
+                self.position, self._epoch = 0, -1
+            await asyncio.sleep(0.5 * self.choose.random())
+
+    async def _poll(self) -> bool:
+        leader = await self.leader_of(self.key)
+        if leader is None:
+            return False
+        request = FetchRequest(
+            replica_id=-1,
+            max_wait_ms=1000,
+            min_bytes=1,
+            max_bytes=1 << 20,
+            topics=[
+                FetchRequest.FetchTopic(
+                    topic=self.key.topic,
+                    partitions=[
+                        FetchRequest.FetchPartition(
+                            partition=self.key.partition,
+                            current_leader_epoch=leader[1],
+                            fetch_offset=self.position,
+                            last_fetched_epoch=self._epoch,
+                            partition_max_bytes=1 << 18,
+                        )
+                    ],
+                )
+            ],
+        )
+        answer = await self.ask(leader[0], request, FETCH_VERSION)
+        if answer is None or answer.error_code or not answer.responses:
+            return False
+        data = answer.responses[0].partitions[0]
+        if data.diverging_epoch.epoch >= 0:
+            raise Violation(f"{self.name} has read {self.key} up to {self.position}, where {data.diverging_epoch} is said")
+        if data.error_code:
+            if data.error_code == OFFSET_OUT_OF_RANGE and self.world.is_safe(self.key.topic):
+                # Only a leader that is not up to date yet, and knows no better, may say so: it is asked again.
+                self.world.trace_only("out of range", self.name, self.position)
+            return False
+        for offset, value in values(bytes(data.records or b"")).items():
+            if offset >= self.position:
+                if offset != self.position:
+                    raise Violation(f"{self.name} asked for {self.position} of {self.key}, and {offset} came")
+                self.world.ledger.was_seen(self.name, self.key, offset, value)
+                self.position = offset + 1
+        return True
