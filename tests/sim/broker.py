@@ -32,7 +32,7 @@ PROPERTIES = {
     "replica.fetch.backoff.ms": "200",
     "replica.socket.timeout.ms": "6000",
     "replica.high.watermark.checkpoint.interval.ms": "3000",
-    "log.flush.offset.checkpoint.interval.ms": "7000",
+    "log.flush.offset.checkpoint.interval.ms": "20000",
     "log.segment.bytes": "4096",
     "log.retention.ms": "-1",
     "log.cleaner.enable": "false",

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 from kstore._native.builder import BatchBuilder
 from kstore.client.broker_client import BrokerClient
 from kstore.errors import BrokerUnreachableError, InvalidRequestError
-from kstore.model import TopicPartition
+from kstore.model import LATEST_TIMESTAMP, TopicPartition
 from kstore.protocol.messages.fetch import FetchRequest
 from kstore.protocol.messages.init_producer_id import InitProducerIdRequest
+from kstore.protocol.messages.list_offsets import ListOffsetsRequest
 from kstore.protocol.messages.metadata import MetadataRequest
 from kstore.protocol.messages.produce import ProduceRequest
 from tests.sim.broker import PORT
-from tests.sim.invariants import Violation
+from tests.sim.invariants import Violation, batches
 from tests.sim.ledger import values
 from tests.sim.loop import Process, SimClock
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-METADATA_VERSION, PRODUCE_VERSION, FETCH_VERSION, INIT_VERSION = 9, 9, 12, 4
+METADATA_VERSION, PRODUCE_VERSION, FETCH_VERSION, INIT_VERSION, LIST_VERSION = 9, 9, 12, 4, 7
 TIMEOUT_MS = 5000
 BACKOFF_S = 0.25
 OFFSET_OUT_OF_RANGE, OUT_OF_ORDER, DUPLICATE = 1, 45, 46
@@ -173,16 +174,38 @@ class Consumer(Client):
         super().__init__(world, name, choose)
         self.key = key
         self.position = 0
+        # The epoch of the last record that was read, which a leader is asked by whether it still has it (KIP-320).
         self._epoch = -1
+        self._end = 0
 
     async def run(self) -> None:
         while True:
-            if not await self._poll():
+            if not await (self._poll() if self.choose.random() < 0.9 else self._ask_for_end()):
                 self.forget_leader(self.key)
                 await self.back_off()
             if self.choose.random() < 0.02:
                 self.position, self._epoch = 0, -1
             await asyncio.sleep(0.5 * self.choose.random())
+
+    async def _ask_for_end(self) -> bool:
+        """Where the partition ends never goes back (rule 15)."""
+        leader = await self.leader_of(self.key)
+        if leader is None:
+            return False
+        part = ListOffsetsRequest.ListOffsetsPartition(
+            partition_index=self.key.partition, current_leader_epoch=leader[1], timestamp=LATEST_TIMESTAMP
+        )
+        topic = ListOffsetsRequest.ListOffsetsTopic(name=self.key.topic, partitions=[part])
+        answer = await self.ask(leader[0], ListOffsetsRequest(replica_id=-1, topics=[topic]), LIST_VERSION)
+        if answer is None:
+            return False
+        found = answer.topics[0].partitions[0]
+        if found.error_code:
+            return False
+        if found.offset < self._end:
+            raise Violation(f"{self.name}: {self.key} ended at {self._end}, and ends at {found.offset} now")
+        self._end = found.offset
+        return True
 
     async def _poll(self) -> bool:
         leader = await self.leader_of(self.key)
@@ -219,7 +242,10 @@ class Consumer(Client):
                 # Only a leader that is not up to date yet, and knows no better, may say so: it is asked again.
                 self.world.trace_only("out of range", self.name, self.position)
             return False
-        for offset, value in values(bytes(data.records or b"")).items():
+        records = bytes(data.records or b"")
+        for batch in batches(records):
+            self._epoch = batch.epoch
+        for offset, value in values(records).items():
             if offset >= self.position:
                 if offset != self.position:
                     raise Violation(f"{self.name} asked for {self.position} of {self.key}, and {offset} came")

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 
+# A topic that comes and goes; nothing is promised of what is in it.
+FLEETING = "fleeting"
+
+
 class Faults:
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -208,7 +212,7 @@ class Faults:
     def _slow(self, event: Event, who: SimBroker) -> str | None:
         slow = self._world.network.slow
         slow[who.name] = event.amount
-        self._for(event.for_s, lambda: slow.pop(who.name, None) and None)
+        self._for(event.for_s, lambda: slow.__setitem__(who.name, 0.0))
         return f"what {who.name} sends takes {event.amount} s more, for {event.for_s} s"
 
     # --- ZooKeeper ---
@@ -308,9 +312,9 @@ class Faults:
     # --- topics ---
 
     def _make_topic(self, event: Event, who: SimBroker) -> str | None:
-        self._world.admin.make("fleeting", 2, min(2, len(self._world.brokers)), {"min.insync.replicas": "1"})
+        self._world.admin.make(FLEETING, 2, 2, {"min.insync.replicas": "1"})
         return "a topic is made"
 
     def _delete_topic(self, event: Event, who: SimBroker) -> str | None:
-        self._world.admin.delete("fleeting")
+        self._world.admin.delete(FLEETING)
         return "a topic is deleted"

@@ -8,7 +8,7 @@ outside: what a leader has once called committed is in the logs of all who are i
 import json
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kstore.log.partition_log import PartitionLog
@@ -135,8 +135,8 @@ class Judge:
         self.assignments: dict[TopicPartition, tuple[int, ...]] = {}
         self.topic_ids: dict[str, str] = {}
         self.controller_epoch = 0
-        self.controller_session = 0
         self.in_debt: set[str] = set()
+        self.min_in_sync = 2
         self.looks = 0
 
     # --- logs and roles ---
@@ -171,12 +171,21 @@ class Judge:
         if leader is not None:
             self._look_at_leader(name, key, log, leader, history, replica, is_safe)
         if is_safe and committed > replica.checked:
+            before = history.end
             self._compare(f"{name} {topic_partition}", log, history, max(replica.checked, start), committed)
             replica.checked = committed
+            if history.end > before:
+                self._count_copies(name, key, history)
         if is_safe:
             self._look_at_isr(topic_partition, key, history)
         if name in self.in_debt:
             self._maybe_pay_off(name)
+
+    def _count_copies(self, name: str, key: Key, history: History) -> None:
+        """What is committed lies in at least min.insync.replicas logs at that moment (rule 17)."""
+        holders = [other for (other, known), each in self.replicas.items() if known == key and each.end >= history.end]
+        if len(holders) < self.min_in_sync:
+            raise Violation(f"{name} {key[0]}-{key[1]}: {history.end} is committed, and only {holders} end there")
 
     def _maybe_pay_off(self, name: str) -> None:
         """A broker that lost records owes nothing more when it is in sync everywhere and has all again."""
@@ -268,7 +277,7 @@ class Judge:
 
     # --- ZooKeeper ---
 
-    def written(self, path: str, data: bytes | None, is_controller: bool) -> None:
+    def written(self, path: str, data: bytes | None) -> None:
         parts = path.split("/")
         if path == "/controller_epoch" and data is not None:
             epoch = int(data)
@@ -319,15 +328,9 @@ class Judge:
         if now.leader != before.leader and now.leader != NO_LEADER and now.leader not in before.isr:
             raise Violation(f"{key}: {now.leader} was elected and was not in sync: {before}")
         if self._is_safe(key.topic):
-            for (name, known), history in self._histories_of(key):
-                self._look_at_isr(key, known, history)
-                del name
-                break
-
-    def _histories_of(self, key: TopicPartition) -> Iterable[tuple[tuple[str, Key], History]]:
-        for known, history in self.histories.items():
-            if known[:2] == key:
-                yield ("", known), history
+            for known, history in self.histories.items():
+                if known[:2] == key:
+                    self._look_at_isr(key, known, history)
 
     def history_of(self, topic: str, partition: int) -> History:
         """Of the latest topic of the name."""

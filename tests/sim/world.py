@@ -25,7 +25,6 @@ from tests.sim.plan import PATIENCE_S, Plan
 from tests.sim.zookeeper import Session, ZooKeeper
 
 TOPIC = "orders"
-FLEETING = "fleeting"
 REPLICAS = 3
 
 
@@ -126,7 +125,7 @@ class World:
     def _written(self, path: str, data: bytes | None, session: Session | None) -> None:
         self.trace_only("zk", path, data, None if session is None else session.owner)
         try:
-            self.judge.written(path, data, False)
+            self.judge.written(path, data)
         except Violation as error:
             self.fail(str(error))
         if path == "/controller":
