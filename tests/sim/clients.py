@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 METADATA_VERSION, PRODUCE_VERSION, FETCH_VERSION, INIT_VERSION, LIST_VERSION = 9, 9, 12, 4, 7
 TIMEOUT_MS = 5000
 BACKOFF_S = 0.25
-OFFSET_OUT_OF_RANGE, OUT_OF_ORDER, DUPLICATE = 1, 45, 46
+OFFSET_OUT_OF_RANGE, OUT_OF_ORDER = 1, 45
 # What never happens to one who does no wrong: the client would tell its user.
 FATAL = {2: "corrupt message", OUT_OF_ORDER: "out of order sequence", 47: "invalid producer epoch", 87: "invalid record"}
 
@@ -91,8 +91,19 @@ class Client:
         await asyncio.sleep(BACKOFF_S * (0.5 + self.choose.random()))
 
 
+class Sent:
+    """A batch on its way; `offset` is -1 until it is acknowledged."""
+
+    __slots__ = ("offset", "sequence", "values")
+
+    def __init__(self, values: list[bytes], sequence: int) -> None:
+        self.values = values
+        self.sequence = sequence
+        self.offset = -1
+
+
 class Producer(Client):
-    """Sends batch after batch to one partition, each until it is acknowledged."""
+    """Sends to one partition, each batch until it is acknowledged; an idempotent one has up to five on their way."""
 
     def __init__(
         self, world: "World", name: str, choose: random.Random, key: TopicPartition, *, acks: int, idempotent: bool
@@ -104,55 +115,71 @@ class Producer(Client):
         self._number = 0
         self._sequence = 0
         self._id = -1
-        self.pause_s = 0.15 + 0.5 * choose.random()
+        self._window: list[Sent] = []
+        self._depth = choose.choice((1, 2, 5)) if idempotent else 1
+        self._pause_s = 0.15 + 0.5 * choose.random()
 
     async def run(self) -> None:
-        while self.idempotent and self._id < 0:
-            answer = await self.ask(
-                self.choose.choice(self.world.broker_names),
-                InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000),
-                INIT_VERSION,
-            )
+        if self.idempotent:
+            await self._take_id()
+        while True:
+            while not self.world.is_quiet and len(self._window) < self._depth:
+                self._window.append(self._new_batch())
+                if self.choose.random() < 0.5:
+                    break
+            if not self._window:
+                return
+            await self._send_window()
+            if not self._window:
+                await asyncio.sleep(self._pause_s * 2 * self.choose.random())
+
+    async def _take_id(self) -> None:
+        while self._id < 0:
+            host = self.choose.choice(self.world.broker_names)
+            request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
+            answer = await self.ask(host, request, INIT_VERSION)
             if answer is not None and answer.error_code == 0:
                 self._id = answer.producer_id
             else:
                 await self.back_off()
-        while not self.world.is_quiet:
-            sent = []
-            for _ in range(self.choose.choice((1, 1, 1, 2, 5))):
-                self._number += 1
-                # Of different lengths, so that logs roll at different places.
-                sent.append(f"{self.name}:{self._number}:".encode() + b"x" * self.choose.choice((4, 40, 200)))
-            await self._deliver(sent)
-            await asyncio.sleep(self.pause_s * 2 * self.choose.random())
 
-    async def _deliver(self, sent: list[bytes]) -> None:
+    def _new_batch(self) -> Sent:
+        sent = []
+        for _ in range(self.choose.choice((1, 1, 1, 2, 5))):
+            self._number += 1
+            # Of different lengths, so that logs roll at different places.
+            sent.append(f"{self.name}:{self._number}:".encode() + b"x" * self.choose.choice((4, 40, 200)))
         self.world.ledger.sent += len(sent)
-        while True:
-            code, offset = await self._send(sent)
-            if code == 0:
-                self.world.ledger.was_acknowledged(
-                    self.name, self.key, offset, sent, acks=self.acks, idempotent=self.idempotent
-                )
-                self._sequence += len(sent)
-                self.world.trace_only("ack", self.name, offset, len(sent))
-                return
-            if self.idempotent and code in FATAL:
-                raise Violation(f"{self.name} is told: {FATAL[code]} (sequence {self._sequence} of {self.key})")
+        self._sequence += len(sent)
+        return Sent(sent, self._sequence - len(sent))
+
+    async def _send_window(self) -> None:
+        """All that has no answer yet, in order. What comes behind a batch that was not taken is not taken either."""
+        leader = await self.leader_of(self.key)
+        waiting = [batch for batch in self._window if batch.offset < 0]
+        if leader is None:
+            codes = [-1]
+        else:
+            codes = await asyncio.gather(*(self._send(batch, leader[0]) for batch in waiting))
+        if self.idempotent and self.acks == -1 and codes[0] in FATAL and waiting[0] is self._window[0]:
+            # All before it is acknowledged, so that this one is next.
+            raise Violation(f"{self.name} is told: {FATAL[codes[0]]} (sequence {waiting[0].sequence} of {self.key})")
+        while self._window and self._window[0].offset >= 0:
+            batch = self._window.pop(0)
+            if self.idempotent and self.acks == -1:
+                self.world.ledger.is_next(self.name, self.key, batch.values)
+        if any(code != 0 for code in codes):
             self.forget_leader(self.key)
             await self.back_off()
 
-    async def _send(self, sent: list[bytes]) -> tuple[int, int]:
-        """Error code (-1: none came) and base offset."""
-        leader = await self.leader_of(self.key)
-        if leader is None:
-            return -1, -1
+    async def _send(self, sent: Sent, host: str) -> int:
+        """The error code; -1 where none came."""
         if self.idempotent:
-            batch = BatchBuilder(producer_id=self._id, producer_epoch=0, base_sequence=self._sequence)
+            batch = BatchBuilder(producer_id=self._id, producer_epoch=0, base_sequence=sent.sequence)
         else:
             batch = BatchBuilder()
         now_ms = self.clock.now_ms()
-        for value in sent:
+        for value in sent.values:
             batch.append(now_ms, None, value)
         part = ProduceRequest.PartitionProduceData(index=self.key.partition, records=bytes(batch.build()))
         request = ProduceRequest(
@@ -160,11 +187,17 @@ class Producer(Client):
             timeout_ms=TIMEOUT_MS - 1000,
             topic_data=[ProduceRequest.TopicProduceData(name=self.key.topic, partition_data=[part])],
         )
-        answer = await self.ask(leader[0], request, PRODUCE_VERSION)
+        answer = await self.ask(host, request, PRODUCE_VERSION)
         if answer is None:
-            return -1, -1
+            return -1
         result = answer.responses[0].partition_responses[0]
-        return result.error_code, result.base_offset
+        code: int = result.error_code
+        if code == 0:
+            sent.offset = result.base_offset
+            self.world.trace_only("ack", self.name, sent.offset, len(sent.values))
+            if self.acks == -1:
+                self.world.ledger.was_acknowledged(self.name, self.key, sent.offset, sent.values)
+        return code
 
 
 class Consumer(Client):
@@ -183,9 +216,9 @@ class Consumer(Client):
             if not await (self._poll() if self.choose.random() < 0.9 else self._ask_for_end()):
                 self.forget_leader(self.key)
                 await self.back_off()
-            if self.choose.random() < 0.02:
+            if self.choose.random() < 0.02 and not self.world.is_quiet:
                 self.position, self._epoch = 0, -1
-            await asyncio.sleep(0.5 * self.choose.random())
+            await asyncio.sleep((0.01 if self.world.is_quiet else 0.5) * self.choose.random())
 
     async def _ask_for_end(self) -> bool:
         """Where the partition ends never goes back (rule 15)."""

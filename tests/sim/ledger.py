@@ -26,13 +26,12 @@ class Ledger:
         self.seen: dict[TopicPartition, dict[int, bytes]] = {}
         self.sent = 0
 
-    def was_acknowledged(
-        self, producer: str, key: TopicPartition, base_offset: int, sent: list[bytes], *, acks: int, idempotent: bool
-    ) -> None:
-        if idempotent:
-            self.in_order.setdefault((producer, key), []).extend(sent)
-        if acks != -1:
-            return
+    def is_next(self, producer: str, key: TopicPartition, sent: list[bytes]) -> None:
+        """An idempotent producer has had these acknowledged, and all that it sent before."""
+        self.in_order.setdefault((producer, key), []).extend(sent)
+
+    def was_acknowledged(self, producer: str, key: TopicPartition, base_offset: int, sent: list[bytes]) -> None:
+        """By all that are in sync."""
         history = self._judge.history_of(*key)
         if history.end < base_offset + len(sent):
             raise Violation(

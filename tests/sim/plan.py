@@ -102,7 +102,7 @@ def plan_of(seed: int, kinds: frozenset[str] | None = None) -> Plan:
         ]
     producers = [(-1, True), (-1, False)]
     if choose.random() < 0.5:
-        producers.append((1, False))
+        producers.append((1, choose.random() < 0.5))
     if choose.random() < 0.3:
         producers.append((-1, True))
     return Plan(
