@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kstore._native.builder import BatchBuilder
 from kstore.client.broker_client import BrokerClient
 from kstore.errors import BrokerUnreachableError, InvalidRequestError
-from kstore.model import LATEST_TIMESTAMP, TopicPartition
+from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, TopicPartition
 from kstore.protocol.messages.fetch import FetchRequest
 from kstore.protocol.messages.init_producer_id import InitProducerIdRequest
 from kstore.protocol.messages.list_offsets import ListOffsetsRequest
@@ -222,23 +222,32 @@ class Consumer(Client):
 
     async def _ask_for_end(self) -> bool:
         """Where the partition ends never goes back (rule 15)."""
+        end = await self._list_offset(LATEST_TIMESTAMP)
+        if end is None:
+            return False
+        if end < self._end:
+            raise Violation(f"{self.name}: {self.key} ended at {self._end}, and ends at {end} now")
+        self._end = end
+        return True
+
+    async def _ask_for_start(self) -> None:
+        start = await self._list_offset(EARLIEST_TIMESTAMP)
+        if start is not None and start > self.position:
+            self.position, self._epoch = start, -1
+
+    async def _list_offset(self, timestamp: int) -> int | None:
         leader = await self.leader_of(self.key)
         if leader is None:
-            return False
+            return None
         part = ListOffsetsRequest.ListOffsetsPartition(
-            partition_index=self.key.partition, current_leader_epoch=leader[1], timestamp=LATEST_TIMESTAMP
+            partition_index=self.key.partition, current_leader_epoch=leader[1], timestamp=timestamp
         )
         topic = ListOffsetsRequest.ListOffsetsTopic(name=self.key.topic, partitions=[part])
         answer = await self.ask(leader[0], ListOffsetsRequest(replica_id=-1, topics=[topic]), LIST_VERSION)
-        if answer is None:
-            return False
-        found = answer.topics[0].partitions[0]
-        if found.error_code:
-            return False
-        if found.offset < self._end:
-            raise Violation(f"{self.name}: {self.key} ended at {self._end}, and ends at {found.offset} now")
-        self._end = found.offset
-        return True
+        if answer is None or answer.topics[0].partitions[0].error_code:
+            return None
+        found: int = answer.topics[0].partitions[0].offset
+        return found
 
     async def _poll(self) -> bool:
         leader = await self.leader_of(self.key)
@@ -271,9 +280,10 @@ class Consumer(Client):
         if data.diverging_epoch.epoch >= 0:
             raise Violation(f"{self.name} has read {self.key} up to {self.position}, where {data.diverging_epoch} is said")
         if data.error_code:
-            if data.error_code == OFFSET_OUT_OF_RANGE and self.world.is_safe(self.key.topic):
-                # Only a leader that is not up to date yet, and knows no better, may say so: it is asked again.
+            if data.error_code == OFFSET_OUT_OF_RANGE:
+                # Records were deleted; or a leader that is not up to date yet knows no better: it is asked again.
                 self.world.trace_only("out of range", self.name, self.position)
+                await self._ask_for_start()
             return False
         records = bytes(data.records or b"")
         for batch in batches(records):

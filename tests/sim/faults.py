@@ -28,6 +28,7 @@ class Faults:
         self._does: dict[str, Callable[[Event, SimBroker], str | None]] = {
             "kill": self._kill,
             "power": self._power,
+            "wipe": self._wipe,
             "pause": self._pause,
             "stop": self._stop,
             "cut": self._cut,
@@ -45,6 +46,7 @@ class Faults:
             "make topic": self._make_topic,
             "delete topic": self._delete_topic,
             "depose": self._depose,
+            "delete records": self._delete_records,
         }
 
     def apply(self, event: Event) -> None:
@@ -115,6 +117,18 @@ class Faults:
         world.judge.forget_ends(who.name)
         self._for(event.for_s, who.start)
         return f"{who.name} loses its power and {lost} bytes, for {event.for_s} s"
+
+    def _wipe(self, event: Event, who: SimBroker) -> str | None:
+        """The machine is gone for good; another one with its id and nothing on its disks takes its place."""
+        world = self._world
+        if not who.is_alive or not self._may_lose(who):
+            return None
+        world.judge.in_debt.add(who.name)
+        who.lose_power()
+        world.disks.wipe(who.name)
+        world.judge.forget_ends(who.name)
+        self._for(event.for_s, who.start)
+        return f"{who.name} is lost with its disks, and comes back empty, after {event.for_s} s"
 
     def _may_lose(self, who: SimBroker) -> bool:
         """No more than min.insync.replicas - 1 brokers, and where rule 26 is not kept none that may be the last."""
@@ -318,3 +332,9 @@ class Faults:
     def _delete_topic(self, event: Event, who: SimBroker) -> str | None:
         self._world.admin.delete(FLEETING)
         return "a topic is deleted"
+
+    def _delete_records(self, event: Event, who: SimBroker) -> str | None:
+        """Of what was committed, but for the last ones."""
+        key = self._world.keys[0]
+        self._world.admin.delete_records(key, keeps=20)
+        return f"records of {key} are deleted"

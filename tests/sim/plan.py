@@ -49,6 +49,7 @@ KINDS = (
     # kind, weight, shortest, longest
     ("kill", 5, 0.3, 15.0),
     ("power", 4, 0.5, 15.0),
+    ("wipe", 1, 0.5, 10.0),
     ("pause", 3, 0.2, 14.0),
     ("stop", 2, 0.5, 8.0),
     ("cut", 3, 0.5, 20.0),
@@ -66,6 +67,7 @@ KINDS = (
     ("make topic", 2, 0.0, 0.0),
     ("delete topic", 1, 0.0, 0.0),
     ("depose", 2, 0.0, 0.0),
+    ("delete records", 1, 0.0, 0.0),
 )
 PARTS = ("leader", "leader", "follower", "follower", "controller")
 
@@ -102,7 +104,7 @@ def plan_of(seed: int, kinds: frozenset[str] | None = None) -> Plan:
         ]
     producers = [(-1, True), (-1, False)]
     if choose.random() < 0.5:
-        producers.append((1, choose.random() < 0.5))
+        producers.append((1, False))
     if choose.random() < 0.3:
         producers.append((-1, True))
     return Plan(
