@@ -106,10 +106,20 @@ class Producer(Client):
     """Sends to one partition, each batch until it is acknowledged; an idempotent one has up to five on their way."""
 
     def __init__(
-        self, world: "World", name: str, choose: random.Random, key: TopicPartition, *, acks: int, idempotent: bool
+        self,
+        world: "World",
+        name: str,
+        choose: random.Random,
+        key: TopicPartition,
+        *,
+        acks: int,
+        idempotent: bool,
+        batches: int | None = None,
     ) -> None:
+        """`batches` says how many; otherwise there are more until all is quiet."""
         super().__init__(world, name, choose)
         self.key = key
+        self._left = batches
         self.acks = acks
         self.idempotent = idempotent
         self._number = 0
@@ -117,13 +127,13 @@ class Producer(Client):
         self._id = -1
         self._window: list[Sent] = []
         self._depth = choose.choice((1, 2, 5)) if idempotent else 1
-        self._pause_s = 0.15 + 0.5 * choose.random()
+        self._pause_s = 0.4 + 1.2 * choose.random()
 
     async def run(self) -> None:
         if self.idempotent:
             await self._take_id()
         while True:
-            while not self.world.is_quiet and len(self._window) < self._depth:
+            while self._has_more() and len(self._window) < self._depth:
                 self._window.append(self._new_batch())
                 if self.choose.random() < 0.5:
                     break
@@ -132,6 +142,12 @@ class Producer(Client):
             await self._send_window()
             if not self._window:
                 await asyncio.sleep(self._pause_s * 2 * self.choose.random())
+
+    def _has_more(self) -> bool:
+        if self._left is None:
+            return not self.world.is_quiet
+        self._left -= 1
+        return self._left >= 0
 
     async def _take_id(self) -> None:
         while self._id < 0:
@@ -218,7 +234,7 @@ class Consumer(Client):
                 await self.back_off()
             if self.choose.random() < 0.02 and not self.world.is_quiet:
                 self.position, self._epoch = 0, -1
-            await asyncio.sleep((0.01 if self.world.is_quiet else 0.5) * self.choose.random())
+            await asyncio.sleep((0.01 if self.world.is_quiet else 1.5) * self.choose.random())
 
     async def _ask_for_end(self) -> bool:
         """Where the partition ends never goes back (rule 15)."""

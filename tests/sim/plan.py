@@ -41,6 +41,8 @@ class Plan(NamedTuple):
     events: tuple[Event, ...]
     quiet_at_s: float = QUIET_AT_S
     end_s: float = END_S
+    # How one broker goes away when all is quiet: the others go on, and take acks=all.
+    closing: str = ""
     # False: whatever a broker had in its page cache may be lost, whoever else is in sync (rule 26).
     spares_the_last: bool = True
 
@@ -115,4 +117,5 @@ def plan_of(seed: int, kinds: frozenset[str] | None = None) -> Plan:
         tuple(producers),
         choose.choice((1, 2)),
         tuple(sorted(events)),
+        closing=choose.choice(("", "", "kill", "pause", "isolate")),
     )

@@ -21,7 +21,7 @@ from tests.sim.kazoo_client import Wiring
 from tests.sim.ledger import Ledger, values
 from tests.sim.loop import NOBODY, Process, SimLoop
 from tests.sim.network import Network
-from tests.sim.plan import PATIENCE_S, Plan
+from tests.sim.plan import PATIENCE_S, Event, Plan
 from tests.sim.zookeeper import Session, ZooKeeper
 
 TOPIC = "orders"
@@ -200,15 +200,49 @@ class World:
         self.trace("no more faults")
         self.is_quiet = True
         self.faults.mend_all()
-        deadline = self.loop.now + PATIENCE_S
-        while (missing := self._missing()) is not None:
-            if self.loop.now >= deadline:
-                self.fail(f"{PATIENCE_S:.0f} s after the last fault: {missing}")
-                return
-            if not self._pass(self.loop.now + 0.5):
-                return
+        if not self._wait(self._missing, "the last fault") or (plan.closing and not self._close()):
+            return
         self._compare()
         self._pass(max(plan.end_s, self.loop.now))
+
+    def _close(self) -> bool:
+        """One broker goes away, and the others go on; then it comes back."""
+        choose = random.Random(f"closing {self.plan.seed}")
+        candidates = self.brokers
+        if self.plan.closing == "isolate":
+            # A leader that still has its session leads on, and its controller has to be reached.
+            leaders = {self.judge.states[key].leader for key in self.keys}
+            candidates = [each for each in self.brokers if each.id not in leaders and not each.controls]
+            if not candidates:
+                return True
+        victim = choose.choice(candidates)
+        self.is_quiet = False
+        self.faults.apply(Event(self.loop.now, self.plan.closing, victim.name, 4 * PATIENCE_S))
+        self.is_quiet = True
+        last = []
+        for number, key in enumerate(self.keys):
+            producer = Producer(self, f"last{number}", choose, key, acks=-1, idempotent=True, batches=4)
+            self.producers.append(producer)
+            last.append(producer)
+            producer.start()
+
+        def waiting() -> str | None:
+            return next((f"{each.name} has no answer from {each.key}" for each in last if not each.is_done), None)
+
+        if not self._wait(waiting, f"{victim.name} went away"):
+            return False
+        self.faults.mend_all()
+        return self._wait(self._missing, f"{victim.name} came back")
+
+    def _wait(self, missing: Callable[[], str | None], since: str) -> bool:
+        deadline = self.loop.now + PATIENCE_S
+        while (found := missing()) is not None:
+            if self.loop.now >= deadline:
+                self.fail(f"{PATIENCE_S:.0f} s after {since}: {found}")
+                return False
+            if not self._pass(self.loop.now + 0.5):
+                return False
+        return True
 
     def _pass(self, until: float) -> bool:
         """Lets time pass; False when something went wrong."""
