@@ -40,6 +40,7 @@ def shrink(plan: Plan, fails: Callable[[Plan], Outcome | None] | None = None, *,
         size = max(size // 2, 1) if not shrunk or size > 1 else 1
     for candidate in (
         plan._replace(brokers=3),
+        plan._replace(closing=""),
         plan._replace(log_dirs=1),
         plan._replace(partitions=1),
         plan._replace(consumers=1),
