@@ -24,7 +24,6 @@ REASSIGN_PARTITIONS = "/admin/reassign_partitions"
 PREFERRED_ELECTION = "/admin/preferred_replica_election"
 ISR_CHANGES = "/isr_change_notification"
 LOG_DIR_EVENTS = "/log_dir_event_notification"
-LOG_DIR_EVENT_PREFIX = "/log_dir_event_notification/log_dir_event_"
 PRODUCER_IDS = "/latest_producer_id_block"
 CHANGE_PREFIX = "/config/changes/config_change_"
 
@@ -279,10 +278,6 @@ def parse_reassignment(data: bytes) -> dict[TopicPartition, tuple[int, ...]]:
         }
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptMetadataError(f"znode {REASSIGN_PARTITIONS} is no reassignment: {error!r}") from None
-
-
-def log_dir_event_json(broker_id: int) -> bytes:
-    return _dump({"version": 1, "broker": broker_id, "event": 1})
 
 
 def parse_log_dir_event(path: str, data: bytes) -> int:

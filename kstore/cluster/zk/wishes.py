@@ -82,10 +82,6 @@ class Wishes:
         for path in found:
             await fenced(self._session, elected, [Delete(path)])
 
-    async def tell_log_dir_failure(self, broker_id: int) -> None:
-        """Says as a broker that one of its directories has failed."""
-        await self._session.create(paths.LOG_DIR_EVENT_PREFIX, paths.log_dir_event_json(broker_id), sequential=True)
-
     # --- helpers ---
 
     async def _get(self, path: str, watcher: Watcher | None) -> bytes | None:
