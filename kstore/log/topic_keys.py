@@ -51,7 +51,7 @@ _ROWS = (
     ("segment.index.bytes", "int", "10485760", "4.."),
     ("segment.jitter.ms", "long", "0", "0.."),
     ("segment.ms", "long", "604800000", "1.."),
-    ("unclean.leader.election.enable", "boolean", "false", "", SINGLE),
+    ("unclean.leader.election.enable", "boolean", "false", "", "cluster"),
 )
 # fmt: on
 

@@ -126,7 +126,8 @@ class App:
 
             context.replicas.alive = set()
             context.deliver.replication = cluster
-            context.topics = ClusterTopics(context, cluster, cluster.controller)
+            cluster.config_changes.reconfigure_broker = self._reconfigure
+            context.topics = ClusterTopics(context, cluster, cluster.controller.requests)
             context.producer_ids = ProducerIds(lambda: cluster.claim_producer_ids())
             return
         context.topics = self.topics = Topics(
@@ -180,8 +181,12 @@ class App:
         cluster = self.context.cluster
         if cluster is not None:
             await cluster.ask_to_shut_down()
+            await cluster.finish_controlling()
             cluster.stop()
         self.listeners.close()
+        if cluster is not None:
+            # The cluster need not wait for this broker's disks to elect another controller.
+            await cluster.close()
         self.context.groups.stop()
         await self.tasks.stop()
         while self._background:
@@ -194,8 +199,6 @@ class App:
             # The partitions' logs are closed all the same.
             log.error("the metadata log is not closed cleanly: %s", error)
         self.logs.close(self.clock.now_ms())
-        if cluster is not None:
-            await cluster.close()
 
     def ask_to_stop(self, exit_now: Callable[[int], object] = os._exit) -> None:
         """Asked once the broker stops in order; asked twice it ends at once, and recovers at the next start."""

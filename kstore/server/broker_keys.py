@@ -10,6 +10,7 @@ test holds them equal to the real ones.
 
 # Why a key has no effect here, said once at start for each that is set. "refused" stops the start instead.
 REASONS = {
+    "cluster": "it matters to a member of a cluster only, which zookeeper.connect makes",
     "cores": "partitions are recovered on all cores, and each task waits its own interval first",
     "later": "kstore does not do this yet",
     "loop": "one event loop does the work of these threads and queues",
@@ -20,7 +21,7 @@ REASONS = {
     "purgatory": "waiting requests are forgotten when they are answered",
     "quorum": "this broker is its own controller and the only voter",
     "quotas": "kstore has no quotas yet",
-    "replication": "kstore moves and balances no replicas yet",
+    "replication": "kstore does not do this between brokers yet",
     "security": "kstore has no authentication yet, and every listener is PLAINTEXT",
     "tiers": "kstore has no remote storage",
     "transactions": "kstore has no transactions yet",
@@ -365,15 +366,18 @@ replica.alter.log.dirs.io.max.bytes.per.second long 9223372036854775807 cluster 
 replication.quota.window.num int 11 ro 1..
 replication.quota.window.size.seconds int 1 ro 1..
 """,
-    "replication": """
+    "cluster": """
 auto.leader.rebalance.enable boolean true ro
+inter.broker.protocol.version string 3.9-IV0 ro,3 @version
+leader.imbalance.check.interval.seconds long 300 ro 1..
+leader.imbalance.per.broker.percentage int 10 ro,3
+unclean.leader.election.enable boolean false cluster
+""",
+    "replication": """
 broker.id.generation.enable boolean true ro,3
 controlled.shutdown.enable boolean true ro
 controlled.shutdown.max.retries int 3 ro,3
 controlled.shutdown.retry.backoff.ms long 5000 ro,3
-inter.broker.protocol.version string 3.9-IV0 ro,3 @version
-leader.imbalance.check.interval.seconds long 300 ro 1..
-leader.imbalance.per.broker.percentage int 10 ro,3
 num.replica.fetchers int 1 cluster
 replica.selector.class string - ro
 replica.socket.receive.buffer.bytes int 65536 ro
@@ -381,7 +385,6 @@ request.timeout.ms int 30000 ro
 reserved.broker.max.id int 1000 ro,3 0..
 socket.connection.setup.timeout.max.ms long 30000 ro
 socket.connection.setup.timeout.ms long 10000 ro
-unclean.leader.election.enable boolean false cluster
 """,
     "security": """
 connection.failed.authentication.delay.ms int 100 ro 0..

@@ -52,6 +52,13 @@ APIS: dict[int, tuple[str, int, int]] = {
     75: ("describe_topic_partitions", 0, 0),
 }
 
+# What administrators ask of a cluster.
+ADMIN_APIS: dict[int, tuple[str, int, int]] = {
+    43: ("elect_leaders", 0, 2),
+    45: ("alter_partition_reassignments", 0, 0),
+    46: ("list_partition_reassignments", 0, 0),
+}
+
 # What brokers of one cluster say to each other; spoken by a member of one only.
 CLUSTER_APIS: dict[int, tuple[str, int, int]] = {
     4: ("leader_and_isr", 7, 7),
@@ -64,7 +71,7 @@ CLUSTER_APIS: dict[int, tuple[str, int, int]] = {
 
 
 def spoken(context: Context) -> dict[int, tuple[str, int, int]]:
-    return APIS if context.cluster is None else {**APIS, **CLUSTER_APIS}
+    return APIS if context.cluster is None else {**APIS, **ADMIN_APIS, **CLUSTER_APIS}
 
 
 def for_brokers_only(handler: Handler) -> Handler:
