@@ -14,8 +14,8 @@ from kstore.errors import BrokerUnreachableError, KstoreError
 CONNECT_TIMEOUT_S = 10
 
 
-class _Link(asyncio.Protocol):
-    """A socket that is open."""
+class _Link(asyncio.BufferedProtocol):
+    """A socket that is open. It receives into the connection's buffer."""
 
     def __init__(self, client_id: str) -> None:
         self._connection = ClientConnection(client_id)
@@ -27,9 +27,12 @@ class _Link(asyncio.Protocol):
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._connection.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            for answer in self._connection.received(data):
+            for answer in self._connection.came(nbytes):
                 waiting = self._waiting.popleft()
                 if not waiting.done():
                     waiting.set_result(answer)

@@ -278,8 +278,6 @@ def read_one(
     if version < ZSTD_FROM and log.config.target_compression == ZSTD:
         # As Kafka: the topic's configuration is asked, not its batches, which nobody else looks into.
         raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
-    # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19).
-    high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
     replica_id = payload.replica_id
     leader_only = replica_id >= 0 or version < ANY_REPLICA_FROM
     if replica_id >= 0:
@@ -295,7 +293,7 @@ def read_one(
         )
         if diverging is not None:
             return (
-                want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
+                want.partition, 0, log.high_watermark, log.last_stable_offset, log.log_start_offset,
                 None, -1, b"", diverging, None, None,
             )  # fmt: skip
     if replica_id >= 0 and is_first and log.log_start_offset <= want.fetch_offset <= log.log_end_offset:
@@ -309,6 +307,9 @@ def read_one(
                 now_ms=context.clock.now_ms(),
             )
         )
+    # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19); and after
+    # what the follower has told of itself, which may just have committed what it will read of next.
+    high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
     data = partition.read(
         want.fetch_offset,
         max_bytes=max_bytes,
