@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kstore.client.broker_client import BrokerClient
 from kstore.cluster.image import TOPIC_RESOURCE, BrokerEndpoint, ClusterImage
 from kstore.cluster.zk.configs import ConfigStore
+from kstore.cluster.zk.log_dir_events import EVENT_PREFIX, log_dir_event_json
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED, Session
 from kstore.cluster.zk.store import ClusterStore
 from kstore.cluster.zk.wishes import Wishes
@@ -63,6 +64,9 @@ class ClusterMember:
         self.controller_epoch = 0
         self.is_stopping = False
         self.is_registered = False
+        # Whether the controller has spoken to this registration of the broker: before that it may believe in what it
+        # led before its session was over (rule 49).
+        self.is_confirmed = False
         self._clients: dict[tuple[str, int], BrokerClient] = {}
         self.session = Session(
             config.zookeeper_connect,
@@ -166,7 +170,7 @@ class ClusterMember:
         if state == SUSPENDED or self.is_stopping:
             return
         if state == LOST:
-            self.is_registered = False
+            self.is_registered = self.is_confirmed = False
             self.config_changes.lost()
             self.controller.resign("the session with ZooKeeper is over")
         elif state == CONNECTED and self._context.loop.is_running():
@@ -232,6 +236,21 @@ class ClusterMember:
     def isr_proposed(self, proposal: IsrProposed) -> None:
         self.proposals.add(proposal)
 
+    def log_dir_failed(self) -> None:
+        """Tells the controller, in the end."""
+
+        async def tell() -> None:
+            while not self.is_stopping:
+                try:
+                    await self.session.create(EVENT_PREFIX, log_dir_event_json(self._context.node_id), sequential=True)
+                except SessionLostError as error:
+                    log.warning("the controller is not told yet of a log directory that failed: %s", error)
+                    await asyncio.sleep(REGISTER_RETRY_S)
+                else:
+                    return
+
+        self._context.start_task(tell())
+
     # --- what the controller has to say ---
 
     def check_sender(self, request: Any) -> None:
@@ -244,6 +263,11 @@ class ClusterMember:
         if -1 < request.broker_epoch < self.broker_epoch:
             raise StaleBrokerEpochError(f"broker epoch {request.broker_epoch} is over, this is {self.broker_epoch}")
         self.controller_epoch = request.controller_epoch
+
+    def confirmed(self, request: Any) -> None:
+        """A LeaderAndIsr was taken: what this broker leads is what the controller says from here on."""
+        if self.is_registered and request.broker_epoch in (-1, self.broker_epoch):
+            self.is_confirmed = True
 
     async def know_configs(self, names: Iterable[str]) -> None:
         """Reads the configurations of topics that are new to this broker, before their logs are made."""

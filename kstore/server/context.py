@@ -13,6 +13,7 @@ from kstore.server.deliver import Deliver
 from kstore.server.endpoints import Endpoint
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
+from kstore.server.log_dir_moves import LogDirMoves
 from kstore.server.topics import Catalog
 from kstore.server.traffic import Traffic
 
@@ -31,6 +32,7 @@ class Context:
         "fetch_sessions",
         "flusher",
         "groups",
+        "log_dir_moves",
         "loop",
         "metadata",
         "node_id",
@@ -54,6 +56,7 @@ class Context:
     flusher: Flusher
     # Groups and ProducerIds, which stand on this themselves.
     groups: Any
+    log_dir_moves: LogDirMoves
     loop: asyncio.AbstractEventLoop
     # None in a cluster, which keeps its metadata in ZooKeeper.
     metadata: MetadataLog | None

@@ -53,8 +53,17 @@ class Groups:
         if partition_log.log_end_offset > partition_log.log_start_offset:
             self._begin_loading(self._host(index))
 
+    def renewed(self, topic_partition: TopicPartition, leader_epoch: int) -> None:
+        """This broker leads on in a new epoch: its groups are what they were, and go on in it."""
+        if topic_partition.topic != GROUPS_TOPIC:
+            return
+        self._led[topic_partition.partition] = leader_epoch
+        hosted = self._hosted.get(topic_partition.partition)
+        if hosted is not None:
+            hosted.leader_epoch = leader_epoch
+
     def resigned(self, topic_partition: TopicPartition) -> None:
-        """This broker leads a partition no longer, or not in the epoch it did; who waits there is told."""
+        """This broker leads a partition no longer; who waits there is told."""
         if topic_partition.topic == GROUPS_TOPIC and self._led.pop(topic_partition.partition, None) is not None:
             hosted = self._hosted.pop(topic_partition.partition, None)
             if hosted is not None:
