@@ -104,11 +104,12 @@ class State(NamedTuple):
 class Replica:
     """What the judge knows of one broker's replica, in one life of the broker."""
 
-    __slots__ = ("checked", "end", "epoch", "high_watermark")
+    __slots__ = ("checked", "end", "end_before_loss", "epoch", "high_watermark")
 
     def __init__(self) -> None:
         self.checked = 0
         self.end = 0
+        self.end_before_loss = -1
         # Of the present tenure of a leader.
         self.epoch = -1
         self.high_watermark = -1
@@ -162,6 +163,8 @@ class Judge:
         replica = self.replicas.get((name, key))
         if replica is None:
             replica = self.replicas[name, key] = Replica()
+        if name not in self.in_debt:
+            replica.end_before_loss = -1
         if end < replica.end:
             replica.checked = min(replica.checked, end)
         replica.end = end
@@ -183,9 +186,17 @@ class Judge:
 
     def _count_copies(self, name: str, key: Key, history: History) -> None:
         """What is committed lies in at least min.insync.replicas logs at that moment (rule 17)."""
-        holders = [other for (other, known), each in self.replicas.items() if known == key and each.end >= history.end]
+        holders = self.holders(key, history.end)
         if len(holders) < self.min_in_sync:
             raise Violation(f"{name} {key[0]}-{key[1]}: {history.end} is committed, and only {holders} end there")
+
+    def holders(self, key: Key, end: int) -> list[str]:
+        """Who has all below `end`, or had it before a loss that nobody knows of yet."""
+        return [
+            name
+            for (name, known), each in self.replicas.items()
+            if known == key and (each.end >= end or (name in self.in_debt and each.end_before_loss >= end))
+        ]
 
     def _maybe_pay_off(self, name: str) -> None:
         """A broker that lost records owes nothing more when it is in sync everywhere and has all again."""
@@ -257,7 +268,7 @@ class Judge:
             if name in self.in_debt:
                 continue
             replica = self.replicas.get((name, key))
-            if replica is not None and replica.end < history.end:
+            if replica is not None and 0 <= replica.end < history.end:
                 raise Violation(
                     f"{name} is in sync for {topic_partition} and ends at {replica.end}; up to {history.end} was"
                     f" committed (epoch {state.epoch}, leader {state.leader}, in sync {state.isr})"
@@ -272,8 +283,10 @@ class Judge:
 
     def forget_ends(self, name: str) -> None:
         """A broker has lost what it had not synced."""
-        for key in [key for key in self.replicas if key[0] == name]:
-            del self.replicas[key]
+        for (other, _), replica in self.replicas.items():
+            if other == name:
+                replica.end_before_loss = max(replica.end, replica.end_before_loss)
+                replica.end = -1
 
     # --- ZooKeeper ---
 
@@ -336,3 +349,9 @@ class Judge:
         """Of the latest topic of the name."""
         found = [history for key, history in self.histories.items() if key[:2] == (topic, partition)]
         return found[-1] if found else History()
+
+    def is_committed(self, key: TopicPartition, end: int) -> bool:
+        """Whether all below `end` was seen to be committed; or is, in the log of a leader whose disk has failed since."""
+        if self.history_of(*key).end >= end:
+            return True
+        return any(len(self.holders(known, end)) >= self.min_in_sync for known in self.histories if known[:2] == key)
