@@ -10,7 +10,7 @@ TopicDeletionManager.scala.
 """
 
 import logging
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from kstore.cluster.balance import imbalanced
@@ -68,7 +68,7 @@ class Controller:
             brokers=brokers, topics=dict(topics), topic_names={topic.id: name for name, topic in topics.items()}
         )
         self.deleting = {name: set() for name in to_delete if name in topics}
-        plan = self._settle(f"controller {self.broker_id} was elected")
+        plan = self._settle(f"controller {self.broker_id} was elected", restarted=self._restarted)
         writes = _told_again(dict(self._decided()), plan.writes)
         return self._plan(writes, plan.reason)._replace(catch_up=frozenset(brokers))
 
@@ -429,15 +429,30 @@ class Controller:
         )
         return Presence(online, online - self.shutting_down)
 
+    def _restarted(self, partition: PartitionImage) -> frozenset[int]:
+        """Replicas whose brokers have registered since the state was written. No controller has noticed that they went
+        and came (rule 47): a leader among them may lack what was acknowledged in its epoch."""
+        brokers = self.image.brokers
+        return frozenset(
+            replica for replica in partition.isr if replica in brokers and brokers[replica].epoch > partition.written >= 0
+        )
+
     def _settle(
-        self, reason: str, *, only: Container[TopicPartition] | None = None, bounced: Container[int] = ()
+        self,
+        reason: str,
+        *,
+        only: Container[TopicPartition] | None = None,
+        bounced: Container[int] = (),
+        restarted: Callable[[PartitionImage], Container[int]] | None = None,
     ) -> Plan:
-        """Brings what is decided into line with who is there."""
+        """Brings what is decided into line with who is there. `bounced` went and came in between; `restarted` says it
+        of each partition."""
         writes = {}
         for key, partition in self._partitions():
             if only is None or key in only:
                 presence = self._presence(key, partition)
-                after = settled(partition, online=presence.online, electable=presence.electable, bounced=bounced)
+                absent = bounced if restarted is None else restarted(partition)
+                after = settled(partition, online=presence.online, electable=presence.electable, bounced=absent)
                 if after is not None:
                     writes[key] = after
         return self._plan(writes, reason)

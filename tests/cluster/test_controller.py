@@ -365,3 +365,19 @@ def test_what_others_have_written_counts(controller: Controller) -> None:
     assert state(controller) == theirs
     controller.image = controller.image._replace(brokers=brokers(2, 3))
     assert controller.unsettled({KEY}).writes[KEY].leader == -1
+
+
+def test_a_new_controller_notices_who_has_restarted_since_the_state_was_written() -> None:
+    """The controller before it was gone when the leader's znode went and came: the leader would have led on in its epoch
+    with less than was acknowledged in it (found by the simulator)."""
+    state = PartitionImage((3, 1, 2), isr=(3, 1, 2), leader=3, leader_epoch=4, partition_epoch=7, written=200)
+    topics = {"orders": TopicImage("orders", ID, {0: state})}
+    controller = Controller(broker_id=1, epoch=2)
+    plan = controller.started(brokers(1, 2, 3, b3=201), topics, [])
+    after = plan.writes[KEY]
+    assert (after.leader, after.isr, after.leader_epoch) == (1, (1, 2), 5)
+    # Who was registered when it was written stays; and who is alone in sync leads again, in a new epoch.
+    assert not Controller(broker_id=1, epoch=2).started(brokers(1, 2, 3, b3=199), topics, []).writes
+    alone = {"orders": TopicImage("orders", ID, {0: state._replace(isr=(3,))})}
+    after = Controller(broker_id=1, epoch=2).started(brokers(1, 2, 3, b3=201), alone, []).writes[KEY]
+    assert (after.leader, after.isr, after.leader_epoch) == (3, (3,), 5)

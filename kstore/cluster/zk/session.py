@@ -38,6 +38,7 @@ class Znode(NamedTuple):
     created: int  # czxid
     owner: int  # session id of an ephemeral one, else 0
     created_ms: int = 0
+    modified: int = 0  # mzxid
 
 
 class Create(NamedTuple):
@@ -191,7 +192,7 @@ class Session:
             data, stat = await self._result(self._client.get_async, path, self._on_loop(watcher))
         except exceptions.NoNodeError:
             return None
-        return Znode(data, stat.version, stat.czxid, stat.ephemeralOwner, stat.ctime)
+        return Znode(data, stat.version, stat.czxid, stat.ephemeralOwner, stat.ctime, stat.mzxid)
 
     async def exists(self, path: str, *, watcher: Callable[[], None] | None = None) -> bool:
         """`watcher` is called once, when the znode comes, changes or goes."""

@@ -164,6 +164,7 @@ class ClusterStore:
                 if state is not None:
                     path = paths.state(name, index)
                     found = paths.parse_state(path, state.data, version=state.version, replicas=replicas)
+                    found = found._replace(written=state.modified)
                 partitions[index] = found._replace(
                     adding_replicas=assignment.adding.get(index, ()),
                     removing_replicas=assignment.removing.get(index, ()),
