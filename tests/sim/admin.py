@@ -2,20 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kstore.protocol.messages.alter_partition_reassignments import AlterPartitionReassignmentsRequest
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
 from kstore.model import TopicPartition
 from kstore.protocol.messages.delete_records import DeleteRecordsRequest
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
+from kstore.protocol.messages.elect_leaders import ElectLeadersRequest
 from tests.sim.clients import Client
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-CREATE_VERSION, DELETE_VERSION, DELETE_RECORDS_VERSION = 5, 5, 2
-TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC = 36, 3
+CREATE_VERSION, DELETE_VERSION, DELETE_RECORDS_VERSION, REASSIGN_VERSION, ELECT_VERSION = 5, 5, 2, 0, 2
+# LEADER_NOT_AVAILABLE, REQUEST_TIMED_OUT, INVALID_REPLICATION_FACTOR (too few are there), NOT_CONTROLLER
+ASK_AGAIN = {5, 7, 38, 41}
 
 
 class Admin(Client):
@@ -53,6 +56,19 @@ class Admin(Client):
         code = None if answer is None else answer.topics[0].partitions[0].error_code
         self.world.trace(f"records of {key} below {before} are deleted: {code}")
 
+    def reassign(self, key: TopicPartition, replicas: list[int]) -> None:
+        part = AlterPartitionReassignmentsRequest.ReassignablePartition(
+            partition_index=key.partition, replicas=replicas
+        )
+        topic = AlterPartitionReassignmentsRequest.ReassignableTopic(name=key.topic, partitions=[part])
+        request = AlterPartitionReassignmentsRequest(topics=[topic], timeout_ms=5000)
+        self._wishes.put_nowait((key.topic, request, REASSIGN_VERSION))
+
+    def elect_preferred(self, key: TopicPartition) -> None:
+        topic = ElectLeadersRequest.TopicPartitions(topic=key.topic, partitions=[key.partition])
+        request = ElectLeadersRequest(election_type=0, topic_partitions=[topic], timeout_ms=5000)
+        self._wishes.put_nowait((key.topic, request, ELECT_VERSION))
+
     async def run(self) -> None:
         while True:
             name, request, version = await self._wishes.get()
@@ -61,8 +77,21 @@ class Admin(Client):
                 continue
             for _ in range(200):
                 answer = await self.ask(self.choose.choice(self.world.broker_names), request, version)
-                codes = [] if answer is None else [each.error_code for each in getattr(answer, "topics", None) or answer.responses]
-                if codes and codes[0] in (0, TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC):
-                    self.world.trace(f"{type(request).__name__} {name}: {codes[0]}")
+                codes = [] if answer is None else list(error_codes(answer))
+                if codes and not set(codes) & ASK_AGAIN:
+                    self.world.trace(f"{type(request).__name__} {name}: {codes}")
                     break
                 await self.back_off()
+
+
+def error_codes(answer: Any) -> Iterator[int]:
+    """Of the whole and of each topic or partition in it."""
+    if getattr(answer, "error_code", 0):
+        yield answer.error_code
+    for name in ("topics", "responses", "replica_election_results"):
+        for each in getattr(answer, name, None) or ():
+            if hasattr(each, "error_code"):
+                yield each.error_code
+            for part in getattr(each, "partitions", None) or getattr(each, "partition_result", None) or ():
+                if hasattr(part, "error_code"):
+                    yield part.error_code

@@ -47,6 +47,8 @@ class Faults:
             "delete topic": self._delete_topic,
             "depose": self._depose,
             "delete records": self._delete_records,
+            "reassign": self._reassign,
+            "elect preferred": self._elect_preferred,
         }
 
     def apply(self, event: Event) -> None:
@@ -338,3 +340,17 @@ class Faults:
         key = self._world.keys[0]
         self._world.admin.delete_records(key, keeps=20)
         return f"records of {key} are deleted"
+
+    def _reassign(self, event: Event, who: SimBroker) -> str | None:
+        """To other brokers, or in another order."""
+        key = self._world.keys[0]
+        numbers = [broker.id for broker in self._world.brokers]
+        # What stands first is by chance, and of the plan.
+        turn = int(event.at_s * 100) % len(numbers)
+        replicas = (numbers[turn:] + numbers[:turn])[:3]
+        self._world.admin.reassign(key, replicas)
+        return f"{key} is to lie on {replicas}"
+
+    def _elect_preferred(self, event: Event, who: SimBroker) -> str | None:
+        self._world.admin.elect_preferred(self._world.keys[0])
+        return "preferred leaders are to be elected"

@@ -70,6 +70,8 @@ KINDS = (
     ("delete topic", 1, 0.0, 0.0),
     ("depose", 2, 0.0, 0.0),
     ("delete records", 1, 0.0, 0.0),
+    ("reassign", 2, 0.0, 0.0),
+    ("elect preferred", 1, 0.0, 0.0),
 )
 PARTS = ("leader", "leader", "follower", "follower", "controller")
 
