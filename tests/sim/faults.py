@@ -25,6 +25,7 @@ class Faults:
         self._open: dict[int, Callable[[], None]] = {}
         self._number = 0
         self._disks_failed = False
+        self._changed_at = 0.0
         self._does: dict[str, Callable[[Event, SimBroker], str | None]] = {
             "kill": self._kill,
             "power": self._power,
@@ -59,6 +60,7 @@ class Faults:
             return
         said = self._does[event.kind](event, who)
         if said is not None:
+            self._changed_at = self._world.loop.now
             self.counts[event.kind] += 1
             self._world.trace(f"* {said}")
 
@@ -84,6 +86,7 @@ class Faults:
         def over() -> None:
             found = self._open.pop(number, None)
             if found is not None:
+                self._changed_at = self._world.loop.now
                 found()
 
         self._world.later(seconds, over)
@@ -96,6 +99,11 @@ class Faults:
         for broker in world.brokers:
             broker.resume()
             broker.start()
+
+    @property
+    def calm_s(self) -> float:
+        """How long nothing has been out of order."""
+        return 0.0 if self._open else self._world.loop.now - self._changed_at
 
     def excuses(self, error: BaseException) -> bool:
         """Whether an error that was logged is what such a fault must bring."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 QUIET_AT_S = 100.0
 END_S = 120.0
 # How long a cluster has, after the faults have stopped, to be whole again.
-PATIENCE_S = 60.0
+PATIENCE_S = 50.0
 
 
 class Event(NamedTuple):

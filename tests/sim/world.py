@@ -26,6 +26,7 @@ from tests.sim.zookeeper import Session, ZooKeeper
 
 TOPIC = "orders"
 REPLICAS = 3
+LOOK_EVERY_S = 5.0
 
 
 class Outcome(NamedTuple):
@@ -195,6 +196,7 @@ class World:
             self.later(2.0, consumer.start)
         for event in plan.events:
             self.later(event.at_s, self.faults.apply, event)
+        self.later(LOOK_EVERY_S, self._look_around)
         if not self._pass(plan.quiet_at_s):
             return
         self.trace("no more faults")
@@ -204,6 +206,23 @@ class World:
             return
         self._compare()
         self._pass(max(plan.end_s, self.loop.now))
+
+    def _look_around(self) -> None:
+        """Where nothing has been out of order for long, everybody is in sync."""
+        if self.is_quiet or self.violation is not None:
+            return
+        if self.faults.calm_s > PATIENCE_S and (missing := self._out_of_sync()) is not None:
+            self.fail(f"{self.faults.calm_s:.0f} s after the last fault: {missing}")
+        self.later(LOOK_EVERY_S, self._look_around)
+
+    def _out_of_sync(self) -> str | None:
+        for key in self.keys:
+            state, replicas = self.judge.states.get(key), self.judge.assignments.get(key)
+            if state is None or replicas is None:
+                return f"{key} has no state"
+            if state.leader < 0 or set(state.isr) != set(replicas):
+                return f"{key}: leader {state.leader}, in sync {state.isr} of {replicas}"
+        return None
 
     def _close(self) -> bool:
         """One broker goes away, and the others go on; then it comes back."""
@@ -257,14 +276,11 @@ class World:
         for producer in self.producers:
             if not producer.is_done:
                 return f"{producer.name} waits for its last answer from {producer.key}"
+        if (lacking := self._out_of_sync()) is not None:
+            return lacking
         for key in self.keys:
-            state, replicas = self.judge.states.get(key), self.judge.assignments.get(key)
-            if state is None or replicas is None:
-                return f"{key} has no state"
-            if state.leader < 0 or set(state.isr) != set(replicas):
-                return f"{key}: leader {state.leader}, in sync {state.isr} of {replicas}"
             ends = set()
-            for number in replicas:
+            for number in self.judge.assignments[key]:
                 partition = self.broker(f"b{number}").partition(key)
                 if partition is None:
                     return f"b{number} does not hold {key}"
