@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from kazoo import exceptions
 from kazoo.protocol.states import EventType, ZnodeStat
 
-from tests.sim.loop import SimLoop
+from tests.sim.loop import NOBODY, SimLoop
 
 DATA, CHILDREN = "data", "children"
 
@@ -100,9 +100,9 @@ class ZooKeeper:
                 self.expire(session)
             else:
                 # Nobody counts while the ensemble is away, and each session begins anew when it is back.
-                self._loop.call_later(session.timeout_s, look)
+                self._loop.call_later(session.timeout_s, look, context=NOBODY)
 
-        self._loop.call_later(max(session.timeout_s - heard_s_ago, 0.001), look)
+        self._loop.call_later(max(session.timeout_s - heard_s_ago, 0.001), look, context=NOBODY)
 
     def expire(self, session: Session) -> None:
         if session.is_over:
