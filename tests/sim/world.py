@@ -229,8 +229,10 @@ class World:
         choose = random.Random(f"closing {self.plan.seed}")
         candidates = self.brokers
         if self.plan.closing == "isolate":
-            # A leader that still has its session leads on, and its controller has to be reached.
+            # A leader that still has its session leads on, and its controller has to be reached. Who is preferred may be
+            # elected any moment.
             leaders = {self.judge.states[key].leader for key in self.keys}
+            leaders |= {self.judge.assignments[key][0] for key in self.keys}
             candidates = [each for each in self.brokers if each.id not in leaders and not each.controls]
             if not candidates:
                 return True
