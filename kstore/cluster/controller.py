@@ -10,7 +10,7 @@ TopicDeletionManager.scala.
 """
 
 import logging
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from kstore.cluster.balance import imbalanced
@@ -20,6 +20,7 @@ from kstore.cluster.leader_election import elect_in_sync, elect_preferred, elect
 from kstore.cluster.notices import Notice, Notices
 from kstore.cluster.plan import Plan, Stop
 from kstore.cluster.reassignment import begun, check_target, finished, is_reassigned, origin_of
+from kstore.cluster.standing import LogEnd, elect_longest, is_doubtful
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
@@ -55,6 +56,8 @@ class Controller:
         self.shutting_down: set[int] = set()
         # Topics that are being deleted, and which replicas are gone already.
         self.deleting: dict[str, set[tuple[int, int]]] = {}
+        # Partitions whose replicas in sync have just come back, and others are asked whether they hold more.
+        self.doubted: set[TopicPartition] = set()
         # Replicas whose directory has failed, by broker.
         self.offline: dict[int, set[TopicPartition]] = {}
 
@@ -68,7 +71,9 @@ class Controller:
             brokers=brokers, topics=dict(topics), topic_names={topic.id: name for name, topic in topics.items()}
         )
         self.deleting = {name: set() for name in to_delete if name in topics}
-        plan = self._settle(f"controller {self.broker_id} was elected")
+        # Whoever is in sync of what nobody leads may have come back a moment ago.
+        came = {key: brokers for key, partition in self._partitions() if partition.leader == NO_LEADER}
+        plan = self._settle(f"controller {self.broker_id} was elected", came_of=lambda key: came.get(key, ()))
         writes = _told_again(dict(self._decided()), plan.writes)
         return self._plan(writes, plan.reason)._replace(catch_up=frozenset(brokers))
 
@@ -85,7 +90,7 @@ class Controller:
             return Plan(tells_brokers=dict(before) != dict(brokers))
         log.info("brokers came: %s, went: %s; alive: %s", sorted(came), sorted(gone), sorted(brokers))
         names = [f"broker {id} came" for id in sorted(came)] + [f"broker {id} went" for id in sorted(gone - came)]
-        plan = self._settle(", ".join(names), bounced=came & gone)
+        plan = self._settle(", ".join(names), came_of=lambda _key: came)
         return plan._replace(catch_up=frozenset(came), tells_brokers=True)
 
     def directories_failed(self, broker_ids: Iterable[int]) -> list[Notice]:
@@ -193,8 +198,32 @@ class Controller:
         return frozenset(
             key.topic
             for key, partition in self._decided()
-            if partition.leader == NO_LEADER and self._presence(key, partition).electable
+            if partition.leader == NO_LEADER
+            and key not in self.doubted
+            and self._presence(key, partition).electable
         )
+
+    def to_be_asked(self) -> dict[int, list[TopicPartition]]:
+        """Broker -> the replicas whose ends are to be compared before one of them leads."""
+        asked: dict[int, list[TopicPartition]] = {}
+        for key in self.doubted:
+            partition = self.state(key)
+            if partition is not None:
+                for replica in self._presence(key, partition).electable:
+                    asked.setdefault(replica, []).append(key)
+        return asked
+
+    def ends_told(self, ends: Mapping[TopicPartition, Mapping[int, LogEnd]]) -> Plan:
+        """What was answered is all that will be: whoever holds most leads (rule 26)."""
+        writes = {}
+        for key, partition in self._decided():
+            if key in self.doubted and partition.leader == NO_LEADER:
+                electable = self._presence(key, partition).electable
+                elected = elect_longest(partition, ends.get(key, {}), electable=electable)
+                if elected is not None:
+                    writes[key] = elected
+        self.doubted.clear()
+        return self._plan(writes, "it holds most of those that are there")
 
     def unclean_allowed(self, topics: Container[str]) -> Plan:
         """Leaders out of sync for what has none, in topics whose unclean.leader.election.enable is true."""
@@ -430,14 +459,25 @@ class Controller:
         return Presence(online, online - self.shutting_down)
 
     def _settle(
-        self, reason: str, *, only: Container[TopicPartition] | None = None, bounced: Container[int] = ()
+        self,
+        reason: str,
+        *,
+        only: Container[TopicPartition] | None = None,
+        came_of: Callable[[TopicPartition], Container[int]] = lambda _key: (),
     ) -> Plan:
-        """Brings what is decided into line with who is there."""
+        """Brings what is decided into line with who is there, and who came a moment ago."""
         writes = {}
         for key, partition in self._partitions():
             if only is None or key in only:
-                presence = self._presence(key, partition)
-                after = settled(partition, online=presence.online, electable=presence.electable, bounced=bounced)
+                online, electable = self._presence(key, partition)
+                # A doubt lasts until the others have been asked.
+                came = partition.isr if key in self.doubted else came_of(key)
+                doubted = is_doubtful(partition, electable=electable, came=came)
+                after = settled(partition, online=online, electable=electable, came=came, doubted=doubted)
+                if (after or partition).leader == NO_LEADER and doubted:
+                    self.doubted.add(key)
+                else:
+                    self.doubted.discard(key)
                 if after is not None:
                     writes[key] = after
         return self._plan(writes, reason)

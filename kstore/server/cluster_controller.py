@@ -24,6 +24,7 @@ from kstore.model import TopicPartition
 from kstore.server.controller_channel import Channel
 from kstore.server.controller_requests import ControllerRequests
 from kstore.server.controller_watches import ControllerWatches
+from kstore.server.log_ends import ends_of
 from kstore.server.membership import Membership
 from kstore.server.notice_answers import NoticeAnswers
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 1
+# How long replicas are waited for that may hold more than the one in sync.
+ASK_TIMEOUT_S = 3
 # How long a broker that stops waits for what it has still to tell as controller.
 LAST_NOTICES_S = 5
 # Kafka looks whether leaders are where they should be for the first time so soon (KafkaController.onControllerFailover).
@@ -138,11 +141,13 @@ class ClusterController:
         """Decides nothing new, and waits until the other brokers know what was decided; the office goes with the
         session."""
         self._stopping = True
-        async with self._turn:
-            me = self._context.node_id
-            told = [notice for id, channel in self._channels.items() if id != me for notice in channel.waiting]
-        if told:
-            await asyncio.wait(told, timeout=LAST_NOTICES_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_NOTICES_S):
+                async with self._turn:
+                    me = self._context.node_id
+                    told = [notice for id, channel in self._channels.items() if id != me for notice in channel.waiting]
+                if told:
+                    await asyncio.wait(told)
 
     def stop(self) -> None:
         self._stopping = True
@@ -226,8 +231,27 @@ class ClusterController:
     async def settle(self, plan: Plan) -> list[asyncio.Future[Any]]:
         """As `carry_out`, and what follows when brokers or directories have come or gone."""
         told = await self.carry_out(plan)
+        decisions = self.active()
+        if decisions.doubted:
+            self._context.start_task(self._compare_ends(decisions, told))
         told += await self.elect_unclean()
-        return told + await self.carry_out(self.active().reassignments_done())
+        return told + await self.carry_out(decisions.reassignments_done())
+
+    async def _compare_ends(self, term: Controller, told: Sequence[asyncio.Future[Any]]) -> None:
+        """Before the last replica in sync leads again: who holds most? (rule 26)"""
+        if told:
+            # Who came a moment ago knows of its replicas only when it was told.
+            await asyncio.wait(told, timeout=ASK_TIMEOUT_S)
+        if self._decisions is not term:
+            return
+        asked = term.to_be_asked()
+        endpoints = {id: channel.endpoint for id, channel in self._channels.items() if id in asked}
+        ends = await ends_of(asked, endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
+
+        async def elect(decisions: Controller) -> None:
+            await self.settle(decisions.ends_told(ends))
+
+        await self.in_office(elect, term=term)
 
     async def elect_unclean(self) -> list[asyncio.Future[Any]]:
         """Leaders for what nobody in sync can lead, where the topic, or the brokers' default, allows it. The topics'
