@@ -88,7 +88,8 @@ class ClusterConfigs:
                 self._set(resource, found.configs)
             self._missing.difference_update(wanted)
         except SessionLostError as error:
-            log.warning("the configuration of %s is not known yet: %s", [name for _, name in wanted], error)
+            if not self._missing.issuperset(wanted):
+                log.warning("the configuration of %s is not known yet: %s", [name for _, name in wanted], error)
             self._missing.update(wanted)
             if self._reading is None:
                 self._reading = self._context.start_task(self._read_missing())
