@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 # Ids of idempotent producers are taken by so many (ProducerIdsBlock.java).
 PRODUCER_ID_BLOCK = 1000
 REGISTER_TRIES = 3
-# So many znodes are removed in one step.
+# So many znodes are written, or removed, in one step: a request has 1 MB at most (jute.maxbuffer).
+STATES_AT_ONCE = 50
 DELETED_AT_ONCE = 100
 
 
@@ -239,25 +240,39 @@ class ClusterStore:
 
         Gives the new versions, None for those that were not written. Raises ControllerMovedError, SessionLostError.
         """
-        await self._make_parents([key for key, state in states.items() if state.partition_epoch < 0])
-        results = await asyncio.gather(*(self._write_state(key, state, elected) for key, state in states.items()))
-        return dict(zip(states, results, strict=True))
+        for name in dict.fromkeys(key.topic for key, state in states.items() if state.partition_epoch < 0):
+            await self.session.create(paths.partitions(name))
+        keys = list(states)
+        chunks = [keys[first : first + STATES_AT_ONCE] for first in range(0, len(keys), STATES_AT_ONCE)]
+        written = await asyncio.gather(
+            *(self._write_chunk({key: states[key] for key in chunk}, elected) for chunk in chunks)
+        )
+        return {key: version for found in written for key, version in found.items()}
+
+    async def _write_chunk(
+        self, states: Mapping[TopicPartition, PartitionImage], elected: Elected
+    ) -> dict[TopicPartition, int | None]:
+        """Many in one step; where one of them does not fit, each for itself."""
+        operations: list[Operation] = []
+        for key, state in states.items():
+            if state.partition_epoch < 0:
+                operations.append(Create(paths.partition(*key), b""))
+            operations.append(_state_write(key, state))
+        done = await fenced(self.session, elected, operations)
+        if isinstance(done, OperationFailed):
+            results = await asyncio.gather(*(self._write_state(key, state, elected) for key, state in states.items()))
+            return dict(zip(states, results, strict=True))
+        versions = iter([found for found, each in zip(done, operations, strict=True) if isinstance(each, SetData)])
+        return {key: 0 if state.partition_epoch < 0 else int(next(versions).version) for key, state in states.items()}
 
     async def _write_state(self, key: TopicPartition, state: PartitionImage, elected: Elected) -> int | None:
-        path, data = paths.state(*key), paths.state_json(state)
-        operation: Operation = (
-            Create(path, data) if state.partition_epoch < 0 else SetData(path, data, state.partition_epoch)
-        )
-        done = await fenced(self.session, elected, [operation])
+        if state.partition_epoch < 0:
+            await self.session.create(paths.partition(*key))
+        done = await fenced(self.session, elected, [_state_write(key, state)])
         if not isinstance(done, OperationFailed):
             return 0 if state.partition_epoch < 0 else int(done[0].version)
-        log.warning("%s: %s, the state is not written", path, done.reason)
+        log.warning("%s: %s, the state is not written", paths.state(*key), done.reason)
         return None
-
-    async def _make_parents(self, keys: Sequence[TopicPartition]) -> None:
-        for name in dict.fromkeys(key.topic for key in keys):
-            await self.session.create(paths.partitions(name))
-        await asyncio.gather(*(self.session.create(f"{paths.partitions(name)}/{index}") for name, index in keys))
 
     # --- producer ids ---
 
@@ -271,6 +286,11 @@ class ClusterStore:
             block = paths.producer_ids_json(broker_id, start, start + PRODUCER_ID_BLOCK - 1)
             if await self.session.set(paths.PRODUCER_IDS, block, znode.version) is not None:
                 return start
+
+
+def _state_write(key: TopicPartition, state: PartitionImage) -> Operation:
+    path, data = paths.state(*key), paths.state_json(state)
+    return Create(path, data) if state.partition_epoch < 0 else SetData(path, data, state.partition_epoch)
 
 
 def new_partition(replicas: tuple[int, ...]) -> PartitionImage:
