@@ -198,9 +198,7 @@ class Controller:
         return frozenset(
             key.topic
             for key, partition in self._decided()
-            if partition.leader == NO_LEADER
-            and key not in self.doubted
-            and self._presence(key, partition).electable
+            if partition.leader == NO_LEADER and key not in self.doubted and self._presence(key, partition).electable
         )
 
     def to_be_asked(self) -> dict[int, list[TopicPartition]]:
@@ -285,9 +283,7 @@ class Controller:
 
     # --- reassignment ---
 
-    def reassignments_asked(
-        self, targets: Mapping[TopicPartition, tuple[int, ...] | None]
-    ) -> tuple[Plan, Refusals]:
+    def reassignments_asked(self, targets: Mapping[TopicPartition, tuple[int, ...] | None]) -> tuple[Plan, Refusals]:
         """AlterPartitionReassignments: partitions begin to move to other replicas, or, where the target is None, back to
         those they had."""
         writes: dict[TopicPartition, PartitionImage] = {}
@@ -413,7 +409,13 @@ class Controller:
         return told
 
     def _tell_replicas(
-        self, notices: Notices, key: TopicPartition, before: PartitionImage | None, state: PartitionImage, *, is_made: bool
+        self,
+        notices: Notices,
+        key: TopicPartition,
+        before: PartitionImage | None,
+        state: PartitionImage,
+        *,
+        is_made: bool,
     ) -> None:
         led = -1 if before is None else before.leader
         for replica in state.replicas:

@@ -32,9 +32,7 @@ def elect_longest(
     partition: PartitionImage, ends: Mapping[int, LogEnd], *, electable: Container[int]
 ) -> PartitionImage | None:
     """Led by whoever holds most, or by a replica in sync as long as nobody is known to hold more."""
-    known = {
-        replica: end for replica, end in ends.items() if replica in electable and _is_comparable(end, partition)
-    }
+    known = {replica: end for replica, end in ends.items() if replica in electable and _is_comparable(end, partition)}
     in_sync = elect_in_sync(partition, electable=electable)
     if in_sync is None or in_sync.leader not in known:
         return in_sync

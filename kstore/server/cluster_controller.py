@@ -9,8 +9,8 @@ What the controller watches is in controller_watches.py, what others ask of it i
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from kstore.cluster.controller import Controller
@@ -300,7 +300,10 @@ class ClusterController:
         listener = self._context.config.inter_broker_listener
         for broker_id, channel in list(self._channels.items()):
             broker = brokers.get(broker_id)
-            if broker is None or (broker.epoch, broker.endpoint_of(listener)) != (channel.broker_epoch, channel.endpoint):
+            if broker is None or (broker.epoch, broker.endpoint_of(listener)) != (
+                channel.broker_epoch,
+                channel.endpoint,
+            ):
                 channel.stop()
                 del self._channels[broker_id]
         for broker in brokers.values():

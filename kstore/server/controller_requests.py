@@ -70,9 +70,7 @@ class ControllerRequests:
         if refusals:
             raise PartlyRefusedError(refusals)
 
-    async def _make_topics(
-        self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]
-    ) -> Told:
+    async def _make_topics(self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]) -> Told:
         made: dict[str, TopicImage] = {}
         for name, topic in wishes.made.items():
             configs = wishes.configs.get((TOPIC_RESOURCE, name), {})
@@ -85,9 +83,7 @@ class ControllerRequests:
         await self._controller.watches.watch_topics(decisions, made)
         return await self._controller.carry_out(decisions.topics_came(made))
 
-    async def _grow_topics(
-        self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]
-    ) -> Told:
+    async def _grow_topics(self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]) -> Told:
         grown: dict[str, TopicImage] = {}
         for name, topic in wishes.grown.items():
             more = {index: found.replicas for index, found in topic.partitions.items() if found.partition_epoch < 0}
@@ -174,7 +170,9 @@ class ControllerRequests:
 
     # --- elections and reassignments ---
 
-    async def elect_leaders(self, kind: int, keys: Iterable[TopicPartition] | None) -> dict[TopicPartition, KafkaError | None]:
+    async def elect_leaders(
+        self, kind: int, keys: Iterable[TopicPartition] | None
+    ) -> dict[TopicPartition, KafkaError | None]:
         """What becomes of each partition: None where the leader that was asked for leads now."""
         async with self._controller.office() as decisions:
             plan, refusals = decisions.elections_asked(kind, keys)
@@ -220,11 +218,12 @@ def _results(decisions: Controller, plan: Plan, refusals: Refusals) -> dict[Topi
     for key, wanted in plan.writes.items():
         state = decisions.state(key)
         is_done = state is not None and (state.leader, state.replicas) == (wanted.leader, wanted.replicas)
-        results[key] = None if is_done else InvalidUpdateVersionError(f"the state of {key} was written by somebody else")
+        results[key] = (
+            None if is_done else InvalidUpdateVersionError(f"the state of {key} was written by somebody else")
+        )
     return results
 
 
 async def until_told(told: Told) -> None:
     if told:
         await asyncio.wait(told, timeout=TELL_TIMEOUT_S)
-

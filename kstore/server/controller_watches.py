@@ -263,4 +263,3 @@ class ControllerWatches:
 
 def keys_of(topic: TopicImage) -> list[TopicPartition]:
     return [TopicPartition(topic.name, index) for index in topic.partitions]
-

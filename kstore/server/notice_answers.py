@@ -58,5 +58,3 @@ class NoticeAnswers:
                         online.append(key)
         if offline or decisions.offline.get(broker_id):
             self._controller.watches.replicas_answered(decisions, broker_id, online, offline)
-
-

@@ -34,7 +34,14 @@ def test_a_broker_without_a_replica_changes_a_key_and_keeps_the_others(
 
 def test_changes_at_the_same_moment_are_all_there_afterwards(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
     one, two = (kstore_member(tmp_path, number, zookeeper_of_its_own) for number in (1, 2))
-    keys = ["retention_ms", "segment_ms", "max_message_bytes", "flush_ms", "segment_index_bytes", "file_delete_delay_ms"]
+    keys = [
+        "retention_ms",
+        "segment_ms",
+        "max_message_bytes",
+        "flush_ms",
+        "segment_index_bytes",
+        "file_delete_delay_ms",
+    ]
     with one, two, znodes(zookeeper_of_its_own) as zk:
         create_topic([one, two], "orders", [[1, 2]])
         codes: list[int] = []
@@ -66,9 +73,7 @@ def test_kafka_and_kstore_take_each_others_changes(zookeeper_of_its_own: ZooKeep
             found = configs_of(broker.port, "orders", "retention_ms", "segment_ms")
             assert found == {"retention.ms": "5000", "segment.ms": "6000"}
         # Each has taken it into its running log, not only read it for the answer.
-        eventually(
-            lambda: kstore.log_text().count("the configuration of orders is"), wanted=lambda count: count >= 2
-        )
+        eventually(lambda: kstore.log_text().count("the configuration of orders is"), wanted=lambda count: count >= 2)
     finally:
         kstore.kill()
         kafka.kill()

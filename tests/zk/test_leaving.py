@@ -20,7 +20,9 @@ def test_the_cluster_does_not_wait_for_the_disks_of_a_broker_that_stops(
     zookeeper_of_its_own: ZooKeeper, tmp_path: Path
 ) -> None:
     options = QUICK | {"broker.id": "1", "zookeeper.connect": zookeeper_of_its_own.connect}
-    config = ServerConfig.from_arguments(str(tmp_path / "data"), 0, [f"{key}={value}" for key, value in options.items()])
+    config = ServerConfig.from_arguments(
+        str(tmp_path / "data"), 0, [f"{key}={value}" for key, value in options.items()]
+    )
     there: list[object] = []
 
     async def story() -> None:

@@ -58,9 +58,7 @@ def test_a_topic_that_a_script_writes_is_led_and_grows_and_goes(
         assert not ledger.failed
 
 
-def test_a_topic_is_not_made_twice_and_keeps_its_configuration(
-    zookeeper_of_its_own: ZooKeeper, tmp_path: Path
-) -> None:
+def test_a_topic_is_not_made_twice_and_keeps_its_configuration(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
     with kstore_member(tmp_path, 1, zookeeper_of_its_own) as broker, znodes(zookeeper_of_its_own) as zk:
         create_topic([broker], "orders", [[1]], retention_ms="7000")
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})

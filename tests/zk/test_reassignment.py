@@ -44,7 +44,9 @@ def three(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> Iterator[list[Ksto
 def wait_for_replicas(members: Sequence[Member], topic: str, replicas: list[int], timeout: float = 40) -> Any:
     return eventually(
         lambda: partition_of(members, topic),
-        wanted=lambda found: found is not None and list(found.replicas) == replicas and set(found.isrs) == set(replicas),
+        wanted=lambda found: (
+            found is not None and list(found.replicas) == replicas and set(found.isrs) == set(replicas)
+        ),
         timeout=timeout,
         what=f"replicas should be {replicas}",
     )

@@ -34,9 +34,7 @@ def lose_the_page_cache(broker: Member) -> None:
 
 
 @pytest.mark.parametrize("kind", ["kafka", "kstore"])
-def test_what_another_replica_holds_is_not_cut_away(
-    zookeeper_of_its_own: ZooKeeper, tmp_path: Path, kind: str
-) -> None:
+def test_what_another_replica_holds_is_not_cut_away(zookeeper_of_its_own: ZooKeeper, tmp_path: Path, kind: str) -> None:
     make = kafka_member if kind == "kafka" else kstore_member
     controller = kstore_member(tmp_path, 1, zookeeper_of_its_own)
     unlucky, lagging = (make(tmp_path, number, zookeeper_of_its_own) for number in (2, 3))

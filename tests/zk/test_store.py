@@ -39,7 +39,7 @@ def with_store(zookeeper: ZooKeeper, story: Callable[[ClusterStore], Awaitable[V
     return asyncio.run(asyncio.wait_for(run(), 60))
 
 
-class session:  # noqa: N801 - used like a function
+class session:
     def __init__(self, zookeeper: ZooKeeper) -> None:
         self._session = Session(
             zookeeper.connect,
