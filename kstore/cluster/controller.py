@@ -284,8 +284,8 @@ class Controller:
     # --- reassignment ---
 
     def reassignments_asked(self, targets: Mapping[TopicPartition, tuple[int, ...] | None]) -> tuple[Plan, Refusals]:
-        """AlterPartitionReassignments: partitions begin to move to other replicas, or, where the target is None, back to
-        those they had."""
+        """AlterPartitionReassignments: partitions begin to move to other replicas, or, where the target is None, back
+        to those they had."""
         writes: dict[TopicPartition, PartitionImage] = {}
         refusals: Refusals = {}
         for key, target in targets.items():

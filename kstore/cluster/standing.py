@@ -1,10 +1,10 @@
 """The last replica in sync comes back: whether another one holds more than it does (rule 26).
 
-The ISR never empties, so a broker that was alone in sync leads again when it is back, and the others cut their logs to
-its own. Where it has lost its tail (a crash of its machine takes what was not on disk), what the others still have of it
-is lost with that. So they are asked first, and the longest log leads: that of the later epoch, then that of the higher
-end. A log with the later epoch holds all that an earlier one has got committed, and of the same epoch the longer one
-begins with the shorter one, so this never loses what an election of the replica in sync would have kept.
+The ISR never empties, so a broker that was alone in sync leads again when it is back, and the others cut their logs
+to its own. Where it has lost its tail (a crash of its machine takes what was not on disk), what the others still have
+of it is lost with that. So they are asked first, and the longest log leads: that of the later epoch, then that of the
+higher end. A log with the later epoch holds all that an earlier one has got committed, and of the same epoch the
+longer one begins with the shorter one, so this never loses what an election of the replica in sync would have kept.
 """
 
 from collections.abc import Container, Mapping

@@ -38,7 +38,7 @@ LOOK_AGAIN_S = 1
 ASK_TIMEOUT_S = 3
 # How long a broker that stops waits for what it has still to tell as controller.
 LAST_NOTICES_S = 5
-# Kafka looks whether leaders are where they should be for the first time so soon (KafkaController.onControllerFailover).
+# So soon a new controller looks for the first time whether leaders are where they should be (onControllerFailover).
 FIRST_BALANCE_S = 5
 
 

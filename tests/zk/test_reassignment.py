@@ -157,9 +157,8 @@ def test_a_topic_under_reassignment_is_deleted_when_all_brokers_are_there(
         assert zk.get_children("/admin/delete_topics") == []
         assert not zk.exists("/config/topics/orders")
     for member in three:
-        eventually(
-            lambda directory=member.partition_directory("orders"): directory.exists(), wanted=lambda found: not found
-        )
+        directory = member.partition_directory("orders")
+        eventually(directory.exists, wanted=lambda found: not found)
 
 
 def test_kafkas_tool_moves_replicas_throttles_them_and_says_when_it_is_done(
