@@ -10,7 +10,7 @@ import pytest
 from kstore.server.app import App
 from kstore.server.config import ServerConfig
 from tests.judge.kafka import ZooKeeper
-from tests.zk.members import QUICK, create_topic, eventually, kstore_member, wait_for_leader
+from tests.zk.members import QUICK, create_topic, eventually, kstore_member, wait_for_isr, wait_for_leader
 from tests.zk.wishes import json_at, znodes
 
 pytestmark = pytest.mark.kafka
@@ -59,6 +59,6 @@ def test_a_broker_whose_id_is_taken_for_a_while_registers_in_the_end(
         eventually(lambda: "this broker is not registered" in one.log_text(), wanted=bool)
         zk.delete("/brokers/ids/1")
         eventually(lambda: zk.exists("/brokers/ids/1"), wanted=lambda found: found is not None)
-        wait_for_leader([one, two], "orders", 2)
+        wait_for_isr([two], "orders", {1, 2})
         two.kill()
         wait_for_leader([one], "orders", 1)
