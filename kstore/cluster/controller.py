@@ -20,7 +20,7 @@ from kstore.cluster.leader_election import elect_in_sync, elect_preferred, elect
 from kstore.cluster.notices import Notice, Notices
 from kstore.cluster.plan import Plan, Stop
 from kstore.cluster.reassignment import begun, check_target, finished, is_reassigned, origin_of
-from kstore.cluster.standing import LogEnd, elect_longest, is_doubtful
+from kstore.cluster.standing import Doubt, LogEnd, elect_longest, is_doubtful
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
@@ -201,15 +201,15 @@ class Controller:
             if partition.leader == NO_LEADER and key not in self.doubted and self._presence(key, partition).electable
         )
 
-    def to_be_asked(self) -> dict[int, list[TopicPartition]]:
-        """Broker -> the replicas whose ends are to be compared before one of them leads."""
-        asked: dict[int, list[TopicPartition]] = {}
+    def doubts(self) -> dict[TopicPartition, Doubt]:
+        """The partitions whose replicas are to be compared before one of them leads."""
+        found = {}
         for key in self.doubted:
             partition = self.state(key)
             if partition is not None:
-                for replica in self._presence(key, partition).electable:
-                    asked.setdefault(replica, []).append(key)
-        return asked
+                electable = self._presence(key, partition).electable
+                found[key] = Doubt(self.image.topics[key.topic].id, partition.leader_epoch, electable)
+        return found
 
     def ends_told(self, ends: Mapping[TopicPartition, Mapping[int, LogEnd]]) -> Plan:
         """What was answered is all that will be: whoever holds most leads (rule 26)."""
@@ -217,11 +217,13 @@ class Controller:
         for key, partition in self._decided():
             if key in self.doubted and partition.leader == NO_LEADER:
                 electable = self._presence(key, partition).electable
-                elected = elect_longest(partition, ends.get(key, {}), electable=electable)
+                known = ends.get(key, {})
+                log.info("%s: in sync are %s, logs end at %s", key, list(partition.isr), known)
+                elected = elect_longest(partition, known, electable=electable)
                 if elected is not None:
                     writes[key] = elected
         self.doubted.clear()
-        return self._plan(writes, "it holds most of those that are there")
+        return self._plan(writes, "nobody that is there is known to hold more")
 
     def unclean_allowed(self, topics: Container[str]) -> Plan:
         """Leaders out of sync for what has none, in topics whose unclean.leader.election.enable is true."""

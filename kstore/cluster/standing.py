@@ -15,10 +15,22 @@ from kstore.cluster.leader_election import elect_in_sync
 
 
 class LogEnd(NamedTuple):
-    """Epoch of the last record, and the offset after it; (-1, 0) of an empty log."""
+    """Epoch of the last record, and the offset after it."""
 
     epoch: int
     offset: int
+
+
+EMPTY = LogEnd(-1, 0)
+
+
+class Doubt(NamedTuple):
+    """A partition that waits for a leader until `replicas` have said where their logs end. Nobody led in
+    `leader_epoch`."""
+
+    topic_id: bytes
+    leader_epoch: int
+    replicas: frozenset[int]
 
 
 def is_doubtful(partition: PartitionImage, *, electable: Container[int], came: Container[int]) -> bool:
@@ -46,4 +58,4 @@ def elect_longest(
 def _is_comparable(end: LogEnd, partition: PartitionImage) -> bool:
     """Nobody led in the epoch that has no leader: whoever names it does not speak of records. What has records and no
     epochs cannot be compared."""
-    return end == (-1, 0) or 0 <= end.epoch < partition.leader_epoch
+    return end == EMPTY or 0 <= end.epoch < partition.leader_epoch

@@ -244,9 +244,8 @@ class ClusterController:
             await asyncio.wait(told, timeout=ASK_TIMEOUT_S)
         if self._decisions is not term:
             return
-        asked = term.to_be_asked()
-        endpoints = {id: channel.endpoint for id, channel in self._channels.items() if id in asked}
-        ends = await ends_of(asked, endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
+        endpoints = {id: channel.endpoint for id, channel in self._channels.items()}
+        ends = await ends_of(term.doubts(), endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
 
         async def elect(decisions: Controller) -> None:
             await self.settle(decisions.ends_told(ends))

@@ -7,7 +7,7 @@ from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage, To
 from kstore.cluster.isr_update import IsrProposal
 from kstore.cluster.notices import DELETED
 from kstore.cluster.plan import Plan
-from kstore.cluster.standing import LogEnd
+from kstore.cluster.standing import Doubt, LogEnd
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
@@ -377,8 +377,7 @@ def test_the_last_in_sync_that_comes_back_is_compared_with_who_is_there(controll
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
     # Nobody leads yet, and nobody out of sync is taken meanwhile.
     assert (state(controller).leader, controller.leaderless()) == (-1, frozenset())
-    asked = controller.to_be_asked()
-    assert asked == {1: [KEY], 2: [KEY]}
+    assert controller.doubts() == {KEY: Doubt(ID, state(controller).leader_epoch, frozenset({1, 2}))}
     # Something else happens before the answers are there.
     carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200)))
     assert state(controller).leader == -1

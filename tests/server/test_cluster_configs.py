@@ -51,15 +51,17 @@ class Scene:
         context = SimpleNamespace(
             node_id=1, clock=SystemClock(), replicas=[], start_task=lambda work: asyncio.ensure_future(work)
         )
-        watches = SimpleNamespace(configs_changed=lambda: None)
+        self.changes = 0
         self.member = SimpleNamespace(
             image=ClusterImage(),
             configs=self.store,
             is_stopping=False,
-            controller=SimpleNamespace(watches=watches),
         )
-        self.configs = ClusterConfigs(context, self.member)  # type: ignore[arg-type]
+        self.configs = ClusterConfigs(context, self.member, self.changed)  # type: ignore[arg-type]
         self.configs.reconfigure_broker = self.reconfigured.append
+
+    def changed(self) -> None:
+        self.changes += 1
 
     @property
     def known(self) -> dict[Resource, dict[str, str]]:
@@ -95,7 +97,7 @@ def test_a_change_is_taken_once_and_its_znode_goes_when_it_is_old() -> None:
         assert scene.known == {ORDERS: {"retention.ms": "1"}}
         scene.store.told["config_change_3"] = ORDERS
         await scene.configs.follow()
-        assert scene.known == {}
+        assert (scene.known, scene.changes) == ({}, 2)
 
     asyncio.run(story())
 
