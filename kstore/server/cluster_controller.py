@@ -55,8 +55,8 @@ class ClusterController:
         self._balancing: asyncio.Task[None] | None = None
         self._stopping = False
         self.watches = ControllerWatches(context, member, self)
-        self.requests = ControllerRequests(context, member, self)
-        self._answers = NoticeAnswers(self)
+        self.requests = ControllerRequests(context, member, self, self.watches)
+        self._answers = NoticeAnswers(self, self.watches)
 
     @property
     def is_active(self) -> bool:

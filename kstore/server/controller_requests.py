@@ -22,12 +22,13 @@ from kstore.errors import (
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.model import TopicPartition
 from kstore.server.config import ServerConfig
+from kstore.server.controller_office import Office, Told
+from kstore.server.controller_watches import ControllerWatches
 from kstore.server.membership import Membership
 from kstore.server.topic_wishes import TopicWishes
 from kstore.server.topics import Decision
 
 if TYPE_CHECKING:
-    from kstore.server.cluster_controller import ClusterController
     from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,13 @@ log = logging.getLogger(__name__)
 TELL_TIMEOUT_S = 5
 UNCLEAN = "unclean.leader.election.enable"
 
-Told = list[asyncio.Future[Any]]
-
 
 class ControllerRequests:
-    def __init__(self, context: "Context", member: Membership, controller: "ClusterController") -> None:
+    def __init__(self, context: "Context", member: Membership, controller: Office, watches: ControllerWatches) -> None:
         self._context = context
         self._member = member
         self._controller = controller
+        self._watches = watches
 
     @property
     def is_active(self) -> bool:
@@ -80,7 +80,7 @@ class ControllerRequests:
                 refusals[name] = TopicAlreadyExistsError(f"there is a topic {name!r} already, or it is being deleted")
         if not made:
             return []
-        await self._controller.watches.watch_topics(decisions, made)
+        await self._watches.watch_topics(decisions, made)
         return await self._controller.carry_out(decisions.topics_came(made))
 
     async def _grow_topics(self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]) -> Told:

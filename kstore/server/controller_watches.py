@@ -15,10 +15,10 @@ from kstore.cluster.reassignment import target_of
 from kstore.cluster.zk.fencing import Elected
 from kstore.cluster.zk.paths import TopicAssignment
 from kstore.model import ZERO_UUID, TopicPartition, random_uuid
+from kstore.server.controller_office import Office
 from kstore.server.membership import Membership
 
 if TYPE_CHECKING:
-    from kstore.server.cluster_controller import ClusterController
     from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ Look = Callable[[Controller], Awaitable[Any]]
 
 
 class ControllerWatches:
-    def __init__(self, context: "Context", member: Membership, controller: "ClusterController") -> None:
+    def __init__(self, context: "Context", member: Membership, controller: Office) -> None:
         self._context = context
         self._member = member
         self._controller = controller
