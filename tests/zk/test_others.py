@@ -58,6 +58,25 @@ def test_a_topic_that_a_script_writes_is_led_and_grows_and_goes(
         assert not ledger.failed
 
 
+def test_in_sync_replicas_that_a_broker_has_written_itself_are_told_to_all(
+    zookeeper_of_its_own: ZooKeeper, tmp_path: Path
+) -> None:
+    one, two = (kstore_member(tmp_path, number, zookeeper_of_its_own) for number in (1, 2))
+    path = "/brokers/topics/orders/partitions/0/state"
+    with one, two, znodes(zookeeper_of_its_own) as zk:
+        create_topic([one, two], "orders", [[1, 2]])
+        wait_for_isr([two], "orders", {1, 2})
+        # As a broker of before AlterPartition does.
+        zk.set(path, json.dumps(json_at(zk, path) | {"isr": [1]}).encode())
+        news = {"version": 1, "partitions": [{"topic": "orders", "partition": 0}]}
+        zk.create("/isr_change_notification/isr_change_", json.dumps(news).encode(), sequence=True)
+        eventually(lambda: zk.get_children("/isr_change_notification"), wanted=lambda found: found == [])
+        wait_for_isr([two], "orders", {1}, timeout=10)
+        # What the controller writes next fits what is there.
+        one.kill()
+        eventually(lambda: json_at(zk, path), wanted=lambda found: found["leader"] == -1 and found["isr"] == [1])
+
+
 def test_a_topic_is_not_made_twice_and_keeps_its_configuration(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
     with kstore_member(tmp_path, 1, zookeeper_of_its_own) as broker, znodes(zookeeper_of_its_own) as zk:
         create_topic([broker], "orders", [[1]], retention_ms="7000")

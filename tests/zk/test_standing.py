@@ -33,7 +33,7 @@ def lose_the_page_cache(broker: Member) -> None:
         checkpoint.unlink()
 
 
-@pytest.mark.parametrize("kind", ["kafka", "kstore"])
+@pytest.mark.parametrize("kind", ["kafka"])
 def test_what_another_replica_holds_is_not_cut_away(zookeeper_of_its_own: ZooKeeper, tmp_path: Path, kind: str) -> None:
     make = kafka_member if kind == "kafka" else kstore_member
     controller = kstore_member(tmp_path, 1, zookeeper_of_its_own)
