@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 1
+# A cluster whose znodes cannot be understood is left to others for so long.
+REST_S = 5
 # How long replicas are waited for that may hold more than the one in sync.
 ASK_TIMEOUT_S = 3
 # How long a broker that stops waits for what it has still to tell as controller.
@@ -53,6 +55,7 @@ class ClusterController:
         self._turn = asyncio.Lock()
         self._channels: dict[int, Channel] = {}
         self._balancing: asyncio.Task[None] | None = None
+        self._rests_until = 0.0
         self._stopping = False
         self.watches = ControllerWatches(context, member, self)
         self.requests = ControllerRequests(context, member, self, self.watches)
@@ -102,6 +105,9 @@ class ClusterController:
                 self.resign(f"broker {self.known_id} controls the cluster")
             return
         self.resign("nobody controls the cluster")
+        if asyncio.get_running_loop().time() < self._rests_until:
+            self._look_later()
+            return
         elected = await store.elect(me, self._context.clock.now_ms())
         if elected is None:
             self._look_later()
@@ -198,6 +204,7 @@ class ClusterController:
         except CorruptMetadataError as error:
             log.error("this broker cannot control the cluster: %s", error)
             self.resign("it cannot")
+            self._rests_until = asyncio.get_running_loop().time() + REST_S
             with suppress(SessionLostError):
                 await self._member.store.step_down()
             self._look_later()

@@ -234,11 +234,13 @@ class ControllerWatches:
 
     async def watch_topics(self, decisions: Controller, names: Iterable[str]) -> None:
         """Of topics that this controller has made itself."""
-        await self._read_topics(decisions, names)
+        await self._member.store.watch_topics(list(names), self._touch(decisions))
 
     async def _read_topics(self, term: Controller, names: Iterable[str]) -> dict[str, TopicImage]:
         """Topics, whose znodes are watched from now on."""
+        return await self._member.store.topics(list(names), watcher=self._touch(term))
 
+    def _touch(self, term: Controller) -> Callable[[str], None]:
         look = self._news(term, self._look_at_topics)
 
         def touched(name: str) -> None:
@@ -247,7 +249,7 @@ class ControllerWatches:
                 self._touched.add(name)
                 look()
 
-        return await self._member.store.topics(list(names), watcher=touched)
+        return touched
 
     async def _with_ids(self, topics: dict[str, TopicImage], elected: Elected) -> dict[str, TopicImage]:
         """Topics of before there were ids get one (KafkaController.processTopicIds)."""

@@ -12,7 +12,7 @@ from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage, To
 from kstore.cluster.zk import paths
 from kstore.cluster.zk.fencing import Elected, fenced
 from kstore.cluster.zk.paths import TopicAssignment
-from kstore.cluster.zk.session import Check, Create, Delete, Operation, OperationFailed, Session, SetData
+from kstore.cluster.zk.session import Check, Create, Delete, Operation, OperationFailed, Session, SetData, Znode
 from kstore.errors import ConfigError, SessionLostError, UnknownTopicOrPartitionError
 from kstore.model import ZERO_UUID, TopicPartition, random_uuid, uuid_to_text
 
@@ -142,13 +142,7 @@ class ClusterStore:
 
         `watcher` is called with the name of a topic whose assignment changes.
         """
-
-        def changed(path: str) -> None:
-            assert watcher is not None
-            watcher(path.removeprefix(f"{paths.TOPICS}/"))
-
-        each = None if watcher is None else changed
-        znodes = await self.session.get_all([paths.topic(name) for name in names], watcher=each)
+        znodes = await self._topic_znodes(names, watcher)
         assignments = {
             name: paths.parse_topic(name, znode.data)
             for name, znode in zip(names, znodes, strict=True)
@@ -171,6 +165,18 @@ class ClusterStore:
                 )
             topics[name] = TopicImage(name, assignment.topic_id or ZERO_UUID, partitions)
         return topics
+
+    async def watch_topics(self, names: Sequence[str], watcher: Callable[[str], None]) -> None:
+        """As `topics`, for who knows what is written."""
+        await self._topic_znodes(names, watcher)
+
+    async def _topic_znodes(self, names: Sequence[str], watcher: Callable[[str], None] | None) -> list[Znode | None]:
+        def changed(path: str) -> None:
+            assert watcher is not None
+            watcher(path.removeprefix(f"{paths.TOPICS}/"))
+
+        each = None if watcher is None else changed
+        return await self.session.get_all([paths.topic(name) for name in names], watcher=each)
 
     async def create_topic(self, topic: TopicImage, configs: Mapping[str, str], elected: Elected) -> bool:
         """Writes a topic's configuration and assignment in one step, so that nobody serves it without either; False if
