@@ -44,6 +44,7 @@ def test_the_cluster_does_not_wait_for_the_disks_of_a_broker_that_stops(
     assert there == []
 
 
+@pytest.mark.slow
 def test_a_broker_whose_id_is_taken_for_a_while_registers_in_the_end(
     zookeeper_of_its_own: ZooKeeper, tmp_path: Path
 ) -> None:

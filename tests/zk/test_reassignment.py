@@ -104,6 +104,7 @@ def test_what_waits_for_a_broker_is_listed_and_cancelled(
     assert not ledger.failed
 
 
+@pytest.mark.slow
 def test_the_next_controller_goes_on(three: list[KstoreServer]) -> None:
     one, two, three_ = three
     create_topic(three, "orders", [[2, 1]])
