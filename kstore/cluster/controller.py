@@ -20,6 +20,7 @@ from kstore.cluster.leader_election import elect_in_sync, elect_preferred, elect
 from kstore.cluster.notices import Notice, Notices
 from kstore.cluster.plan import Plan, Stop
 from kstore.cluster.reassignment import begun, check_target, finished, is_reassigned, origin_of
+from kstore.cluster.standing import Doubt, LogEnd, elect_longest, is_doubtful
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
@@ -55,6 +56,8 @@ class Controller:
         self.shutting_down: set[int] = set()
         # Topics that are being deleted, and which replicas are gone already.
         self.deleting: dict[str, set[tuple[int, int]]] = {}
+        # Partitions whose replicas in sync have just come back, and others are asked whether they hold more.
+        self.doubted: set[TopicPartition] = set()
         # Replicas whose directory has failed, by broker.
         self.offline: dict[int, set[TopicPartition]] = {}
 
@@ -68,7 +71,12 @@ class Controller:
             brokers=brokers, topics=dict(topics), topic_names={topic.id: name for name, topic in topics.items()}
         )
         self.deleting = {name: set() for name in to_delete if name in topics}
-        plan = self._settle(f"controller {self.broker_id} was elected", restarted=self._restarted)
+        # Whoever is in sync of what nobody leads may have come back a moment ago.
+        came: dict[TopicPartition, Container[int]] = {
+            key: brokers if partition.leader == NO_LEADER else self._restarted(partition)
+            for key, partition in self._partitions()
+        }
+        plan = self._settle(f"controller {self.broker_id} was elected", came_of=lambda key: came.get(key, ()))
         writes = _told_again(dict(self._decided()), plan.writes)
         return self._plan(writes, plan.reason)._replace(catch_up=frozenset(brokers))
 
@@ -85,7 +93,7 @@ class Controller:
             return Plan(tells_brokers=dict(before) != dict(brokers))
         log.info("brokers came: %s, went: %s; alive: %s", sorted(came), sorted(gone), sorted(brokers))
         names = [f"broker {id} came" for id in sorted(came)] + [f"broker {id} went" for id in sorted(gone - came)]
-        plan = self._settle(", ".join(names), bounced=came & gone)
+        plan = self._settle(", ".join(names), came_of=lambda _key: came)
         return plan._replace(catch_up=frozenset(came), tells_brokers=True)
 
     def directories_failed(self, broker_ids: Iterable[int]) -> list[Notice]:
@@ -193,8 +201,32 @@ class Controller:
         return frozenset(
             key.topic
             for key, partition in self._decided()
-            if partition.leader == NO_LEADER and self._presence(key, partition).electable
+            if partition.leader == NO_LEADER and key not in self.doubted and self._presence(key, partition).electable
         )
+
+    def doubts(self) -> dict[TopicPartition, Doubt]:
+        """The partitions whose replicas are to be compared before one of them leads."""
+        found = {}
+        for key in self.doubted:
+            partition = self.state(key)
+            if partition is not None:
+                electable = self._presence(key, partition).electable
+                found[key] = Doubt(self.image.topics[key.topic].id, partition.leader_epoch, electable)
+        return found
+
+    def ends_told(self, ends: Mapping[TopicPartition, Mapping[int, LogEnd]]) -> Plan:
+        """What was answered is all that will be: whoever holds most leads (rule 26)."""
+        writes = {}
+        for key, partition in self._decided():
+            if key in self.doubted and partition.leader == NO_LEADER:
+                electable = self._presence(key, partition).electable
+                known = ends.get(key, {})
+                log.info("%s: in sync are %s, logs end at %s", key, list(partition.isr), known)
+                elected = elect_longest(partition, known, electable=electable)
+                if elected is not None:
+                    writes[key] = elected
+        self.doubted.clear()
+        return self._plan(writes, "nobody that is there is known to hold more")
 
     def unclean_allowed(self, topics: Container[str]) -> Plan:
         """Leaders out of sync for what has none, in topics whose unclean.leader.election.enable is true."""
@@ -256,11 +288,9 @@ class Controller:
 
     # --- reassignment ---
 
-    def reassignments_asked(
-        self, targets: Mapping[TopicPartition, tuple[int, ...] | None]
-    ) -> tuple[Plan, Refusals]:
-        """AlterPartitionReassignments: partitions begin to move to other replicas, or, where the target is None, back to
-        those they had."""
+    def reassignments_asked(self, targets: Mapping[TopicPartition, tuple[int, ...] | None]) -> tuple[Plan, Refusals]:
+        """AlterPartitionReassignments: partitions begin to move to other replicas, or, where the target is None, back
+        to those they had."""
         writes: dict[TopicPartition, PartitionImage] = {}
         refusals: Refusals = {}
         for key, target in targets.items():
@@ -384,7 +414,13 @@ class Controller:
         return told
 
     def _tell_replicas(
-        self, notices: Notices, key: TopicPartition, before: PartitionImage | None, state: PartitionImage, *, is_made: bool
+        self,
+        notices: Notices,
+        key: TopicPartition,
+        before: PartitionImage | None,
+        state: PartitionImage,
+        *,
+        is_made: bool,
     ) -> None:
         led = -1 if before is None else before.leader
         for replica in state.replicas:
@@ -442,17 +478,21 @@ class Controller:
         reason: str,
         *,
         only: Container[TopicPartition] | None = None,
-        bounced: Container[int] = (),
-        restarted: Callable[[PartitionImage], Container[int]] | None = None,
+        came_of: Callable[[TopicPartition], Container[int]] = lambda _key: (),
     ) -> Plan:
-        """Brings what is decided into line with who is there. `bounced` went and came in between; `restarted` says it
-        of each partition."""
+        """Brings what is decided into line with who is there, and who came a moment ago."""
         writes = {}
         for key, partition in self._partitions():
             if only is None or key in only:
-                presence = self._presence(key, partition)
-                absent = bounced if restarted is None else restarted(partition)
-                after = settled(partition, online=presence.online, electable=presence.electable, bounced=absent)
+                online, electable = self._presence(key, partition)
+                # A doubt lasts until the others have been asked.
+                came = partition.isr if key in self.doubted else came_of(key)
+                doubted = is_doubtful(partition, electable=electable, came=came)
+                after = settled(partition, online=online, electable=electable, came=came, doubted=doubted)
+                if (after or partition).leader == NO_LEADER and doubted:
+                    self.doubted.add(key)
+                else:
+                    self.doubted.discard(key)
                 if after is not None:
                     writes[key] = after
         return self._plan(writes, reason)

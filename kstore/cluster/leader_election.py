@@ -20,9 +20,15 @@ def first_leader(partition: PartitionImage, *, electable: Container[int]) -> Par
 
 
 def settled(
-    partition: PartitionImage, *, online: Container[int], electable: Container[int], bounced: Container[int] = ()
+    partition: PartitionImage,
+    *,
+    online: Container[int],
+    electable: Container[int],
+    came: Container[int] = (),
+    doubted: bool = False,
 ) -> PartitionImage | None:
-    """The state that fits who is there, or None if it is so already; `bounced` went and came back in between.
+    """The state that fits who is there, or None if it is so already; `came` are there since a moment ago, and what they
+    led before is over. Where they are `doubted` they are not elected yet (standing.py).
 
     What is not there leaves the ISR, and a leader that is not there is replaced by the first replica in sync. The ISR
     never empties (rule 26): where all of it is gone, all of it stays, and any of them may lead again, for nothing was
@@ -30,14 +36,15 @@ def settled(
     """
     if partition.partition_epoch < 0:
         return first_leader(partition, electable=electable)
-    staying = [replica for replica in partition.isr if replica in online and replica not in bounced]
+    staying = [replica for replica in partition.isr if replica in online and replica not in came]
     if partition.leader in staying:
         if len(staying) == len(partition.isr):
             return None
         return partition._replace(leader_epoch=partition.leader_epoch + 1, isr=tuple(staying))
     elected = elect_in_sync(partition, electable=[replica for replica in staying if replica in electable])
-    # What has come back can bring back its partition.
-    elected = elected or elect_in_sync(partition, electable=electable)
+    if elected is None and not doubted:
+        # What has come back can bring back its partition.
+        elected = elect_in_sync(partition, electable=electable)
     if elected is not None or partition.leader == NO_LEADER:
         return elected
     return partition._replace(leader=NO_LEADER, leader_epoch=partition.leader_epoch + 1)

@@ -118,9 +118,7 @@ class Notices:
         for key in keys:
             gone = deleted.get(key.topic)
             partition = (gone or self._image.topics[key.topic]).partitions[key.partition]
-            topics.setdefault(key.topic, []).append(
-                self._metadata_of(key, partition, is_gone=gone is not None)
-            )
+            topics.setdefault(key.topic, []).append(self._metadata_of(key, partition, is_gone=gone is not None))
         return UpdateMetadataRequest(
             broker_epoch=broker.epoch,
             topic_states=[

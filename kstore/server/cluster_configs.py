@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from kstore.cluster.image import BROKER_RESOURCE, TOPIC_RESOURCE, ClusterImage
 from kstore.cluster.zk.configs import Resource
 from kstore.errors import CorruptMetadataError, SessionLostError
+from kstore.server.membership import Membership
 from kstore.server.topics import log_config
 
 if TYPE_CHECKING:
-    from kstore.server.cluster_member import ClusterMember
     from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,10 @@ RETRY_S = 0.5
 
 
 class ClusterConfigs:
-    def __init__(self, context: "Context", member: "ClusterMember") -> None:
+    def __init__(self, context: "Context", member: Membership, changed: Callable[[], None]) -> None:
         self._context = context
         self._member = member
+        self._told = changed
         # Takes a changed configuration of this broker; the composition root gives it.
         self.reconfigure_broker: Callable[[ClusterImage], None] = lambda _image: None
         self._seen: set[str] = set()
@@ -88,7 +89,8 @@ class ClusterConfigs:
                 self._set(resource, found.configs)
             self._missing.difference_update(wanted)
         except SessionLostError as error:
-            log.warning("the configuration of %s is not known yet: %s", [name for _, name in wanted], error)
+            if not self._missing.issuperset(wanted):
+                log.warning("the configuration of %s is not known yet: %s", [name for _, name in wanted], error)
             self._missing.update(wanted)
             if self._reading is None:
                 self._reading = self._context.start_task(self._read_missing())
@@ -128,4 +130,4 @@ class ClusterConfigs:
                     # What waited for a flush that nobody asks for any more may be seen.
                     self._context.deliver(partition.flushed())
         log.info("the configuration of %s is %s", name or "all brokers", dict(config))
-        self._member.controller.watches.configs_changed()
+        self._told()

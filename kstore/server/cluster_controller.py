@@ -9,8 +9,8 @@ What the controller watches is in controller_watches.py, what others ask of it i
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from kstore.cluster.controller import Controller
@@ -24,6 +24,7 @@ from kstore.model import TopicPartition
 from kstore.server.controller_channel import Channel
 from kstore.server.controller_requests import ControllerRequests
 from kstore.server.controller_watches import ControllerWatches
+from kstore.server.log_ends import ends_of
 from kstore.server.membership import Membership
 from kstore.server.notice_answers import NoticeAnswers
 
@@ -33,9 +34,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 1
+# A cluster whose znodes cannot be understood is left to others for so long.
+REST_S = 5
+# How long replicas are waited for that may hold more than the one in sync.
+ASK_TIMEOUT_S = 3
 # How long a broker that stops waits for what it has still to tell as controller.
 LAST_NOTICES_S = 5
-# Kafka looks whether leaders are where they should be for the first time so soon (KafkaController.onControllerFailover).
+# So soon a new controller looks for the first time whether leaders are where they should be (onControllerFailover).
 FIRST_BALANCE_S = 5
 
 
@@ -50,10 +55,11 @@ class ClusterController:
         self._turn = asyncio.Lock()
         self._channels: dict[int, Channel] = {}
         self._balancing: asyncio.Task[None] | None = None
+        self._rests_until = 0.0
         self._stopping = False
         self.watches = ControllerWatches(context, member, self)
-        self.requests = ControllerRequests(context, member, self)
-        self._answers = NoticeAnswers(self)
+        self.requests = ControllerRequests(context, member, self, self.watches)
+        self._answers = NoticeAnswers(self, self.watches)
 
     @property
     def is_active(self) -> bool:
@@ -99,6 +105,9 @@ class ClusterController:
                 self.resign(f"broker {self.known_id} controls the cluster")
             return
         self.resign("nobody controls the cluster")
+        if asyncio.get_running_loop().time() < self._rests_until:
+            self._look_later()
+            return
         elected = await store.elect(me, self._context.clock.now_ms())
         if elected is None:
             self._look_later()
@@ -138,11 +147,13 @@ class ClusterController:
         """Decides nothing new, and waits until the other brokers know what was decided; the office goes with the
         session."""
         self._stopping = True
-        async with self._turn:
-            me = self._context.node_id
-            told = [notice for id, channel in self._channels.items() if id != me for notice in channel.waiting]
-        if told:
-            await asyncio.wait(told, timeout=LAST_NOTICES_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_NOTICES_S):
+                async with self._turn:
+                    me = self._context.node_id
+                    told = [notice for id, channel in self._channels.items() if id != me for notice in channel.waiting]
+                if told:
+                    await asyncio.wait(told)
 
     def stop(self) -> None:
         self._stopping = True
@@ -193,6 +204,7 @@ class ClusterController:
         except CorruptMetadataError as error:
             log.error("this broker cannot control the cluster: %s", error)
             self.resign("it cannot")
+            self._rests_until = asyncio.get_running_loop().time() + REST_S
             with suppress(SessionLostError):
                 await self._member.store.step_down()
             self._look_later()
@@ -226,8 +238,26 @@ class ClusterController:
     async def settle(self, plan: Plan) -> list[asyncio.Future[Any]]:
         """As `carry_out`, and what follows when brokers or directories have come or gone."""
         told = await self.carry_out(plan)
+        decisions = self.active()
+        if decisions.doubted:
+            self._context.start_task(self._compare_ends(decisions, told))
         told += await self.elect_unclean()
-        return told + await self.carry_out(self.active().reassignments_done())
+        return told + await self.carry_out(decisions.reassignments_done())
+
+    async def _compare_ends(self, term: Controller, told: Sequence[asyncio.Future[Any]]) -> None:
+        """Before the last replica in sync leads again: who holds most? (rule 26)"""
+        if told:
+            # Who came a moment ago knows of its replicas only when it was told.
+            await asyncio.wait(told, timeout=ASK_TIMEOUT_S)
+        if self._decisions is not term:
+            return
+        endpoints = {id: channel.endpoint for id, channel in self._channels.items()}
+        ends = await ends_of(term.doubts(), endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
+
+        async def elect(decisions: Controller) -> None:
+            await self.settle(decisions.ends_told(ends))
+
+        await self.in_office(elect, term=term)
 
     async def elect_unclean(self) -> list[asyncio.Future[Any]]:
         """Leaders for what nobody in sync can lead, where the topic, or the brokers' default, allows it. The topics'
@@ -276,7 +306,10 @@ class ClusterController:
         listener = self._context.config.inter_broker_listener
         for broker_id, channel in list(self._channels.items()):
             broker = brokers.get(broker_id)
-            if broker is None or (broker.epoch, broker.endpoint_of(listener)) != (channel.broker_epoch, channel.endpoint):
+            if broker is None or (broker.epoch, broker.endpoint_of(listener)) != (
+                channel.broker_epoch,
+                channel.endpoint,
+            ):
                 channel.stop()
                 del self._channels[broker_id]
         for broker in brokers.values():

@@ -78,8 +78,8 @@ class ClusterMember:
         self.store = ClusterStore(self.session)
         self.configs = ConfigStore(self.session)
         self.wishes = Wishes(self.session)
-        self.config_changes = ClusterConfigs(context, self)
         self.controller = ClusterController(context, self)
+        self.config_changes = ClusterConfigs(context, self, self.controller.watches.configs_changed)
         self.fetchers = ReplicaFetchers(context, self)
         self.proposals = IsrProposals(context, self)
 

@@ -22,12 +22,13 @@ from kstore.errors import (
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.model import TopicPartition
 from kstore.server.config import ServerConfig
+from kstore.server.controller_office import Office, Told
+from kstore.server.controller_watches import ControllerWatches
 from kstore.server.membership import Membership
 from kstore.server.topic_wishes import TopicWishes
 from kstore.server.topics import Decision
 
 if TYPE_CHECKING:
-    from kstore.server.cluster_controller import ClusterController
     from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,13 @@ log = logging.getLogger(__name__)
 TELL_TIMEOUT_S = 5
 UNCLEAN = "unclean.leader.election.enable"
 
-Told = list[asyncio.Future[Any]]
-
 
 class ControllerRequests:
-    def __init__(self, context: "Context", member: Membership, controller: "ClusterController") -> None:
+    def __init__(self, context: "Context", member: Membership, controller: Office, watches: ControllerWatches) -> None:
         self._context = context
         self._member = member
         self._controller = controller
+        self._watches = watches
 
     @property
     def is_active(self) -> bool:
@@ -70,9 +70,7 @@ class ControllerRequests:
         if refusals:
             raise PartlyRefusedError(refusals)
 
-    async def _make_topics(
-        self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]
-    ) -> Told:
+    async def _make_topics(self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]) -> Told:
         made: dict[str, TopicImage] = {}
         for name, topic in wishes.made.items():
             configs = wishes.configs.get((TOPIC_RESOURCE, name), {})
@@ -82,12 +80,10 @@ class ControllerRequests:
                 refusals[name] = TopicAlreadyExistsError(f"there is a topic {name!r} already, or it is being deleted")
         if not made:
             return []
-        await self._controller.watches.watch_topics(decisions, made)
+        await self._watches.watch_topics(decisions, made)
         return await self._controller.carry_out(decisions.topics_came(made))
 
-    async def _grow_topics(
-        self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]
-    ) -> Told:
+    async def _grow_topics(self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]) -> Told:
         grown: dict[str, TopicImage] = {}
         for name, topic in wishes.grown.items():
             more = {index: found.replicas for index, found in topic.partitions.items() if found.partition_epoch < 0}
@@ -174,7 +170,9 @@ class ControllerRequests:
 
     # --- elections and reassignments ---
 
-    async def elect_leaders(self, kind: int, keys: Iterable[TopicPartition] | None) -> dict[TopicPartition, KafkaError | None]:
+    async def elect_leaders(
+        self, kind: int, keys: Iterable[TopicPartition] | None
+    ) -> dict[TopicPartition, KafkaError | None]:
         """What becomes of each partition: None where the leader that was asked for leads now."""
         async with self._controller.office() as decisions:
             plan, refusals = decisions.elections_asked(kind, keys)
@@ -220,11 +218,12 @@ def _results(decisions: Controller, plan: Plan, refusals: Refusals) -> dict[Topi
     for key, wanted in plan.writes.items():
         state = decisions.state(key)
         is_done = state is not None and (state.leader, state.replicas) == (wanted.leader, wanted.replicas)
-        results[key] = None if is_done else InvalidUpdateVersionError(f"the state of {key} was written by somebody else")
+        results[key] = (
+            None if is_done else InvalidUpdateVersionError(f"the state of {key} was written by somebody else")
+        )
     return results
 
 
 async def until_told(told: Told) -> None:
     if told:
         await asyncio.wait(told, timeout=TELL_TIMEOUT_S)
-

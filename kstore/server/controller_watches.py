@@ -15,10 +15,10 @@ from kstore.cluster.reassignment import target_of
 from kstore.cluster.zk.fencing import Elected
 from kstore.cluster.zk.paths import TopicAssignment
 from kstore.model import ZERO_UUID, TopicPartition, random_uuid
+from kstore.server.controller_office import Office
 from kstore.server.membership import Membership
 
 if TYPE_CHECKING:
-    from kstore.server.cluster_controller import ClusterController
     from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ Look = Callable[[Controller], Awaitable[Any]]
 
 
 class ControllerWatches:
-    def __init__(self, context: "Context", member: Membership, controller: "ClusterController") -> None:
+    def __init__(self, context: "Context", member: Membership, controller: Office) -> None:
         self._context = context
         self._member = member
         self._controller = controller
@@ -234,11 +234,13 @@ class ControllerWatches:
 
     async def watch_topics(self, decisions: Controller, names: Iterable[str]) -> None:
         """Of topics that this controller has made itself."""
-        await self._read_topics(decisions, names)
+        await self._member.store.watch_topics(list(names), self._touch(decisions))
 
     async def _read_topics(self, term: Controller, names: Iterable[str]) -> dict[str, TopicImage]:
         """Topics, whose znodes are watched from now on."""
+        return await self._member.store.topics(list(names), watcher=self._touch(term))
 
+    def _touch(self, term: Controller) -> Callable[[str], None]:
         look = self._news(term, self._look_at_topics)
 
         def touched(name: str) -> None:
@@ -247,7 +249,7 @@ class ControllerWatches:
                 self._touched.add(name)
                 look()
 
-        return await self._member.store.topics(list(names), watcher=touched)
+        return touched
 
     async def _with_ids(self, topics: dict[str, TopicImage], elected: Elected) -> dict[str, TopicImage]:
         """Topics of before there were ids get one (KafkaController.processTopicIds)."""
@@ -263,4 +265,3 @@ class ControllerWatches:
 
 def keys_of(topic: TopicImage) -> list[TopicPartition]:
     return [TopicPartition(topic.name, index) for index in topic.partitions]
-

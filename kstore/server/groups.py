@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.topic_changes import Counts
 from kstore.cluster.topic_names import GROUPS_TOPIC
-from kstore.errors import InvalidReplicationFactorError, KafkaError, NotControllerError, NotCoordinatorError
+from kstore.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    NotControllerError,
+    NotCoordinatorError,
+    PartlyRefusedError,
+)
 from kstore.model import TopicPartition
 
 if TYPE_CHECKING:
@@ -192,6 +198,8 @@ class Groups:
             await self._context.topics.change(decide)
         except NotControllerError:
             await self._context.topics.create_elsewhere(GROUPS_TOPIC, counts, configs)
+        except PartlyRefusedError as error:
+            log.info("somebody else was quicker: %s", error)
         except InvalidReplicationFactorError as error:
             log.warning("%s cannot be made, offsets.topic.replication.factor: %s", GROUPS_TOPIC, error)
             raise

@@ -4,22 +4,22 @@ Kafka: KafkaController.processLeaderAndIsrResponseReceived, processTopicDeletion
 """
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kstore.cluster.notices import Notice
 from kstore.errors import NONE, KafkaStorageError
 from kstore.model import TopicPartition
 from kstore.protocol.api_keys import LEADER_AND_ISR, STOP_REPLICA, api_name
-
-if TYPE_CHECKING:
-    from kstore.server.cluster_controller import ClusterController
+from kstore.server.controller_office import Office
+from kstore.server.controller_watches import ControllerWatches
 
 log = logging.getLogger(__name__)
 
 
 class NoticeAnswers:
-    def __init__(self, controller: "ClusterController") -> None:
+    def __init__(self, controller: Office, watches: ControllerWatches) -> None:
         self._controller = controller
+        self._watches = watches
 
     def came(self, broker_id: int, notice: Notice, answer: Any) -> None:
         api_key = type(notice.request).api_key
@@ -39,7 +39,7 @@ class NoticeAnswers:
             for state in topic.partition_states:
                 key = TopicPartition(topic.topic_name, state.partition_index)
                 if state.delete_partition and key not in refused and decisions.replica_deleted(broker_id, key):
-                    self._controller.watches.topic_gone(key.topic)
+                    self._watches.topic_gone(key.topic)
 
     def _roles_taken(self, broker_id: int, answer: Any) -> None:
         """A replica whose directory has failed is no candidate any more; one that answers is one again."""
@@ -57,6 +57,4 @@ class NoticeAnswers:
                     elif part.error_code == NONE:
                         online.append(key)
         if offline or decisions.offline.get(broker_id):
-            self._controller.watches.replicas_answered(decisions, broker_id, online, offline)
-
-
+            self._watches.replicas_answered(decisions, broker_id, online, offline)

@@ -46,7 +46,9 @@ def endpoint_fault(broker: BrokerImage, listener: str) -> str | None:
         there = ", ".join(str(each) for each in broker.endpoints)
         return f"zookeeper.connect: broker {broker.id} has no listener {listener}, where brokers speak: {there}"
     if endpoint.protocol != PLAINTEXT:
-        return f"zookeeper.connect: broker {broker.id} speaks {endpoint.protocol} on {endpoint}; kstore has PLAINTEXT only"
+        return (
+            f"zookeeper.connect: broker {broker.id} speaks {endpoint.protocol} on {endpoint}; kstore has PLAINTEXT only"
+        )
     return None
 
 
@@ -80,7 +82,9 @@ async def _ask(broker_id: int, endpoint: BrokerEndpoint) -> dict[str, str]:
         configuration_keys=[VERSION, LISTENER, PROTOCOL],
     )
     try:
-        asking = client.ask(DescribeConfigsRequest(resources=[resource]), DESCRIBE_CONFIGS_VERSION, timeout_ms=TIMEOUT_MS)
+        asking = client.ask(
+            DescribeConfigsRequest(resources=[resource]), DESCRIBE_CONFIGS_VERSION, timeout_ms=TIMEOUT_MS
+        )
         answer = await asyncio.wait_for(asking, 2 * TIMEOUT_MS / 1000)
     except TimeoutError:
         raise BrokerUnreachableError(f"{endpoint} gave no answer") from None

@@ -7,6 +7,7 @@ from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage, To
 from kstore.cluster.isr_update import IsrProposal
 from kstore.cluster.notices import DELETED
 from kstore.cluster.plan import Plan
+from kstore.cluster.standing import Doubt, LogEnd
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
@@ -103,6 +104,7 @@ def test_the_last_in_sync_replica_stays_and_leads_when_it_is_back(controller: Co
     carried_out(controller, controller.brokers_changed(brokers(2, 3)))
     assert state(controller).leader == -1
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
+    carried_out(controller, controller.ends_told({}))
     assert (state(controller).leader, state(controller).isr) == (1, (1,))
 
 
@@ -378,6 +380,34 @@ def test_a_new_controller_notices_who_has_restarted_since_the_state_was_written(
     assert (after.leader, after.isr, after.leader_epoch) == (1, (1, 2), 5)
     # Who was registered when it was written stays; and who is alone in sync leads again, in a new epoch.
     assert not Controller(broker_id=1, epoch=2).started(brokers(1, 2, 3, b3=199), topics, []).writes
+    # Who is alone in sync is compared with the others first (rule 26).
     alone = {"orders": TopicImage("orders", ID, {0: state._replace(isr=(3,))})}
-    after = Controller(broker_id=1, epoch=2).started(brokers(1, 2, 3, b3=201), alone, []).writes[KEY]
-    assert (after.leader, after.isr, after.leader_epoch) == (3, (3,), 5)
+    controller = Controller(broker_id=1, epoch=2)
+    assert controller.started(brokers(1, 2, 3, b3=201), alone, []).writes[KEY].leader == -1
+    assert controller.doubted == {KEY}
+
+
+# --- the last replica in sync (rule 26) ---
+
+
+def test_the_last_in_sync_that_comes_back_is_compared_with_who_is_there(controller: Controller) -> None:
+    leaderless(controller)
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
+    # Nobody leads yet, and nobody out of sync is taken meanwhile.
+    assert (state(controller).leader, controller.leaderless()) == (-1, frozenset())
+    assert controller.doubts() == {KEY: Doubt(ID, state(controller).leader_epoch, frozenset({1, 2}))}
+    # Something else happens before the answers are there.
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200)))
+    assert state(controller).leader == -1
+    plan = controller.ends_told({KEY: {1: LogEnd(0, 5), 2: LogEnd(0, 9)}})
+    carried_out(controller, plan)
+    assert (state(controller).leader, state(controller).isr, controller.doubted) == (2, (2,), set())
+
+
+def test_a_new_controller_compares_what_nobody_leads() -> None:
+    lost = PartitionImage((1, 2), isr=(1,), leader=-1, leader_epoch=3, partition_epoch=4)
+    controller = Controller(broker_id=2, epoch=5)
+    carried_out(controller, controller.started(brokers(1, 2), {"orders": TopicImage("orders", ID, {0: lost})}, []))
+    assert state(controller).leader == -1
+    carried_out(controller, controller.ends_told({}))
+    assert (state(controller).leader, state(controller).isr) == (1, (1,))

@@ -17,9 +17,9 @@ def partition(**fields: object) -> PartitionImage:
     return known._replace(**fields)  # type: ignore[arg-type]
 
 
-def settle(before: PartitionImage, *online: int, shutting_down: tuple[int, ...] = (), bounced: tuple[int, ...] = ()):
+def settle(before: PartitionImage, *online: int, shutting_down: tuple[int, ...] = (), came: tuple[int, ...] = ()):
     electable = set(online) - set(shutting_down)
-    after = settled(before, online=online, electable=electable, bounced=bounced)
+    after = settled(before, online=online, electable=electable, came=came)
     return None if after is None else (after.leader, after.isr, after.leader_epoch)
 
 
@@ -41,9 +41,9 @@ def test_the_isr_never_empties_and_brings_its_partition_back() -> None:
 
 
 def test_a_leader_that_bounced_is_replaced_by_who_was_there_all_the_time() -> None:
-    assert settle(partition(), 1, 2, 3, bounced=(1,)) == (2, (2, 3), 5)
+    assert settle(partition(), 1, 2, 3, came=(1,)) == (2, (2, 3), 5)
     # Alone in sync it leads again, in a new epoch.
-    assert settle(partition(isr=(1,)), 1, 2, 3, bounced=(1,)) == (1, (1,), 5)
+    assert settle(partition(isr=(1,)), 1, 2, 3, came=(1,)) == (1, (1,), 5)
 
 
 def test_who_shuts_down_goes_on_to_lead_and_is_not_elected() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.judge.kafka import ZooKeeper
 from tests.zk.members import create_topic, eventually, kafka_member, kstore_member
-from tests.zk.wishes import configs_of, json_at, set_configs, znodes
+from tests.zk.wishes import BROKER, configs_of, json_at, set_configs, znodes
 
 pytestmark = pytest.mark.kafka
 
@@ -34,7 +34,14 @@ def test_a_broker_without_a_replica_changes_a_key_and_keeps_the_others(
 
 def test_changes_at_the_same_moment_are_all_there_afterwards(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
     one, two = (kstore_member(tmp_path, number, zookeeper_of_its_own) for number in (1, 2))
-    keys = ["retention_ms", "segment_ms", "max_message_bytes", "flush_ms", "segment_index_bytes", "file_delete_delay_ms"]
+    keys = [
+        "retention_ms",
+        "segment_ms",
+        "max_message_bytes",
+        "flush_ms",
+        "segment_index_bytes",
+        "file_delete_delay_ms",
+    ]
     with one, two, znodes(zookeeper_of_its_own) as zk:
         create_topic([one, two], "orders", [[1, 2]])
         codes: list[int] = []
@@ -66,9 +73,7 @@ def test_kafka_and_kstore_take_each_others_changes(zookeeper_of_its_own: ZooKeep
             found = configs_of(broker.port, "orders", "retention_ms", "segment_ms")
             assert found == {"retention.ms": "5000", "segment.ms": "6000"}
         # Each has taken it into its running log, not only read it for the answer.
-        eventually(
-            lambda: kstore.log_text().count("the configuration of orders is"), wanted=lambda count: count >= 2
-        )
+        eventually(lambda: kstore.log_text().count("the configuration of orders is"), wanted=lambda count: count >= 2)
     finally:
         kstore.kill()
         kafka.kill()
@@ -78,3 +83,23 @@ def test_a_topic_that_is_gone_is_not_configured(zookeeper_of_its_own: ZooKeeper,
     with kstore_member(tmp_path, 1, zookeeper_of_its_own) as broker, znodes(zookeeper_of_its_own) as zk:
         assert set_configs(broker.port, "none", retention_ms="1") == 3
         assert not zk.exists("/config/topics/none")
+
+
+def test_brokers_are_configured_for_themselves_and_together(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
+    one, two = (kstore_member(tmp_path, number, zookeeper_of_its_own) for number in (1, 2))
+    with one, two, znodes(zookeeper_of_its_own) as zk:
+        create_topic([one, two], "orders", [[1, 2]])
+        assert set_configs(one.port, "", kind=BROKER, log_retention_ms="70000000", message_max_bytes="2000000") == 0
+        assert set_configs(two.port, "2", kind=BROKER, log_retention_ms="80000000") == 0
+        assert json_at(zk, "/config/brokers/2")["config"] == {"log.retention.ms": "80000000"}
+        together = {"log.retention.ms": "70000000", "message.max.bytes": "2000000"}
+        assert json_at(zk, "/config/brokers/<default>")["config"] == together
+        two.stop()
+        two.start()
+        for broker, retention in ((one, "70000000"), (two, "80000000")):
+            eventually(
+                lambda port=broker.port: configs_of(port, "orders", "retention_ms", "max_message_bytes"),
+                wanted=lambda found, value=retention: found == {"retention.ms": value, "max.message.bytes": "2000000"},
+            )
+        # A broker's own are set by itself.
+        assert set_configs(one.port, "2", kind=BROKER, log_retention_ms="1") == 42

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.judge.kafka import ZooKeeper
+from tests.judge.process import MetadataProbe
 from tests.zk.members import (
     Ledger,
     bootstrap,
@@ -58,13 +59,52 @@ def test_a_topic_that_a_script_writes_is_led_and_grows_and_goes(
         assert not ledger.failed
 
 
-def test_a_topic_is_not_made_twice_and_keeps_its_configuration(
+def test_in_sync_replicas_that_a_broker_has_written_itself_are_told_to_all(
     zookeeper_of_its_own: ZooKeeper, tmp_path: Path
 ) -> None:
+    one, two = (kstore_member(tmp_path, number, zookeeper_of_its_own) for number in (1, 2))
+    path = "/brokers/topics/orders/partitions/0/state"
+    with one, two, znodes(zookeeper_of_its_own) as zk:
+        create_topic([one, two], "orders", [[1, 2]])
+        wait_for_isr([two], "orders", {1, 2})
+        # As a broker of before AlterPartition does.
+        zk.set(path, json.dumps(json_at(zk, path) | {"isr": [1]}).encode())
+        news = {"version": 1, "partitions": [{"topic": "orders", "partition": 0}]}
+        zk.create("/isr_change_notification/isr_change_", json.dumps(news).encode(), sequence=True)
+        eventually(lambda: zk.get_children("/isr_change_notification"), wanted=lambda found: found == [])
+        wait_for_isr([two], "orders", {1}, timeout=10)
+        # What the controller writes next fits what is there.
+        one.kill()
+        eventually(lambda: json_at(zk, path), wanted=lambda found: found["leader"] == -1 and found["isr"] == [1])
+
+
+@pytest.mark.slow
+def test_damage_is_named_and_controls_nothing_until_it_is_mended(
+    zookeeper_of_its_own: ZooKeeper, tmp_path: Path
+) -> None:
+    broker = kstore_member(tmp_path, 1, zookeeper_of_its_own)
+    with znodes(zookeeper_of_its_own) as zk:
+        zk.create("/brokers/topics/damaged", b"{", makepath=True)
+        # Without a controller it knows of no brokers, not even itself.
+        broker.spawn_only()
+        try:
+            said = "cannot control the cluster: znode /brokers/topics/damaged holds"
+            eventually(lambda: said in broker.log_text(), wanted=bool)
+            assert zk.get("/brokers/topics/damaged")[0] == b"{"
+            zk.delete("/brokers/topics/damaged")
+            broker.wait_for_answer(MetadataProbe(broker.port), 30)
+            # It did not try again and again: each try is an epoch.
+            assert int(zk.get("/controller_epoch")[0]) <= 4
+            create_topic([broker], "orders", [[1]])
+        finally:
+            broker.kill()
+
+
+def test_a_topic_is_not_made_twice_and_keeps_its_configuration(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
     with kstore_member(tmp_path, 1, zookeeper_of_its_own) as broker, znodes(zookeeper_of_its_own) as zk:
         create_topic([broker], "orders", [[1]], retention_ms="7000")
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-        with pytest.raises(KafkaException, match="TOPIC_ALREADY_EXISTS|already"):
+        with pytest.raises(KafkaException, match=r"TOPIC_ALREADY_EXISTS|already"):
             admin.create_topics([NewTopic("orders", 1, 1, config={"retention.ms": "1"})])["orders"].result(20)
         assert json_at(zk, "/config/topics/orders")["config"] == {"retention.ms": "7000"}
 
@@ -80,7 +120,7 @@ def test_a_deletion_waits_for_a_broker_that_is_away(zookeeper_of_its_own: ZooKee
         admin.delete_topics(["orders"], request_timeout=20)["orders"].result(30)
         eventually(lambda: one.partition_directory("orders").exists(), wanted=lambda there: not there)
         assert zk.get_children("/admin/delete_topics") == ["orders"]
-        with pytest.raises(KafkaException, match="TOPIC_ALREADY_EXISTS|already"):
+        with pytest.raises(KafkaException, match=r"TOPIC_ALREADY_EXISTS|already"):
             admin.create_topics([NewTopic("orders", 1, 1)])["orders"].result(20)
         two.start()
         eventually(lambda: zk.exists("/brokers/topics/orders"), wanted=lambda there: there is None)

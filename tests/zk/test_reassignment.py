@@ -1,5 +1,6 @@
 """Replicas move from broker to broker, under load, whoever controls and whoever goes in between."""
 
+import json
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.judge.kafka import ZooKeeper
 from tests.judge.kstore import KstoreServer
+from tests.judge.tools import KafkaTools
 from tests.zk.members import (
     Ledger,
     Member,
@@ -42,7 +44,9 @@ def three(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> Iterator[list[Ksto
 def wait_for_replicas(members: Sequence[Member], topic: str, replicas: list[int], timeout: float = 40) -> Any:
     return eventually(
         lambda: partition_of(members, topic),
-        wanted=lambda found: found is not None and list(found.replicas) == replicas and set(found.isrs) == set(replicas),
+        wanted=lambda found: (
+            found is not None and list(found.replicas) == replicas and set(found.isrs) == set(replicas)
+        ),
         timeout=timeout,
         what=f"replicas should be {replicas}",
     )
@@ -100,6 +104,7 @@ def test_what_waits_for_a_broker_is_listed_and_cancelled(
     assert not ledger.failed
 
 
+@pytest.mark.slow
 def test_the_next_controller_goes_on(three: list[KstoreServer]) -> None:
     one, two, three_ = three
     create_topic(three, "orders", [[2, 1]])
@@ -153,9 +158,36 @@ def test_a_topic_under_reassignment_is_deleted_when_all_brokers_are_there(
         assert zk.get_children("/admin/delete_topics") == []
         assert not zk.exists("/config/topics/orders")
     for member in three:
-        eventually(
-            lambda directory=member.partition_directory("orders"): directory.exists(), wanted=lambda found: not found
-        )
+        directory = member.partition_directory("orders")
+        eventually(directory.exists, wanted=lambda found: not found)
+
+
+def test_kafkas_tool_moves_replicas_throttles_them_and_says_when_it_is_done(
+    three: list[KstoreServer], zookeeper_of_its_own: ZooKeeper, tools_39: KafkaTools, tmp_path: Path
+) -> None:
+    create_topic(three, "orders", [[1, 2], [2, 1]])
+    ledger = Ledger(three, "orders")
+    ledger.produce(100)
+    ledger.flush()
+    moves = [{"topic": "orders", "partition": index, "replicas": [3, 1 + index]} for index in (0, 1)]
+    file = tmp_path / "moves.json"
+    file.write_text(json.dumps({"version": 1, "partitions": moves}))
+
+    def tool(*arguments: object) -> str:
+        main = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+        words = ("--bootstrap-server", bootstrap(three), "--reassignment-json-file", file, *arguments)
+        return tools_39.run(main, *words)
+
+    assert "Successfully started partition reassignments" in tool("--execute", "--throttle", 50_000_000)
+    said = eventually(lambda: tool("--verify"), wanted=lambda found: "still in progress" not in found)
+    assert "Reassignment of partition orders-1 is completed." in said, said
+    assert "Clearing topic-level throttles on topic orders" in said
+    with znodes(zookeeper_of_its_own) as zk:
+        assert json_at(zk, "/config/topics/orders")["config"] == {}
+        assert json_at(zk, "/config/brokers/3")["config"] == {}
+    assert reassignments(three[0].port) == {}
+    wait_for_replicas(three, "orders", [3, 1])
+    assert consumed(three, "orders", 100) == ledger.acknowledged
 
 
 @pytest.mark.parametrize("controller", ["kstore", "kafka"])

@@ -39,7 +39,7 @@ def with_store(zookeeper: ZooKeeper, story: Callable[[ClusterStore], Awaitable[V
     return asyncio.run(asyncio.wait_for(run(), 60))
 
 
-class session:  # noqa: N801 - used like a function
+class session:
     def __init__(self, zookeeper: ZooKeeper) -> None:
         self._session = Session(
             zookeeper.connect,
@@ -119,6 +119,33 @@ def test_a_deletion_leaves_nothing_behind(zookeeper_of_its_own: ZooKeeper) -> No
         assert await store.topic_names() == []
         assert await store.topics_to_delete() == []
         assert not await store.session.exists(paths.topic_config("orders"))
+
+    with_store(zookeeper_of_its_own, story)
+
+
+def test_of_many_states_those_that_fit_are_written(zookeeper_of_its_own: ZooKeeper) -> None:
+    async def story(store: ClusterStore) -> None:
+        elected = await store.elect(1, 0)
+        assert elected is not None
+        big = topic("orders")._replace(partitions={index: new_partition((1,)) for index in range(120)})
+        assert await store.create_topic(big, {}, elected)
+        first = {
+            TopicPartition("orders", index): found._replace(leader=1, isr=(1,), leader_epoch=0)
+            for index, found in big.partitions.items()
+        }
+        assert set((await store.write_states(first, elected)).values()) == {0}
+        # Again from the beginning: they are there, and nothing is overwritten.
+        assert set((await store.write_states(first, elected)).values()) == {None}
+        second = {key: state._replace(partition_epoch=0, leader_epoch=1) for key, state in first.items()}
+        odd = TopicPartition("orders", 70)
+        second[odd] = second[odd]._replace(partition_epoch=3)
+        versions = await store.write_states(second, elected)
+        assert {key for key, version in versions.items() if version is None} == {odd}
+        assert set(versions.values()) == {None, 1}
+        found = (await store.topics(["orders"]))["orders"].partitions
+        assert {index for index, state in found.items() if state.leader_epoch == 0} == {70}
+        with pytest.raises(ControllerMovedError):
+            await store.write_states(second, Elected(elected.epoch, elected.epoch_version - 1))
 
     with_store(zookeeper_of_its_own, story)
 

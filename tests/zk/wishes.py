@@ -15,7 +15,7 @@ from kstore.protocol.messages.list_partition_reassignments import ListPartitionR
 from tests.fix_broker import Client
 from tests.judge.kafka import ZooKeeper
 
-TOPIC = 2
+TOPIC, BROKER = 2, 4
 SET = 0
 
 
@@ -84,23 +84,23 @@ def reassignments(port: int) -> dict[tuple[str, int], tuple[list[int], list[int]
     }
 
 
-def set_configs(port: int, topic: str, **configs: str) -> int:
+def set_configs(port: int, name: str, *, kind: int = TOPIC, **configs: str) -> int:
     """The error code."""
     request = IncrementalAlterConfigsRequest
     entries = [
         request.AlterableConfig(name=key.replace("_", "."), config_operation=SET, value=value)
         for key, value in configs.items()
     ]
-    resource = request.AlterConfigsResource(resource_type=TOPIC, resource_name=topic, configs=entries)
+    resource = request.AlterConfigsResource(resource_type=kind, resource_name=name, configs=entries)
     with Client(port) as client:
         (answer,) = client.ask(request(resources=[resource]), 1).responses
     return int(answer.error_code)
 
 
-def configs_of(port: int, topic: str, *names: str) -> dict[str, str]:
+def configs_of(port: int, name: str, *names: str, kind: int = TOPIC) -> dict[str, str]:
     request = DescribeConfigsRequest
-    wanted = [name.replace("_", ".") for name in names]
-    resource = request.DescribeConfigsResource(resource_type=TOPIC, resource_name=topic, configuration_keys=wanted)
+    wanted = [key.replace("_", ".") for key in names]
+    resource = request.DescribeConfigsResource(resource_type=kind, resource_name=name, configuration_keys=wanted)
     with Client(port) as client:
         (answer,) = client.ask(request(resources=[resource]), 4).results
     assert answer.error_code == 0, answer

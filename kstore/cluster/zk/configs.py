@@ -80,7 +80,9 @@ class ConfigStore:
 
     # --- news ---
 
-    async def changes(self, *, watcher: Callable[[], None], seen: Iterable[str], now_ms: int) -> dict[str, ConfigChange]:
+    async def changes(
+        self, *, watcher: Callable[[], None], seen: Iterable[str], now_ms: int
+    ) -> dict[str, ConfigChange]:
         """What was changed, in the order of names, but for what has been `seen`."""
         names = sorted(await self._session.children(paths.CONFIG_CHANGES, watcher=watcher))
         known = frozenset(seen)

@@ -60,8 +60,12 @@ def partitions(name: str) -> str:
     return f"{TOPICS}/{name}/partitions"
 
 
+def partition(name: str, index: int) -> str:
+    return f"{TOPICS}/{name}/partitions/{index}"
+
+
 def state(name: str, index: int) -> str:
-    return f"{TOPICS}/{name}/partitions/{index}/state"
+    return f"{partition(name, index)}/state"
 
 
 def topic_config(name: str) -> str:

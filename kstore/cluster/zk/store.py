@@ -12,7 +12,7 @@ from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage, To
 from kstore.cluster.zk import paths
 from kstore.cluster.zk.fencing import Elected, fenced
 from kstore.cluster.zk.paths import TopicAssignment
-from kstore.cluster.zk.session import Check, Create, Delete, Operation, OperationFailed, Session, SetData
+from kstore.cluster.zk.session import Check, Create, Delete, Operation, OperationFailed, Session, SetData, Znode
 from kstore.errors import ConfigError, SessionLostError, UnknownTopicOrPartitionError
 from kstore.model import ZERO_UUID, TopicPartition, random_uuid, uuid_to_text
 
@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 # Ids of idempotent producers are taken by so many (ProducerIdsBlock.java).
 PRODUCER_ID_BLOCK = 1000
 REGISTER_TRIES = 3
-# So many znodes are removed in one step.
+# So many znodes are written, or removed, in one step: a request has 1 MB at most (jute.maxbuffer).
+STATES_AT_ONCE = 50
 DELETED_AT_ONCE = 100
 
 
@@ -141,13 +142,7 @@ class ClusterStore:
 
         `watcher` is called with the name of a topic whose assignment changes.
         """
-
-        def changed(path: str) -> None:
-            assert watcher is not None
-            watcher(path.removeprefix(f"{paths.TOPICS}/"))
-
-        each = None if watcher is None else changed
-        znodes = await self.session.get_all([paths.topic(name) for name in names], watcher=each)
+        znodes = await self._topic_znodes(names, watcher)
         assignments = {
             name: paths.parse_topic(name, znode.data)
             for name, znode in zip(names, znodes, strict=True)
@@ -171,6 +166,18 @@ class ClusterStore:
                 )
             topics[name] = TopicImage(name, assignment.topic_id or ZERO_UUID, partitions)
         return topics
+
+    async def watch_topics(self, names: Sequence[str], watcher: Callable[[str], None]) -> None:
+        """As `topics`, for who knows what is written."""
+        await self._topic_znodes(names, watcher)
+
+    async def _topic_znodes(self, names: Sequence[str], watcher: Callable[[str], None] | None) -> list[Znode | None]:
+        def changed(path: str) -> None:
+            assert watcher is not None
+            watcher(path.removeprefix(f"{paths.TOPICS}/"))
+
+        each = None if watcher is None else changed
+        return await self.session.get_all([paths.topic(name) for name in names], watcher=each)
 
     async def create_topic(self, topic: TopicImage, configs: Mapping[str, str], elected: Elected) -> bool:
         """Writes a topic's configuration and assignment in one step, so that nobody serves it without either; False if
@@ -240,25 +247,39 @@ class ClusterStore:
 
         Gives the new versions, None for those that were not written. Raises ControllerMovedError, SessionLostError.
         """
-        await self._make_parents([key for key, state in states.items() if state.partition_epoch < 0])
-        results = await asyncio.gather(*(self._write_state(key, state, elected) for key, state in states.items()))
-        return dict(zip(states, results, strict=True))
+        for name in dict.fromkeys(key.topic for key, state in states.items() if state.partition_epoch < 0):
+            await self.session.create(paths.partitions(name))
+        keys = list(states)
+        chunks = [keys[first : first + STATES_AT_ONCE] for first in range(0, len(keys), STATES_AT_ONCE)]
+        written = await asyncio.gather(
+            *(self._write_chunk({key: states[key] for key in chunk}, elected) for chunk in chunks)
+        )
+        return {key: version for found in written for key, version in found.items()}
+
+    async def _write_chunk(
+        self, states: Mapping[TopicPartition, PartitionImage], elected: Elected
+    ) -> dict[TopicPartition, int | None]:
+        """Many in one step; where one of them does not fit, each for itself."""
+        operations: list[Operation] = []
+        for key, state in states.items():
+            if state.partition_epoch < 0:
+                operations.append(Create(paths.partition(*key), b""))
+            operations.append(_state_write(key, state))
+        done = await fenced(self.session, elected, operations)
+        if isinstance(done, OperationFailed):
+            results = await asyncio.gather(*(self._write_state(key, state, elected) for key, state in states.items()))
+            return dict(zip(states, results, strict=True))
+        versions = iter([found for found, each in zip(done, operations, strict=True) if isinstance(each, SetData)])
+        return {key: 0 if state.partition_epoch < 0 else int(next(versions).version) for key, state in states.items()}
 
     async def _write_state(self, key: TopicPartition, state: PartitionImage, elected: Elected) -> int | None:
-        path, data = paths.state(*key), paths.state_json(state)
-        operation: Operation = (
-            Create(path, data) if state.partition_epoch < 0 else SetData(path, data, state.partition_epoch)
-        )
-        done = await fenced(self.session, elected, [operation])
+        if state.partition_epoch < 0:
+            await self.session.create(paths.partition(*key))
+        done = await fenced(self.session, elected, [_state_write(key, state)])
         if not isinstance(done, OperationFailed):
             return 0 if state.partition_epoch < 0 else int(done[0].version)
-        log.warning("%s: %s, the state is not written", path, done.reason)
+        log.warning("%s: %s, the state is not written", paths.state(*key), done.reason)
         return None
-
-    async def _make_parents(self, keys: Sequence[TopicPartition]) -> None:
-        for name in dict.fromkeys(key.topic for key in keys):
-            await self.session.create(paths.partitions(name))
-        await asyncio.gather(*(self.session.create(f"{paths.partitions(name)}/{index}") for name, index in keys))
 
     # --- producer ids ---
 
@@ -272,6 +293,11 @@ class ClusterStore:
             block = paths.producer_ids_json(broker_id, start, start + PRODUCER_ID_BLOCK - 1)
             if await self.session.set(paths.PRODUCER_IDS, block, znode.version) is not None:
                 return start
+
+
+def _state_write(key: TopicPartition, state: PartitionImage) -> Operation:
+    path, data = paths.state(*key), paths.state_json(state)
+    return Create(path, data) if state.partition_epoch < 0 else SetData(path, data, state.partition_epoch)
 
 
 def new_partition(replicas: tuple[int, ...]) -> PartitionImage:

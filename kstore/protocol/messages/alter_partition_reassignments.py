@@ -1,4 +1,4 @@
-"""AlterPartitionReassignments (45): partitions are to have other replicas, or, with null, keep those they had (KIP-455)."""
+"""AlterPartitionReassignments (45): partitions get other replicas, or, with null, keep those they had (KIP-455)."""
 
 from kstore.protocol.schema import Message
 
