@@ -5,7 +5,6 @@ than what the image has.
 """
 
 from kstore._native.connection import Request
-from kstore._native.hot_messages import NodeEndpoint
 from kstore.errors import FencedLeaderEpochError, KafkaError, NotLeaderOrFollowerError
 from kstore.server.context import Context
 
@@ -13,6 +12,9 @@ PRODUCE_FROM = 10
 FETCH_FROM = 16
 
 NOBODY = (-1, -1)
+
+# (broker, host, port, rack)
+NodeEndpoint = tuple[int, str, int, str | None]
 
 
 class LeaderHints:
