@@ -10,7 +10,7 @@ replicas, of which one is set aside (LogManager.scala, replaceCurrentWithFutureL
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kstore.errors import InvalidTopicError, KafkaStorageError, LogDirNotFoundError
 from kstore.log.checkpoint_file import (
@@ -30,16 +30,30 @@ from kstore.log.log_dir import LogDir
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
 
-if TYPE_CHECKING:
-    from kstore.log.log_table import LogTable
-
 logger = logging.getLogger(__name__)
+
+
+class Table(Protocol):
+    """The partitions of a broker, as `LogTable` keeps them."""
+
+    dirs: list[LogDir]
+    logs: dict[TopicPartition, PartitionLog]
+    producer_id_expiration_ms: int
+
+    @property
+    def live_dirs(self) -> list[LogDir]: ...
+
+    def forget_in_checkpoints(self, log_dir: LogDir, topic_partition: TopicPartition) -> None: ...
+
+    def write_checkpoint(self, log_dir: LogDir, name: str) -> None: ...
+
+    def delete_later(self, log: PartitionLog, now_ms: int) -> None: ...
 
 
 class LogMoves:
     """`futures` are the copies that are not complete, `preferred` the directories for replicas that are yet to come."""
 
-    def __init__(self, table: "LogTable") -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
         self.futures: dict[TopicPartition, PartitionLog] = {}
         self.preferred: dict[TopicPartition, str] = {}
@@ -121,9 +135,6 @@ class LogMoves:
         source, future = table.logs[topic_partition], self.futures[topic_partition]
         assert source.log_end_offset == future.log_end_offset, f"{future} is not yet {source}"
         log_dir, directory = future.log_dir, future.directory
-        # Epochs in which nothing was appended are in no batch.
-        for entry in source.leader_epoch_cache.entries:
-            future.leader_epoch_cache.assign(entry.epoch, entry.start_offset)
         job = future.begin_close()
         if job is not None:
             job.run()
@@ -146,6 +157,9 @@ class LogMoves:
                 producer_id_expiration_ms=table.producer_id_expiration_ms,
             )
             moved.update_high_watermark(source.high_watermark)
+            # Epochs in which nothing was appended are in no batch.
+            for entry in source.leader_epoch_cache.entries:
+                moved.assign_epoch_start_offset(entry.epoch, entry.start_offset)
             table.logs[topic_partition] = moved
             for name in (RECOVERY_POINT_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT):
                 table.write_checkpoint(log_dir, name)

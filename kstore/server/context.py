@@ -13,7 +13,6 @@ from kstore.server.deliver import Deliver
 from kstore.server.endpoints import Endpoint
 from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
-from kstore.server.log_dir_moves import LogDirMoves
 from kstore.server.topics import Catalog
 from kstore.server.traffic import Traffic
 
@@ -54,9 +53,9 @@ class Context:
     deliver: Deliver
     fetch_sessions: FetchSessionCache
     flusher: Flusher
-    # Groups and ProducerIds, which stand on this themselves.
+    # Groups, LogDirMoves and ProducerIds, which stand on this themselves.
     groups: Any
-    log_dir_moves: LogDirMoves
+    log_dir_moves: Any
     loop: asyncio.AbstractEventLoop
     # None in a cluster, which keeps its metadata in ZooKeeper.
     metadata: MetadataLog | None

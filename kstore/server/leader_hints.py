@@ -18,6 +18,9 @@ FETCH_FROM = 16
 
 NOBODY = (-1, -1)
 
+# (broker, host, port, rack)
+NodeEndpoint = tuple[int, str, int, str | None]
+
 
 class LeaderHints:
     """`endpoints` are the leaders that one answer names, as its client reaches them."""

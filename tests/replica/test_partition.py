@@ -275,7 +275,8 @@ def test_a_new_leader_does_not_keep_the_end_of_its_log_from_its_followers(partit
 
 def test_a_follower_serves_consumers_up_to_its_high_watermark(partition: Partition) -> None:
     lead(partition, epoch=1)
-    append(partition, b"a", b"b")
+    append(partition, b"a")
+    append(partition, b"b")
     partition.become_follower(leader_id=2, epoch=2)
     partition.log.update_high_watermark(1)
 
