@@ -131,7 +131,7 @@ class Fetcher:
     def fetch_request(self, *, broker_epoch: int, now_ms: int) -> Any | None:
         """The next request, or None while there is nothing that may be asked."""
         session = self._session
-        if not session.is_full and now_ms - self._starts_seen_ms >= LOG_STARTS_MS:
+        if not session.is_full and abs(now_ms - self._starts_seen_ms) >= LOG_STARTS_MS:
             self._look_at_starts(now_ms)
         topics: dict[bytes, list[Any]] = {}
         forgotten: dict[bytes, list[int]] = {}
@@ -200,7 +200,8 @@ class Fetcher:
             )
 
     def _may_ask(self, key: TopicPartition, position: Position, partition: Partition, now_ms: int) -> bool:
-        if position.needs_bounds or position.delayed_until_ms > now_ms:
+        # A clock that is set back makes no delay longer.
+        if position.needs_bounds or 0 < position.delayed_until_ms - now_ms <= self.limits.backoff_ms:
             return False
         throttled = partition.log.config.follower_replication_throttled_replicas
         if not throttled or self._quotas is None or position.lag == 0:

@@ -100,11 +100,14 @@ class ClusterMember:
         logs.write_owner(cluster_id, self._config.node_id, version=0)
         await self.config_changes.read_all(self._config.node_id)
 
-    async def join(self) -> None:
-        """Registers; from here on the controller may speak to this broker. Raises ConfigError."""
+    async def register(self) -> None:
+        """From here on the controller may speak to this broker. Raises ConfigError."""
         brokers = await self.store.brokers()
         await check_peers(brokers.values(), self._config.inter_broker_listener, node_id=self._context.node_id)
         await self._register()
+
+    async def join(self) -> None:
+        """Follows what happens in the cluster, and controls it if nobody does. To be called when it is registered."""
         await self.config_changes.follow()
         await self.controller.look()
 

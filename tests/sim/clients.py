@@ -177,8 +177,10 @@ class Producer(Client):
             codes = [-1]
         else:
             codes = await asyncio.gather(*(self._send(batch, leader[0]) for batch in waiting))
-        if self.idempotent and self.acks == -1 and codes[0] in FATAL and waiting[0] is self._window[0]:
-            # All before it is acknowledged, so that this one is next.
+        is_next = self.idempotent and self.acks == -1 and codes[0] in FATAL and waiting[0] is self._window[0]
+        if is_next and leader is not None and self.world.leads(leader[0], self.key):
+            # All before it is acknowledged, so that this one is next. Only who leads no more, and does not know it, may
+            # say otherwise.
             raise Violation(f"{self.name} is told: {FATAL[codes[0]]} (sequence {waiting[0].sequence} of {self.key})")
         while self._window and self._window[0].offset >= 0:
             batch = self._window.pop(0)

@@ -338,7 +338,8 @@ class Judge:
             return
         if now.epoch < before.epoch or (now.leader != before.leader and now.epoch == before.epoch):
             raise Violation(f"{key}: {before} became {now}")
-        if now.leader != before.leader and now.leader != NO_LEADER and now.leader not in before.isr:
+        # Who is not in sync is elected only where nobody led, as the one who holds most (rule 26): it is looked at then.
+        if NO_LEADER not in (before.leader, now.leader) and now.leader not in before.isr:
             raise Violation(f"{key}: {now.leader} was elected and was not in sync: {before}")
         if self._is_safe(key.topic):
             for known, history in self.histories.items():

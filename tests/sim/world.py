@@ -80,6 +80,12 @@ class World:
     def keys(self) -> list[TopicPartition]:
         return [TopicPartition(TOPIC, index) for index in range(self.plan.partitions)]
 
+    def leads(self, name: str, key: TopicPartition) -> bool:
+        """Whether a broker leads, in the epoch that ZooKeeper has."""
+        partition, state = self._member(name, key), self.judge.states.get(key)
+        leader = None if partition is None else partition.leader
+        return leader is not None and state is not None and leader.epoch == state.epoch
+
     def broker(self, name: str) -> SimBroker:
         return self._by_name[name]
 
