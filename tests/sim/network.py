@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tests.sim.loop import Process, SimLoop
+from tests.sim.loop import NOBODY, Process, SimLoop
 
 SYN_RETRY_S = 1.0
 
@@ -47,7 +47,9 @@ class Pipe:
             return
         self._last = max(self._last, network.loop.now + network.delay(source, target))
         process = link.processes[self._side]
-        network.loop.call_at(self._last, self._arrive, item, link.generation, context=process.context)
+        # What comes for a process that is gone its machine answers.
+        context = process.context if process.is_alive else NOBODY
+        network.loop.call_at(self._last, self._arrive, item, link.generation, context=context)
 
     def _arrive(self, item: bytes | None | Exception, generation: int) -> None:
         link = self._link
