@@ -180,8 +180,14 @@ class Producer(Client):
         is_next = self.idempotent and self.acks == -1 and codes[0] in FATAL and waiting[0] is self._window[0]
         if is_next and leader is not None and self.world.leads(leader[0], self.key):
             # All before it is acknowledged, so that this one is next. Only who leads no more, and does not know it, may
-            # say otherwise.
-            raise Violation(f"{self.name} is told: {FATAL[codes[0]]} (sequence {waiting[0].sequence} of {self.key})")
+            # say otherwise; and a leader that has it and has started anew since, for a snapshot of producers holds the
+            # last batch of each, as Kafka's does.
+            first = waiting[0]
+            offset = self.world.offset_of(leader[0], self.key, first.values[0])
+            if offset < 0:
+                raise Violation(f"{self.name} is told: {FATAL[codes[0]]} (sequence {first.sequence} of {self.key})")
+            if self.world.judge.is_committed(self.key, offset + len(first.values)):
+                first.offset = offset
         while self._window and self._window[0].offset >= 0:
             batch = self._window.pop(0)
             if self.idempotent and self.acks == -1:

@@ -86,6 +86,12 @@ class World:
         leader = None if partition is None else partition.leader
         return leader is not None and state is not None and leader.epoch == state.epoch
 
+    def offset_of(self, name: str, key: TopicPartition, value: bytes) -> int:
+        """Where a broker's log holds a value; -1 where it does not."""
+        partition = self._member(name, key)
+        log = {} if partition is None else values(content(partition.log, 0))
+        return next((offset for offset, held in log.items() if held == value), -1)
+
     def broker(self, name: str) -> SimBroker:
         return self._by_name[name]
 

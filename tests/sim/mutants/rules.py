@@ -339,7 +339,7 @@ MUTANTS = (
     Mutant(
         "44",
         "partition states are written whatever is there",
-        "cluster.zk.store:ClusterStore._write_state",
+        "cluster.zk.store:_state_write",
         "SetData(path, data, state.partition_epoch)",
         "SetData(path, data, -1)",
     ),
