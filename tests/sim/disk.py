@@ -138,11 +138,16 @@ def patched_methods() -> dict[str, Callable[..., Any]]:
         assert disks is not None
         disks.check(self.path)
 
+    def sim_sync_file(self: DiskDirectory, name: str) -> None:
+        assert disks is not None
+        disks.check(self.path)
+        disks.replaced.pop(os.path.join(self.path, name), None)
+
     return {
         "replace_file": sim_replace_file,
         "rename": sim_rename,
         "create": sim_create,
         "sync": no_sync,
         "sync_parent": no_sync,
-        "sync_file": no_sync,
+        "sync_file": sim_sync_file,
     }
