@@ -470,7 +470,9 @@ class Controller:
         and came (rule 47): a leader among them may lack what was acknowledged in its epoch."""
         brokers = self.image.brokers
         return frozenset(
-            replica for replica in partition.isr if replica in brokers and brokers[replica].epoch > partition.written >= 0
+            replica
+            for replica in partition.isr
+            if replica in brokers and brokers[replica].epoch > partition.written >= 0
         )
 
     def _settle(

@@ -92,8 +92,8 @@ class App:
                 await self._lead()
                 self.listeners.accept_all()
             else:
-                # The controller speaks to whoever is registered. What it has to say to an earlier registration, which may
-                # be there still, is not for this one, whose logs may have lost their ends since.
+                # The controller speaks to whoever is registered. What it has to say to an earlier registration, which
+                # may be there still, is not for this one, whose logs may have lost their ends since.
                 await context.cluster.register()
                 self.listeners.accept_all()
                 await context.cluster.join()

@@ -137,7 +137,9 @@ def in_processes(chunks: list[list[int]], jobs: int) -> Iterator[Any]:
 
 
 def tell(plan: Plan, outcome: Outcome, out: Any = sys.stdout) -> None:
-    print(f"seed {plan.seed}: {plan.brokers} brokers, {plan.log_dirs} disks each, {plan.partitions} partitions", file=out)
+    print(
+        f"seed {plan.seed}: {plan.brokers} brokers, {plan.log_dirs} disks each, {plan.partitions} partitions", file=out
+    )
     print(f"producers (acks, idempotent): {plan.producers}", file=out)
     for line in outcome.story:
         print(line, file=out)

@@ -5,9 +5,9 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kstore.model import TopicPartition
 from kstore.protocol.messages.alter_partition_reassignments import AlterPartitionReassignmentsRequest
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
-from kstore.model import TopicPartition
 from kstore.protocol.messages.delete_records import DeleteRecordsRequest
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.elect_leaders import ElectLeadersRequest
@@ -31,9 +31,7 @@ class Admin(Client):
             name=name,
             num_partitions=partitions,
             replication_factor=replicas,
-            configs=[
-                CreateTopicsRequest.CreatableTopicConfig(name=key, value=value) for key, value in configs.items()
-            ],
+            configs=[CreateTopicsRequest.CreatableTopicConfig(name=key, value=value) for key, value in configs.items()],
         )
         self._wishes.put_nowait((name, CreateTopicsRequest(topics=[topic], timeout_ms=5000), CREATE_VERSION))
 
@@ -52,7 +50,9 @@ class Admin(Client):
             return
         part = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=key.partition, offset=before)
         topic = DeleteRecordsRequest.DeleteRecordsTopic(name=key.topic, partitions=[part])
-        answer = await self.ask(leader[0], DeleteRecordsRequest(topics=[topic], timeout_ms=3000), DELETE_RECORDS_VERSION)
+        answer = await self.ask(
+            leader[0], DeleteRecordsRequest(topics=[topic], timeout_ms=3000), DELETE_RECORDS_VERSION
+        )
         code = None if answer is None else answer.topics[0].partitions[0].error_code
         self.world.trace(f"records of {key} below {before} are deleted: {code}")
 

@@ -26,7 +26,12 @@ TIMEOUT_MS = 5000
 BACKOFF_S = 0.25
 OFFSET_OUT_OF_RANGE, OUT_OF_ORDER = 1, 45
 # What never happens to one who does no wrong: the client would tell its user.
-FATAL = {2: "corrupt message", OUT_OF_ORDER: "out of order sequence", 47: "invalid producer epoch", 87: "invalid record"}
+FATAL = {
+    2: "corrupt message",
+    OUT_OF_ORDER: "out of order sequence",
+    47: "invalid producer epoch",
+    87: "invalid record",
+}
 
 
 class Client:
@@ -302,7 +307,9 @@ class Consumer(Client):
             return False
         data = answer.responses[0].partitions[0]
         if data.diverging_epoch.epoch >= 0:
-            raise Violation(f"{self.name} has read {self.key} up to {self.position}, where {data.diverging_epoch} is said")
+            raise Violation(
+                f"{self.name} has read {self.key} up to {self.position}, where {data.diverging_epoch} is said"
+            )
         if data.error_code:
             if data.error_code == OFFSET_OUT_OF_RANGE:
                 # Records were deleted; or a leader that is not up to date yet knows no better: it is asked again.

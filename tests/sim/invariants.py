@@ -1,8 +1,8 @@
 """What must hold at every moment, asked after each callback that changed a log, a role or a znode.
 
-The judge sees all: every broker's logs and roles, what ZooKeeper holds, and what clients were promised. It reads batches
-itself, from their bytes. Its rules are those of the TLA+ models of Kafka's replication, as far as they can be seen from
-outside: what a leader has once called committed is in the logs of all who are in sync, for ever.
+The judge sees all: every broker's logs and roles, what ZooKeeper holds, and what clients were promised. It reads
+batches itself, from their bytes. Its rules are those of the TLA+ models of Kafka's replication, as far as they can be
+seen from outside: what a leader has once called committed is in the logs of all who are in sync, for ever.
 """
 
 import json
@@ -152,7 +152,9 @@ class Judge:
             log.log_end_offset,
         )
         if not start <= stable <= committed <= end:
-            raise Violation(f"{name} {topic_partition}: start {start}, stable {stable}, watermark {committed}, end {end}")
+            raise Violation(
+                f"{name} {topic_partition}: start {start}, stable {stable}, watermark {committed}, end {end}"
+            )
         topic_id = log.topic_id
         if topic_id is None or log.log_dir.failure is not None:
             return
@@ -338,7 +340,7 @@ class Judge:
             return
         if now.epoch < before.epoch or (now.leader != before.leader and now.epoch == before.epoch):
             raise Violation(f"{key}: {before} became {now}")
-        # Who is not in sync is elected only where nobody led, as the one who holds most (rule 26): it is looked at then.
+        # Who is not in sync is elected only where nobody led, as the one who holds most (rule 26): its log tells.
         if NO_LEADER not in (before.leader, now.leader) and now.leader not in before.isr:
             raise Violation(f"{key}: {now.leader} was elected and was not in sync: {before}")
         if self._is_safe(key.topic):
@@ -352,7 +354,7 @@ class Judge:
         return found[-1] if found else History()
 
     def is_committed(self, key: TopicPartition, end: int) -> bool:
-        """Whether all below `end` was seen to be committed; or is, in the log of a leader whose disk has failed since."""
+        """Whether all below `end` was seen to be committed, or is so though its leader's disk has failed since."""
         if self.history_of(*key).end >= end:
             return True
         return any(len(self.holders(known, end)) >= self.min_in_sync for known in self.histories if known[:2] == key)

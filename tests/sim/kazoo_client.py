@@ -6,6 +6,7 @@ is begun by itself (client.py, _session_callback; protocol/connection.py). A wri
 connection was lost was done, or not.
 """
 
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -32,7 +33,7 @@ class Result:
         self.is_done = False
         self.value: Any = None
         self.exception: Exception | None = None
-        self._links: list[Callable[["Result"], None]] = []
+        self._links: list[Callable[[Result], None]] = []
 
     def rawlink(self, callback: Callable[["Result"], None]) -> None:
         if self.is_done:
@@ -164,9 +165,7 @@ class SimKazooClient:
 
     def _is_cut(self) -> bool:
         network, name = self._wiring.network, self._process.name
-        return (
-            not self._zookeeper.is_up or network.is_cut(name, ZooKeeper.NAME) or network.is_cut(ZooKeeper.NAME, name)
-        )
+        return not self._zookeeper.is_up or network.is_cut(name, ZooKeeper.NAME) or network.is_cut(ZooKeeper.NAME, name)
 
     def _try_to_connect(self, delay_s: float) -> None:
         if self._is_stopped:
@@ -227,10 +226,8 @@ class SimKazooClient:
         reached = self._wiring.choose.randint(0, len(sent)) if sent and self._zookeeper.is_up else 0
         self._connection += 1
         for request in sent[:reached]:
-            try:
+            with contextlib.suppress(exceptions.KazooException):
                 self._zookeeper.do(session, request.operation)
-            except exceptions.KazooException:
-                pass
         if not session.is_over:
             self._zookeeper.disconnected(session, heard_s_ago)
 

@@ -34,8 +34,8 @@ class Ledger:
         """By all that are in sync."""
         if not self._judge.is_committed(key, base_offset + len(sent)):
             raise Violation(
-                f"{key}: offsets {base_offset} to {base_offset + len(sent) - 1} are acknowledged to {producer}, and only"
-                f" what is below {self._judge.history_of(*key).end} was committed"
+                f"{key}: offsets {base_offset} to {base_offset + len(sent) - 1} are acknowledged to {producer}, and"
+                f" only what is below {self._judge.history_of(*key).end} was committed"
             )
         promised = self.acknowledged.setdefault(key, {})
         for offset, value in enumerate(sent, base_offset):

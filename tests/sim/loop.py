@@ -6,6 +6,7 @@ scheduled: those of a process that was killed never run again, those of one that
 """
 
 import asyncio
+import contextlib
 import heapq
 from asyncio import events
 from collections import deque
@@ -227,10 +228,9 @@ class SimLoop(asyncio.AbstractEventLoop):
             for task in process.tasks:
                 if not task.done():
                     task._log_destroy_pending = False  # type: ignore[attr-defined]
-                    try:
+                    # A `finally` may wait, or ask for what is gone.
+                    with contextlib.suppress(BaseException):
                         task.get_coro().close()  # type: ignore[union-attr]
-                    except BaseException:  # a `finally` that waits, or asks for what is gone
-                        pass
             process.tasks.clear()
             process.held.clear()
         self.ready.clear()

@@ -37,9 +37,9 @@ class Pipe:
         # The side that reads.
         self._side = side
         self._last = 0.0
-        self._held: list[bytes | None | Exception] = []
+        self._held: list[bytes | Exception | None] = []
 
-    def send(self, item: bytes | None | Exception) -> None:
+    def send(self, item: bytes | Exception | None) -> None:
         network, link = self._link.network, self._link
         source, target = link.names[1 - self._side], link.names[self._side]
         if self._held or network.is_cut(source, target):
@@ -51,7 +51,7 @@ class Pipe:
         context = process.context if process.is_alive else NOBODY
         network.loop.call_at(self._last, self._arrive, item, link.generation, context=context)
 
-    def _arrive(self, item: bytes | None | Exception, generation: int) -> None:
+    def _arrive(self, item: bytes | Exception | None, generation: int) -> None:
         link = self._link
         if generation != link.generation:
             return
@@ -92,7 +92,7 @@ class Link:
         self.generation = 0
         self.pipes = (Pipe(self, 0), Pipe(self, 1))
 
-    def send(self, side: int, item: bytes | None | Exception) -> None:
+    def send(self, side: int, item: bytes | Exception | None) -> None:
         """From `side` to the other."""
         self.pipes[1 - side].send(item)
 

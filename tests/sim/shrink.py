@@ -52,5 +52,5 @@ def shrink(plan: Plan, fails: Callable[[Plan], Outcome | None] | None = None, *,
     for number, event in enumerate(plan.events):
         if event.for_s > 2:
             shorter = event._replace(for_s=round(event.for_s / 2, 2))
-            attempt(plan._replace(events=plan.events[:number] + (shorter,) + plan.events[number + 1 :]))
+            attempt(plan._replace(events=(*plan.events[:number], shorter, *plan.events[number + 1 :])))
     return plan

@@ -1,4 +1,4 @@
-"""The simulator itself: seeds that must run clean, the same seed the same trace, a broken rule found, a story shrunk."""
+"""The simulator itself: seeds that run clean, the same seed the same trace, a broken rule found, a story shrunk."""
 
 import io
 import json

@@ -129,7 +129,12 @@ class World:
             except Exception as error:
                 self.fail(f"the judge cannot look at {name} {log}: {error!r}")
             self.trace_only(
-                name, log.topic_partition, log.log_start_offset, log.high_watermark, log.log_end_offset, log.latest_epoch
+                name,
+                log.topic_partition,
+                log.log_start_offset,
+                log.high_watermark,
+                log.log_end_offset,
+                log.latest_epoch,
             )
 
     def _owner(self, log: PartitionLog) -> str:
@@ -241,8 +246,8 @@ class World:
         choose = random.Random(f"closing {self.plan.seed}")
         candidates = self.brokers
         if self.plan.closing == "isolate":
-            # A leader that still has its session leads on, and its controller has to be reached. Who is preferred may be
-            # elected any moment.
+            # A leader that still has its session leads on, and its controller has to be reached. Who is preferred may
+            # be elected any moment.
             leaders = {self.judge.states[key].leader for key in self.keys}
             leaders |= {self.judge.assignments[key][0] for key in self.keys}
             candidates = [each for each in self.brokers if each.id not in leaders and not each.controls]
@@ -324,7 +329,9 @@ class World:
                 if contents[other] != contents[first]:
                     here, there = batches(contents[first]), batches(contents[other])
                     differ = next((pair for pair in zip(here, there, strict=False) if pair[0] != pair[1]), None)
-                    raise Violation(f"{key} is not the same on {first} and {other}: {differ and [b[:4] for b in differ]}")
+                    raise Violation(
+                        f"{key} is not the same on {first} and {other}: {differ and [b[:4] for b in differ]}"
+                    )
             self.ledger.compare(key, values(contents[first]), start)
 
     def _end(self) -> None:

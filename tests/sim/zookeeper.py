@@ -87,7 +87,7 @@ class ZooKeeper:
         session.tell = tell
 
     def disconnected(self, session: Session, heard_s_ago: float = 0.0) -> None:
-        """Nothing more is heard of the session; it ends unless it is back in time. Its watches were the connection's."""
+        """Nothing is heard of the session; it ends unless it is back in time. Its watches were the connection's."""
         self._unwatch(session)
         session.tell = None
         session.number += 1

@@ -50,7 +50,11 @@ class Mutant(NamedTuple):
             raise LookupError(f"rule {self.rule}: {self.old!r} is {source.count(self.old)} times in {self.target}")
         source = source.replace(self.old, self.new)
         found: dict[str, Any] = {}
-        exec(compile("from __future__ import annotations\n" + source, f"<mutant {self.rule}>", "exec"), module.__dict__, found)
+        exec(
+            compile("from __future__ import annotations\n" + source, f"<mutant {self.rule}>", "exec"),
+            module.__dict__,
+            found,
+        )
         changed = found[name]
         assert isinstance(changed, FunctionType | property | classmethod | staticmethod)
         return changed

@@ -405,7 +405,7 @@ MUTANTS = (
         "48b",
         "a controller goes on when its session is over",
         "server.cluster_member:ClusterMember._session_changed",
-        "self.controller.resign(\"the session with ZooKeeper is over\")",
+        'self.controller.resign("the session with ZooKeeper is over")',
         "pass",
     ),
     Mutant(
