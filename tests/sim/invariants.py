@@ -138,6 +138,11 @@ class Judge:
         self.controller_epoch = 0
         self.in_debt: set[str] = set()
         self.min_in_sync = 2
+        # When things happened, in changes of znodes: losses and registrations by broker, states by partition.
+        self._changes = 0
+        self._lost_at: dict[str, int] = {}
+        self._registered_at: dict[str, int] = {}
+        self._written_at: dict[TopicPartition, int] = {}
         self.looks = 0
 
     # --- logs and roles ---
@@ -201,7 +206,10 @@ class Judge:
         ]
 
     def _maybe_pay_off(self, name: str) -> None:
-        """A broker that lost records owes nothing more when it is in sync everywhere and has all again."""
+        """A broker that lost records owes nothing more when it is in sync everywhere in its new life, and has all."""
+        registered_at = self._registered_at.get(name, 0)
+        if registered_at <= self._lost_at.get(name, 0):
+            return
         for key, history in self.histories.items():
             topic_partition = TopicPartition(key[0], key[1])
             replicas = self.assignments.get(topic_partition, ())
@@ -210,7 +218,7 @@ class Judge:
             state, replica = self.states.get(topic_partition), self.replicas.get((name, key))
             if state is None or not any(self._name_of(each) == name for each in state.isr):
                 return
-            if replica is None or replica.end < history.end:
+            if replica is None or replica.end < history.end or self._written_at[topic_partition] < registered_at:
                 return
         self.in_debt.discard(name)
         self._tell(f"{name} has all again")
@@ -285,6 +293,7 @@ class Judge:
 
     def forget_ends(self, name: str) -> None:
         """A broker has lost what it had not synced."""
+        self._lost_at[name] = self._changes
         for (other, _), replica in self.replicas.items():
             if other == name:
                 replica.end_before_loss = max(replica.end, replica.end_before_loss)
@@ -293,8 +302,11 @@ class Judge:
     # --- ZooKeeper ---
 
     def written(self, path: str, data: bytes | None) -> None:
+        self._changes += 1
         parts = path.split("/")
-        if path == "/controller_epoch" and data is not None:
+        if path.startswith("/brokers/ids/") and data is not None:
+            self._registered_at[self._name_of(int(parts[3]))] = self._changes
+        elif path == "/controller_epoch" and data is not None:
             epoch = int(data)
             if epoch < self.controller_epoch:
                 raise Violation(f"the controller's epoch went from {self.controller_epoch} to {epoch}")
@@ -323,6 +335,7 @@ class Judge:
         found = json.loads(data)
         now = State(found["leader"], found["leader_epoch"], tuple(found["isr"]), found["controller_epoch"])
         self.states[key] = now
+        self._written_at[key] = self._changes
         if before is None or before[:3] != now[:3]:
             self._tell(f"{key}: leader {now.leader} in epoch {now.epoch}, in sync {list(now.isr)}")
         if now.controller_epoch != self.controller_epoch:
