@@ -38,14 +38,8 @@ def shrink(plan: Plan, fails: Callable[[Plan], Outcome | None] | None = None, *,
         if size == 1 and not shrunk:
             break
         size = max(size // 2, 1) if not shrunk or size > 1 else 1
-    for candidate in (
-        plan._replace(brokers=3),
-        plan._replace(closing=""),
-        plan._replace(log_dirs=1),
-        plan._replace(partitions=1),
-        plan._replace(consumers=1),
-    ):
-        attempt(candidate)
+    for less in ({"brokers": 3}, {"closing": ""}, {"log_dirs": 1}, {"partitions": 1}, {"consumers": 1}):
+        attempt(plan._replace(**less))  # type: ignore[arg-type]
     for number in reversed(range(len(plan.producers))):
         if len(plan.producers) > 1:
             attempt(plan._replace(producers=plan.producers[:number] + plan.producers[number + 1 :]))
