@@ -203,7 +203,7 @@ class ServerEnd:
         while self._ours is not None:
             try:
                 data = self._ours.recv(CHUNK)
-            except (BlockingIOError, ConnectionResetError):
+            except OSError:  # nothing there now, or the broker has ended meanwhile
                 return
             if not data:
                 return
