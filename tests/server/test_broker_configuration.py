@@ -128,8 +128,8 @@ def test_replication_follows_the_brokers_keys(start_broker):
     client = broker.connect()
     for key, attribute in REPLICATION.items():
         before = broker.call(lambda app, name=attribute: getattr(app.context.config, name))
-        assert change(client, "", **{key: "7"}) == NONE, key
-        assert broker.call(lambda app, name=attribute: getattr(app.context.config, name)) == 7, key
+        assert change(client, "", **{key: "2"}) == NONE, key
+        assert broker.call(lambda app, name=attribute: getattr(app.context.config, name)) == 2, key
         assert change(client, "", **{key: None}) == NONE, key
         assert broker.call(lambda app, name=attribute: getattr(app.context.config, name)) == before, key
 
