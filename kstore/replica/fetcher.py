@@ -1,9 +1,9 @@
 """Fetching from one leader: what to ask next, and what its answer does to the logs. Sans-io.
 
-A partition is fetched, or delayed after an error, or waits for the leader's bounds after its offset was out of range, or
-is held back by a throttle; one that failed is given up until the controller speaks of it again. A response counts only
-for partitions that still are where they were when the request was made: in the same leader epoch, at the same offset
-(rules 10, 11; AbstractFetcherThread.scala, ReplicaFetcherThread.scala).
+A partition is fetched, or delayed after an error, or waits for the leader's bounds after its offset was out of range,
+or is held back by a throttle; one that failed is given up until the controller speaks of it again. A response counts
+only for partitions that still are where they were when the request was made: in the same leader epoch, at the same
+offset (rules 10, 11; AbstractFetcherThread.scala, ReplicaFetcherThread.scala).
 """
 
 import logging

@@ -78,7 +78,7 @@ class Leader:
         self.broker_id = broker_id
         self.epoch = epoch
         # The first of the epochs that this broker has led in without a break: what was taken since is still held.
-        self.since_epoch = epoch if earlier is None else earlier.since_epoch
+        self.since_epoch: int = epoch if earlier is None else earlier.since_epoch
         self.partition_epoch = partition_epoch
         self.replicas = replicas
         self.isr_state: IsrState = Committed(isr)

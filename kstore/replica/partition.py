@@ -322,9 +322,7 @@ class Partition:
             raise OffsetNotAvailableError(f"{self.topic_partition}: the new leader's high watermark is not known yet")
         return None
 
-    def epoch_end_offset(
-        self, epoch: int, *, current_leader_epoch: int, replica_id: int = CONSUMER
-    ) -> tuple[int, int]:
+    def epoch_end_offset(self, epoch: int, *, current_leader_epoch: int, replica_id: int = CONSUMER) -> tuple[int, int]:
         """(epoch, end offset) of the largest epoch not above `epoch` (OffsetForLeaderEpoch, rule 6)."""
         leader = self.leader_for(current_leader_epoch)
         if replica_id >= 0:

@@ -164,9 +164,7 @@ class FetchSessionCache:
             raise FetchSessionTopicIdError(f"fetch session {session_id} began with another use of topic ids")
         return session
 
-    def found(
-        self, wanted: dict[Key, Wanted], *, uses_topic_ids: bool, is_followers: bool = False, now_ms: int
-    ) -> int:
+    def found(self, wanted: dict[Key, Wanted], *, uses_topic_ids: bool, is_followers: bool = False, now_ms: int) -> int:
         """Id of a new session for these partitions, or 0 if there is no room for it."""
         if not wanted or not self._make_room(len(wanted), is_followers, now_ms):
             return NO_SESSION

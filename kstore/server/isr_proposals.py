@@ -3,8 +3,8 @@
 Kafka: AlterPartitionManager.scala.
 
 A proposal is asked again until the controller has decided on it, whichever broker that is by then; what a leader does
-with the answer is its own affair (rules 21, 22). The pauses in between grow: a controller that is busy, or that does not
-know this registration of the broker yet, is not asked in a circle.
+with the answer is its own affair (rules 21, 22). The pauses in between grow: a controller that is busy, or that does
+not know this registration of the broker yet, is not asked in a circle.
 """
 
 import asyncio

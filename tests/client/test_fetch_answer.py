@@ -31,7 +31,8 @@ def made(seed: int) -> FetchResponse:
             data.current_leader.leader_id, data.current_leader.leader_epoch = 3, rng.randrange(9)
         if rng.random() < 0.3:
             data.aborted_transactions = [
-                FetchResponse.AbortedTransaction(producer_id=number, first_offset=7) for number in range(rng.randrange(3))
+                FetchResponse.AbortedTransaction(producer_id=number, first_offset=7)
+                for number in range(rng.randrange(3))
             ]
         return data
 
@@ -54,10 +55,8 @@ def told(answer: object) -> list[object]:
         for part in topic.partitions:
             diverging = (part.diverging_epoch.epoch, part.diverging_epoch.end_offset)
             records = bytes(part.records or b"")
-            found.append(
-                (topic.topic_id, part.partition_index, part.error_code, part.high_watermark, part.log_start_offset)
-                + (diverging, records)
-            )
+            place = topic.topic_id, part.partition_index, part.error_code
+            found.append((*place, part.high_watermark, part.log_start_offset, diverging, records))
     return found
 
 

@@ -74,7 +74,9 @@ def test_a_replica_takes_all_it_is_with_it(manager: LogManager, tmp_path: Path, 
     assert again.log_dir.path == str(tmp_path / "b")
 
 
-def test_a_copy_that_was_begun_goes_on_after_a_crash(manager: LogManager, tmp_path: Path, managers: MakeManager) -> None:
+def test_a_copy_that_was_begun_goes_on_after_a_crash(
+    manager: LogManager, tmp_path: Path, managers: MakeManager
+) -> None:
     copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
     assert copy is not None
     append_as_follower(copy, manager.logs[TP].read(0, max_bytes=1).records.read(), leader_epoch=ANY_EPOCH, now_ms=NOW)

@@ -112,7 +112,9 @@ def test_an_answer_to_what_a_partition_was_before_says_nothing(fetcher: Fetcher,
 
 
 @pytest.mark.parametrize(("code", "closes"), [(70, 0), (71, SESSION)])
-def test_a_session_that_the_leader_does_not_know_is_begun_anew_at_once(fetcher: Fetcher, code: int, closes: int) -> None:
+def test_a_session_that_the_leader_does_not_know_is_begun_anew_at_once(
+    fetcher: Fetcher, code: int, closes: int
+) -> None:
     ask(fetcher)
     answer(fetcher)
     ask(fetcher)

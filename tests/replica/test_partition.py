@@ -270,7 +270,11 @@ def test_a_new_leader_does_not_keep_the_end_of_its_log_from_its_followers(partit
     lead(partition, epoch=1, replicas=(ME, 2), isr=(ME, 2))
     with pytest.raises(OffsetNotAvailableError):
         partition.list_offset(LATEST_TIMESTAMP, isolation_level=0, current_leader_epoch=1)
-    assert partition.list_offset(LATEST_TIMESTAMP, isolation_level=0, current_leader_epoch=1, replica_id=2) == (-1, 1, 1)
+    assert partition.list_offset(LATEST_TIMESTAMP, isolation_level=0, current_leader_epoch=1, replica_id=2) == (
+        -1,
+        1,
+        1,
+    )
 
 
 def test_a_follower_serves_consumers_up_to_its_high_watermark(partition: Partition) -> None:
@@ -282,7 +286,12 @@ def test_a_follower_serves_consumers_up_to_its_high_watermark(partition: Partiti
 
     def read_here(offset: int, epoch: int = -1):
         return partition.read(
-            offset, max_bytes=100, isolation_level=0, min_one_message=True, current_leader_epoch=epoch, leader_only=False
+            offset,
+            max_bytes=100,
+            isolation_level=0,
+            min_one_message=True,
+            current_leader_epoch=epoch,
+            leader_only=False,
         )
 
     assert read_here(0).records.size > 0
@@ -323,6 +332,10 @@ def test_what_is_missing_of_a_partition_is_told(partition: Partition) -> None:
         return partition.is_under_replicated, partition.is_under_min_isr, partition.is_at_min_isr
 
     assert told() == (False, False, False)
-    for isr, expected in (((ME, 2, 3), (False, False, False)), ((ME, 2), (True, False, True)), ((ME,), (True, True, False))):
+    for isr, expected in (
+        ((ME, 2, 3), (False, False, False)),
+        ((ME, 2), (True, False, True)),
+        ((ME,), (True, True, False)),
+    ):
         partition.become_leader(broker_id=ME, epoch=0, replicas=(ME, 2, 3), isr=frozenset(isr), alive={ME, 2, 3})
         assert told() == expected

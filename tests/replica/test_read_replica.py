@@ -23,9 +23,7 @@ def leader(tmp_path: Path) -> Iterator[Leader]:
 
 
 def held(leader: Leader, replica: int, offset: int, *, start: int = 0, now_ms: int = NOW) -> None:
-    leader.fetched(
-        replica, offset, log_start_offset=start, leader_end=3, broker_epoch=1, topic_id=b"", now_ms=now_ms
-    )
+    leader.fetched(replica, offset, log_start_offset=start, leader_end=3, broker_epoch=1, topic_id=b"", now_ms=now_ms)
 
 
 def test_a_follower_in_the_consumers_rack_that_has_most(leader: Leader) -> None:
@@ -54,4 +52,4 @@ def test_who_is_not_in_sync_is_not_read_from(leader: Leader) -> None:
 
 
 def test_kafkas_two_selectors_are_known() -> None:
-    assert SELECTORS == {RACK_AWARE_SELECTOR: rack_aware_replica, LEADER_SELECTOR: None}
+    assert dict(SELECTORS) == {RACK_AWARE_SELECTOR: rack_aware_replica, LEADER_SELECTOR: None}

@@ -63,7 +63,7 @@ def test_a_replica_moves_and_nobody_notices(start: Any, tmp_path: Path, version:
 
 
 def test_a_move_goes_on_after_a_restart(start: Any, tmp_path: Path) -> None:
-    broker = start(**{"replica_alter_log_dirs_io_max_bytes_per_second": "1"})
+    broker = start(replica_alter_log_dirs_io_max_bytes_per_second="1")
     client = broker.connect()
     client.create_topic("t")
     for number in range(5):

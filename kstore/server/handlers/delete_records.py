@@ -33,11 +33,15 @@ def handle(context: Context, request: Request) -> object:
     asked = DeleteRecordsRequest.decode(request.buffer, request.position, request.limit, request.api_version)
     # A partition that is named twice is taken once, with the offset that was named last.
     offsets = {
-        TopicPartition(topic.name, part.partition_index): part.offset for topic in asked.topics for part in topic.partitions
+        TopicPartition(topic.name, part.partition_index): part.offset
+        for topic in asked.topics
+        for part in topic.partitions
     }
     deletions = {key: begin(context, key, offset) for key, offset in offsets.items()}
     waits = {
-        key: each.offset for key, each in deletions.items() if isinstance(state_of(context, key, each), RequestTimedOutError)
+        key: each.offset
+        for key, each in deletions.items()
+        if isinstance(state_of(context, key, each), RequestTimedOutError)
     }
     if not waits or asked.timeout_ms <= 0:
         return answer(context, request, deletions)

@@ -389,9 +389,7 @@ def wait_for_bytes(
     request.on_gone = lambda: context.deliver.fetches.forget(waiting)
 
 
-def respond(
-    context: Context, request: Request, payload: Any, opened: Opened, reading: Reading, now_ms: int
-) -> object:
+def respond(context: Context, request: Request, payload: Any, opened: Opened, reading: Reading, now_ms: int) -> object:
     """The answer; in a session only the partitions that have news."""
     version = request.api_version
     uses_topic_ids = version >= TOPIC_IDS_FROM

@@ -413,7 +413,11 @@ def test_who_does_not_lead_says_who_does(broker, client):
     request = produce_request({("led.elsewhere", 0): GOOD}, acks=1)
     assert client.ask(request, 9).responses[0].partition_responses[0].error_code == NOT_LEADER
     answer = client.ask(request, 10).responses[0].partition_responses[0]
-    assert (answer.error_code, answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (NOT_LEADER, 2, 7)
+    assert (answer.error_code, answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (
+        NOT_LEADER,
+        2,
+        7,
+    )
 
 
 def test_too_few_replicas_in_sync_are_told_before_anything_is_stored(broker, client):
