@@ -63,6 +63,7 @@ class ClusterMember:
         self.controller_epoch = 0
         self.is_stopping = False
         self.is_registered = False
+        self._is_connected = False
         self._clients: dict[tuple[str, int], BrokerClient] = {}
         self.session = Session(
             config.zookeeper_connect,
@@ -131,6 +132,10 @@ class ClusterMember:
         """Has the controller move elsewhere what this broker leads, as far as others are in sync."""
         request = ControlledShutdownRequest(broker_id=self._context.node_id, broker_epoch=self.broker_epoch)
         for _ in range(SHUTDOWN_TRIES):
+            if not self._is_connected:
+                log.warning("controlled shutdown: ZooKeeper is away, nobody can take over what this broker leads")
+                await asyncio.sleep(SHUTDOWN_RETRY_S)
+                continue
             try:
                 answer = await self.ask_controller(request, CONTROLLED_SHUTDOWN_VERSION, timeout_ms=SHUTDOWN_TIMEOUT_MS)
             except (BrokerUnreachableError, InvalidRequestError) as error:
@@ -144,7 +149,8 @@ class ClusterMember:
 
     async def finish_controlling(self) -> None:
         """Waits until the others know what this broker has decided as their controller."""
-        await self.controller.finish()
+        if self._is_connected:
+            await self.controller.finish()
 
     def stop(self) -> None:
         """Fetches and proposes no more."""
@@ -163,6 +169,7 @@ class ClusterMember:
 
     def _session_changed(self, state: str) -> None:
         log.info("the session with ZooKeeper is %s", state)
+        self._is_connected = state == CONNECTED
         if state == SUSPENDED or self.is_stopping:
             return
         if state == LOST:
