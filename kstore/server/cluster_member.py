@@ -95,7 +95,7 @@ class ClusterMember:
                 f" {cluster_id}"
             )
         logs.write_owner(cluster_id, self._config.node_id, version=0)
-        await self.config_changes.read_all(self._config.node_id)
+        await self.config_changes.read_all(logs.node_id)
 
     async def join(self) -> None:
         """Registers; from here on the controller may speak to this broker. Raises ConfigError."""
