@@ -72,7 +72,7 @@ class HostedShard:
         self.shard = GroupShard(topic_partition.partition, group_config(context.config))
         self.is_gone = False
         self._context = context
-        self._leader_epoch = leader_epoch
+        self.leader_epoch = leader_epoch
         self._pending: deque[PendingWrite] = deque()
         self._timer: Any = None
         self._timer_ms = 0
@@ -173,7 +173,7 @@ class HostedShard:
         context = self._context
         try:
             partition = context.replicas.get(*self.topic_partition)
-            if partition.leader is None or partition.leader.epoch != self._leader_epoch:
+            if partition.leader is None or partition.leader.epoch != self.leader_epoch:
                 raise NotCoordinatorError(f"{self.topic_partition} has another leader")
             acks = context.config.offsets_commit_required_acks
             batch = self._batch(write)
