@@ -67,6 +67,7 @@ class ClusterMember:
         # Whether the controller has spoken to this registration of the broker: before that it may believe in what it
         # led before its session was over (rule 49).
         self.is_confirmed = False
+        self._is_connected = False
         self._clients: dict[tuple[str, int], BrokerClient] = {}
         self.session = Session(
             config.zookeeper_connect,
@@ -98,7 +99,7 @@ class ClusterMember:
                 f" {cluster_id}"
             )
         logs.write_owner(cluster_id, self._config.node_id, version=0)
-        await self.config_changes.read_all(self._config.node_id)
+        await self.config_changes.read_all(logs.node_id)
 
     async def register(self) -> None:
         """From here on the controller may speak to this broker. Raises ConfigError."""
@@ -138,6 +139,10 @@ class ClusterMember:
         """Has the controller move elsewhere what this broker leads, as far as others are in sync."""
         request = ControlledShutdownRequest(broker_id=self._context.node_id, broker_epoch=self.broker_epoch)
         for _ in range(SHUTDOWN_TRIES):
+            if not self._is_connected:
+                log.warning("controlled shutdown: ZooKeeper is away, nobody can take over what this broker leads")
+                await asyncio.sleep(SHUTDOWN_RETRY_S)
+                continue
             try:
                 answer = await self.ask_controller(request, CONTROLLED_SHUTDOWN_VERSION, timeout_ms=SHUTDOWN_TIMEOUT_MS)
             except (BrokerUnreachableError, InvalidRequestError) as error:
@@ -151,7 +156,8 @@ class ClusterMember:
 
     async def finish_controlling(self) -> None:
         """Waits until the others know what this broker has decided as their controller."""
-        await self.controller.finish()
+        if self._is_connected:
+            await self.controller.finish()
 
     def stop(self) -> None:
         """Fetches and proposes no more."""
@@ -170,6 +176,7 @@ class ClusterMember:
 
     def _session_changed(self, state: str) -> None:
         log.info("the session with ZooKeeper is %s", state)
+        self._is_connected = state == CONNECTED
         if state == SUSPENDED or self.is_stopping:
             return
         if state == LOST:

@@ -63,3 +63,16 @@ def test_a_broker_whose_id_is_taken_for_a_while_registers_in_the_end(
         wait_for_isr([two], "orders", {1, 2})
         two.kill()
         wait_for_leader([one], "orders", 1)
+
+
+def test_a_broker_stops_in_order_while_zookeeper_is_away(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
+    one, two = (kstore_member(tmp_path, number, zookeeper_of_its_own) for number in (1, 2))
+    with one, two:
+        create_topic([one, two], "orders", [[1, 2], [2, 1]])
+        zookeeper_of_its_own.stop()
+        for broker in (one, two):
+            eventually(
+                lambda broker=broker: "the session with ZooKeeper is suspended" in broker.log_text(), wanted=bool
+            )
+            broker.stop(timeout=20)
+            assert (broker.log_directory / ".kafka_cleanshutdown").exists()
