@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kstore._native.java_hash import java_hash
 from kstore.client.broker_client import BrokerClient
+from kstore.cluster.image import ClusterImage
 from kstore.errors import BrokerUnreachableError, InvalidRequestError
 from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, TopicPartition
 from kstore.replica.fetcher import FETCH_VERSION, LIST_OFFSETS_VERSION, Fetcher, FetchLimits
@@ -121,6 +122,8 @@ class FetchTask:
         self._member = member
         self._key = key
         self._client: BrokerClient | None = None
+        # What was known of the cluster when the leader's endpoint was looked up.
+        self._image: ClusterImage | None = None
         self._news = asyncio.Event()
         self.fetcher = Fetcher(
             key.leader_id,
@@ -217,8 +220,11 @@ class FetchTask:
 
     def _connect(self) -> BrokerClient:
         """Raises BrokerUnreachableError where the leader is not known to be alive."""
+        client, image = self._client, self._member.image
+        if client is not None and image is self._image:
+            return client  # nothing has been heard of brokers since
         endpoint = self._member.endpoint_of(self._key.leader_id)
-        client = self._client
+        self._image = image
         if client is None or (client.host, client.port) != (endpoint.host, endpoint.port):
             self._close()
             name = f"broker-{self._context.node_id}-fetcher-{self._key.number}"

@@ -80,7 +80,7 @@ def test_kafka_elects_another_leader_when_a_directory_of_ours_fails(
         start_in_order(kafka, kstore)
         create_topic([kstore, kafka], "orders", [[KSTORE, KAFKA]])
         wait_for_isr([kafka], "orders", {KSTORE, KAFKA})
-        ledger = Ledger([kstore, kafka], "orders")
+        ledger = Ledger([kstore, kafka], "orders", **{"batch.num.messages": 5})
         ledger.produce(10)
         ledger.flush()
         broken = next(path for path in directories if (path / "orders-0").exists())

@@ -149,7 +149,7 @@ def handle(context: Context, request: Request) -> object:
     if unflushed:
         return PENDING
     if required:
-        wait_for_commit(context, request, topics, required, payload.timeout_ms)
+        wait_for_commit(context, request, topics, required, payload.timeout_ms, is_new=True)
         return PENDING
     if failed:
         return respond(context, request, topics)
@@ -263,8 +263,11 @@ def wait_for_commit(
     topics: Topics,
     required: dict[TopicPartition, Appended],
     timeout_ms: int,
+    *,
+    is_new: bool = False,
 ) -> None:
-    """Answers when every partition's high watermark has passed what was appended to it (rules 29, 30)."""
+    """Answers when every partition's high watermark has passed what was appended to it (rules 29, 30). What `is_new`
+    was appended in this turn, and cannot have been decided on since."""
 
     def outcome(topic: str, result: Result) -> Result:
         key = TopicPartition(topic, result[0])
@@ -281,7 +284,9 @@ def wait_for_commit(
         return respond(context, request, outcomes)
 
     # While a flush went on, some of it may have come already, and gives no more news.
-    waits = {key: appended.end_offset for key, appended in required.items() if is_awaited(context, key, appended)}
+    waits = {
+        key: appended.end_offset for key, appended in required.items() if is_new or is_awaited(context, key, appended)
+    }
     if not waits:
         request.complete(answer())
         return
