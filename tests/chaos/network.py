@@ -1,5 +1,5 @@
-"""A network between processes of one machine that can be cut: each connection goes through a relay which knows from whom
-it comes and to whom it goes.
+"""A network between processes of one machine that can be cut: each connection goes through a relay which knows from
+whom it comes and to whom it goes.
 
     with Network(pids=lambda: {"1": 4711, "2": 4712}) as network:
         port = network.door("2", 9092)            # who connects there comes to 2

@@ -1,4 +1,4 @@
-"""Kafka in the same cluster: one Apache Kafka 3.9.1 broker beside two of kstore, and a cluster that changes its kind."""
+"""Kafka in the same cluster: an Apache Kafka 3.9.1 broker beside two of kstore, and a cluster that changes its kind."""
 
 import re
 import subprocess
