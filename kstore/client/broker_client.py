@@ -43,7 +43,12 @@ class _Link(asyncio.BufferedProtocol):
         self.close(f"the connection ended: {exc}" if exc else "the connection was closed")
 
     def ask(self, request: Any, version: int) -> asyncio.Future[Any]:
+        """Raises BrokerUnreachableError where the socket is closed already."""
         assert self._transport is not None
+        if self._transport.is_closing():
+            # connection_lost is called in the loop's next turn.
+            self.close("the connection was closed")
+            raise BrokerUnreachableError("the connection was closed")
         waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         self._transport.write(self._connection.request(request, version))

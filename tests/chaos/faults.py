@@ -312,7 +312,7 @@ class EndSession(OnBroker):
 
 
 class DiskFails(OnBroker):
-    """What would change anything on one disk of a broker fails; mended at the end, with a restart unless told not to."""
+    """What would change anything on one disk of a broker fails; mended at the end, with a restart unless not wanted."""
 
     def __init__(self, target: Target, *, error_number: int = errno.EIO, disk: int = 0, restart: bool = True) -> None:
         super().__init__(target)
