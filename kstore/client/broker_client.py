@@ -43,11 +43,9 @@ class _Link(asyncio.BufferedProtocol):
         self.close(f"the connection ended: {exc}" if exc else "the connection was closed")
 
     def ask(self, request: Any, version: int) -> asyncio.Future[Any]:
-        """Raises BrokerUnreachableError where the socket is closed already."""
+        """Raises BrokerUnreachableError where the socket is closed already: it may be so as soon as it is connected."""
         assert self._transport is not None
-        if self._transport.is_closing():
-            # connection_lost is called in the loop's next turn.
-            self.close("the connection was closed")
+        if not self.is_open:
             raise BrokerUnreachableError("the connection was closed")
         waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)

@@ -5,33 +5,23 @@ import asyncio
 import pytest
 import uvloop
 
-from kstore.client.broker_client import BrokerClient
+from kstore.client.broker_client import _Link
 from kstore.errors import BrokerUnreachableError
 from kstore.protocol.messages.api_versions import ApiVersionsRequest
 
 
-def test_a_socket_that_closed_in_this_turn_of_the_loop_cannot_be_asked() -> None:
+def test_a_connection_that_ended_before_its_first_request_is_a_broker_that_cannot_be_reached() -> None:
     async def story() -> None:
-        accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.abort()
 
-        async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await accepted.put(writer)
-
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        client = BrokerClient("127.0.0.1", port, client_id="test")
-        first = asyncio.ensure_future(client.ask(ApiVersionsRequest(), 0, timeout_ms=10_000))
-        writer = await accepted.get()
-        while (link := client._link) is None:
-            await asyncio.sleep(0)
-        assert link._transport is not None
-        link._transport.abort()
-        assert link.is_open, "nobody has told the link yet"
+        _, link = await asyncio.get_running_loop().create_connection(lambda: _Link("test"), "127.0.0.1", port)
+        while link.is_open:
+            await asyncio.sleep(0.001)
         with pytest.raises(BrokerUnreachableError):
-            await client.ask(ApiVersionsRequest(), 0, timeout_ms=10_000)
-        with pytest.raises(BrokerUnreachableError):
-            await first
-        writer.transport.abort()
+            link.ask(ApiVersionsRequest(), 0)
         server.close()
 
     uvloop.run(story())
