@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from tests.chaos.cluster import CLIENTS, ZOOKEEPER, Cluster, UnknownError, eventually
-from tests.judge.java import JudgeError
 
 Target = Callable[[Cluster], int]
 
@@ -341,7 +340,7 @@ class DiskFails(OnBroker):
 
 
 class Together:
-    """One begins after the other; mended in reverse."""
+    """One begins after the other. What brokers need to start is mended first."""
 
     def __init__(self, faults: Sequence[Fault], between_s: float = 0) -> None:
         self.faults = faults
@@ -355,13 +354,7 @@ class Together:
         return ", and ".join(words)
 
     def end(self, cluster: Cluster) -> None:
-        failed = []
-        for fault in reversed(self.faults):
-            try:
-                fault.end(cluster)
-            except JudgeError:  # a broker that does not come up while another fault lasts
-                failed.append(fault)
-        for fault in failed:
+        for fault in sorted(self.faults, key=lambda fault: not isinstance(fault, Cut | Isolate | Slow | ZooKeeperAway)):
             fault.end(cluster)
 
 
