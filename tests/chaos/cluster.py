@@ -66,6 +66,7 @@ class Broker:
         self.clients_door = self.brokers_door = 0
         self.disks = [Disk(directory / ("data" if index == 0 else f"data-{index}")) for index in range(disks)]
         self.server: Server
+        self.pid = 0  # of who serves there, or did so last: he connects anew while he stops
 
     @property
     def bootstrap(self) -> str:
@@ -122,8 +123,10 @@ class Cluster:
     # --- making ---
 
     def _pids(self) -> dict[str, int]:
-        running = (broker for broker in self.brokers.values() if broker.server.is_running)
-        return {broker.name: broker.server.pid for broker in running}
+        for broker in self.brokers.values():
+            if broker.server.is_running:
+                broker.pid = broker.server.pid
+        return {broker.name: broker.pid for broker in self.brokers.values() if broker.pid}
 
     def _open_doors(self, broker: Broker) -> None:
         broker.clients_door = self.network.door(broker.name, broker.clients_port, source=CLIENTS)
@@ -208,6 +211,7 @@ class Cluster:
     def stop(self, number: int, timeout: float = 60) -> None:
         """A controlled shutdown."""
         self.down.add(number)
+        self._pids()
         self.brokers[number].server.stop(timeout)
 
     def bring_up(self, number: int, timeout: float = 60) -> None:

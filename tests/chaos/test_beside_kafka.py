@@ -24,7 +24,7 @@ PARTITIONS = 3
 # What a Kafka broker says when others go and come: no fault of anybody.
 EXPECTED_ERRORS = re.compile(
     r"Connection to node|DisconnectException|Error sending fetch request|was disconnected before|Connection refused"
-    r"|NOT_LEADER_OR_FOLLOWER|NotLeaderOrFollowerException|could not be established"
+    r"|fails to send a request to broker|NOT_LEADER_OR_FOLLOWER|NotLeaderOrFollowerException|could not be established"
 )
 
 
