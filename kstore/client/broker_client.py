@@ -43,7 +43,10 @@ class _Link(asyncio.BufferedProtocol):
         self.close(f"the connection ended: {exc}" if exc else "the connection was closed")
 
     def ask(self, request: Any, version: int) -> asyncio.Future[Any]:
+        """Raises BrokerUnreachableError where the socket is closed already: it may be so as soon as it is connected."""
         assert self._transport is not None
+        if not self.is_open:
+            raise BrokerUnreachableError("the connection was closed")
         waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         self._transport.write(self._connection.request(request, version))

@@ -95,9 +95,9 @@ class HostedShard:
                 max_bytes=self._context.config.offsets_load_buffer_size,
                 is_given_up=lambda: self.is_gone,
             )
-        except (KafkaError, OSError):
+        except (KafkaError, OSError) as error:
             # Half of the groups would be worse than none: a consumer would begin anew where it has an offset.
-            log.exception("the groups of %s cannot be loaded", self.topic_partition)
+            log.error("the groups of %s cannot be loaded: %s", self.topic_partition, error)
             failure = CoordinatorNotAvailableError(f"the groups of {self.topic_partition} cannot be loaded")
             self._end(failure)
             self.shard.failure = failure
