@@ -68,6 +68,7 @@ class ClusterMember:
             timeout_ms=config.zookeeper_session_timeout_ms,
             connection_timeout_ms=config.zookeeper_connection_timeout_ms,
             changed=self._session_changed,
+            security=config.zookeeper_security,
         )
         self.store = ClusterStore(self.session)
         self.controller = ClusterController(context, self)
@@ -88,8 +89,19 @@ class ClusterMember:
                 f"{logs.live_dirs[0].path} belongs to cluster {logs.cluster_id}, and zookeeper.connect leads to"
                 f" {cluster_id}"
             )
-        logs.write_owner(cluster_id, self._config.node_id, version=0)
+        logs.write_owner(cluster_id, await self._id_of_its_own(logs), version=0)
         self.image = self.image._replace(configs=await self.store.topic_configs())
+
+    async def _id_of_its_own(self, logs: LogManager) -> int:
+        """What the configuration says, else the directories, else a new one (KafkaServer.getOrGenerateBrokerId)."""
+        config = self._config
+        if logs.node_id >= 0:
+            return logs.node_id
+        if not config.broker_id_generation_enable:
+            raise ConfigError("broker.id: none is given, and broker.id.generation.enable is false")
+        broker_id = await self.store.generate_broker_id(config.reserved_broker_max_id)
+        log.info("this broker has the new id %d", broker_id)
+        return broker_id
 
     async def join(self) -> None:
         """Registers; from here on the controller may speak to this broker. Raises ConfigError."""

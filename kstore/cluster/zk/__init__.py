@@ -1,1 +1,2 @@
-"""ZooKeeper, where a cluster agrees on what it is, in dependency order: paths, session, store."""
+"""ZooKeeper, where a cluster agrees on what it is, in dependency order: paths, security, reach, session,
+store."""

@@ -21,6 +21,7 @@ CONFIG_TOPICS = "/config/topics"
 CONFIG_BROKERS = "/config/brokers"
 DELETE_TOPICS = "/admin/delete_topics"
 PRODUCER_IDS = "/latest_producer_id_block"
+SEQUENCE_OF_IDS = "/brokers/seqid"
 CHANGE_PREFIX = "/config/changes/config_change_"
 
 # What a broker makes if it is not there (ZkData.PersistentZkPaths).
@@ -30,7 +31,7 @@ PERSISTENT = (
     TOPICS,
     CONFIG_CHANGES,
     DELETE_TOPICS,
-    "/brokers/seqid",
+    SEQUENCE_OF_IDS,
     "/isr_change_notification",
     PRODUCER_IDS,
     "/log_dir_event_notification",
