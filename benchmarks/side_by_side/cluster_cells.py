@@ -7,7 +7,8 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -165,20 +166,29 @@ class ClusterContest:
         one: dict[str, list[float]] = {side: [] for side in SIDES}
         last: dict[str, list[float]] = {side: [] for side in SIDES}
         controller: dict[str, list[float]] = {side: [] for side in SIDES}
-        for side, cluster in self.clusters.items():
-            with cluster.topic("many", rotated(MANY)) as where:
-                self.first_records(cluster, where)
-                for number in range(self.scale.failovers):
-                    first, final = self.kill(cluster, where, controls=False)
-                    one[side].append(first)
-                    last[side].append(final)
-                    self.say(f"cluster-failover {number + 1}/{self.scale.failovers}: {side} {first:.3f}, all {final:.3f} s")
-                for _ in range(self.scale.controller_failovers):
-                    controller[side].append(self.kill(cluster, where, controls=True)[1])
-                    self.say(f"cluster-failover, the controller: {side} all {controller[side][-1]:.3f} s")
+        with self.many_partitions() as where:
+            for number, side in self.in_turn(self.scale.failovers):
+                first, final = self.kill(self.clusters[side], where, controls=False)
+                one[side].append(first)
+                last[side].append(final)
+                self.say(f"cluster-failover {number + 1}/{self.scale.failovers}: {side} {first:.3f}, all {final:.3f} s")
+            for _, side in self.in_turn(self.scale.controller_failovers):
+                controller[side].append(self.kill(self.clusters[side], where, controls=True)[1])
+                self.say(f"cluster-failover, the controller: {side} all {controller[side][-1]:.3f} s")
         title = f"leader killed with -9, {MANY} partitions: from the end of its session to the next ack"
+        trials = f"{self.scale.failovers} trials, back-off of the client 10 ms"
         return [
-            Figure("cluster-failover", f"{title} of one partition", "s", one["kafka"], one["kstore"], 0.3, 0.15, True),
+            Figure(
+                "cluster-failover",
+                f"{title} of one partition",
+                "s",
+                one["kafka"],
+                one["kstore"],
+                0.3,
+                0.15,
+                True,
+                trials,
+            ),
             Figure(
                 "cluster-failover-all",
                 "the same until each of its partitions has acknowledged",
@@ -201,10 +211,16 @@ class ClusterContest:
             ),
         ]
 
-    def first_records(self, cluster: Cluster, topic: str) -> None:
-        prober = Prober(cluster, topic)
-        prober.first_acks(list(range(MANY)))
-        prober.close()
+    @contextmanager
+    def many_partitions(self) -> Iterator[str]:
+        """A topic of 250 partitions in both clusters, with a record in each."""
+        with ExitStack() as stack:
+            for cluster in self.clusters.values():
+                where = stack.enter_context(cluster.topic("many", rotated(MANY)))
+                prober = Prober(cluster, where)
+                prober.first_acks(list(range(MANY)))
+                prober.close()
+            yield where
 
     def kill(self, cluster: Cluster, topic: str, *, controls: bool) -> tuple[float, float]:
         """Seconds to the first ack of a partition of the dead leader, chosen before, and of the last of them."""
@@ -235,12 +251,10 @@ class ClusterContest:
 
     def shutdown(self) -> list[Figure]:
         gaps: dict[str, list[float]] = {side: [] for side in SIDES}
-        for side, cluster in self.clusters.items():
-            with cluster.topic("many", rotated(MANY)) as where:
-                self.first_records(cluster, where)
-                for number in range(self.scale.shutdowns):
-                    gaps[side].append(self.stop(cluster, where))
-                    self.say(f"cluster-shutdown {number + 1}/{self.scale.shutdowns}: {side} {gaps[side][-1]:.3f} s")
+        with self.many_partitions() as where:
+            for number, side in self.in_turn(self.scale.shutdowns):
+                gaps[side].append(self.stop(self.clusters[side], where))
+                self.say(f"cluster-shutdown {number + 1}/{self.scale.shutdowns}: {side} {gaps[side][-1]:.3f} s")
         title = f"controlled shutdown of a leader, {MANY} partitions: longest gap between two acks of one partition"
         return [Figure("cluster-shutdown", title, "s", gaps["kafka"], gaps["kstore"], 0.1, 0.05, True)]
 
@@ -321,10 +335,9 @@ class ClusterContest:
     def memory(self) -> list[Figure]:
         resident: dict[str, list[float]] = {}
         shares: dict[str, float] = {}
-        for side, cluster in self.clusters.items():
-            with cluster.topic("many", rotated(MANY)) as where:
-                self.first_records(cluster, where)
-                time.sleep(3)  # what is done lazily is done
+        with self.many_partitions():
+            time.sleep(3)  # what is done lazily is done
+            for side, cluster in self.clusters.items():
                 resident[side] = [max(memory_mb(pid) for pid in cluster.pids)]
                 shares[side] = max(proportional_mb(pid) for pid in cluster.pids)
         self.say(f"cluster-memory: Kafka {resident['kafka'][0]:.0f}, kstore {resident['kstore'][0]:.0f} MB")
