@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from kstore.cli.arguments import Commands, add_command, add_group, add_json
 from kstore.cli.connection import Connection, add_connection
 from kstore.cli.output import Column, count_text, heading, print_json, print_table
+from kstore.cli.registrations import broker_epochs
 
 UNDER_REPLICATED, UNAVAILABLE = 3, 4
 POLL_S = 0.2
@@ -27,6 +28,7 @@ BROKER_COLUMNS = (
     Column("REPLICAS", "replicas", right=True),
     Column("OUT OF SYNC", "out_of_sync", right=True),
 )
+EPOCH_COLUMN = Column("EPOCH", "epoch", right=True)
 PARTITION_COLUMNS = (
     Column("TOPIC", "topic"),
     Column("PARTITION", "partition", right=True),
@@ -42,6 +44,7 @@ OFFLINE, UNDER_MIN_ISR, SHORT = "offline", "under min ISR", "under-replicated"
 EXAMPLES = """
 kstore cluster status
 kstore cluster status --wait 120 && echo the next broker may be restarted
+kstore cluster status --zookeeper 127.0.0.1:2181/kafka
 kstore cluster status --json | jq '.partitions[] | select(.state == "offline")'
 """
 
@@ -60,6 +63,9 @@ def add_commands(commands: Commands) -> None:
         examples=EXAMPLES,
     )
     status.add_argument("--wait", type=float, default=0, metavar="S", help="until all is in sync, so long at most")
+    status.add_argument(
+        "--zookeeper", metavar="HOST:PORT[/PATH]", help="show broker epochs too, which only ZooKeeper tells"
+    )
     add_json(status)
     add_connection(status)
 
@@ -114,10 +120,14 @@ def run_status(options: argparse.Namespace) -> int:
         if status.exit_status == 0 or time.monotonic() >= deadline:
             break
         time.sleep(POLL_S)
+    epochs = None if options.zookeeper is None else broker_epochs(options.zookeeper, options.timeout)
+    if epochs is not None:
+        for row in status.brokers:
+            row["epoch"] = epochs.get(row["broker"])
     if options.json:
         print_json(as_json(status))
     else:
-        print_status(status)
+        print_status(status, with_epochs=epochs is not None)
     return status.exit_status
 
 
@@ -224,14 +234,14 @@ def as_json(status: Status) -> dict[str, Any]:
     }
 
 
-def print_status(status: Status) -> None:
+def print_status(status: Status, *, with_epochs: bool) -> None:
     controller = "no controller" if status.controller is None else f"broker {status.controller} controls"
     print(f"{heading(f'cluster {status.cluster_id}', sys.stdout)}: {controller}")
     rows = [
         row | {"address": row["address"] or "not there", "controls": "yes" if row["controls"] else None}
         for row in status.brokers
     ]
-    print_table(BROKER_COLUMNS, rows)
+    print_table((*BROKER_COLUMNS, EPOCH_COLUMN) if with_epochs else BROKER_COLUMNS, rows)
     found = summary(status)
     state = (
         f"{found['offline']} offline, {found['under_min_isr']} under min.insync.replicas,"

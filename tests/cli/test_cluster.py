@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.run import Kstore, Ran
+from tests.judge.java import free_port
 from tests.judge.kafka import ZooKeeper
 from tests.zk.members import Ledger, Member, create_topic, eventually, kafka_member
 
@@ -22,8 +23,9 @@ MAKERS: dict[str, Callable[[Path, int, ZooKeeper], Member]] = {"kafka": kafka_me
 class Cluster:
     """Brokers 1, 2 and 3, by their ids."""
 
-    def __init__(self, members: dict[int, Member]) -> None:
+    def __init__(self, members: dict[int, Member], zookeeper: ZooKeeper) -> None:
         self.members = members
+        self.zookeeper = zookeeper
 
     @property
     def bootstrap(self) -> str:
@@ -47,7 +49,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         members = {number: MAKERS[request.param](directory, number, zookeeper) for number in IDS}
         for member in members.values():
             stack.enter_context(member)
-        yield Cluster(members)
+        yield Cluster(members, zookeeper)
 
 
 @pytest.fixture
@@ -82,6 +84,31 @@ def test_a_cluster_in_order_says_so(ask: Callable[..., Ran], cluster: Cluster, t
     text = ask("cluster", "status").out
     assert f"broker {row['controller']} controls" in text
     assert "0 offline, 0 under min.insync.replicas, 0 under-replicated" in text
+
+
+def test_broker_epochs_are_read_from_zookeeper(ask: Callable[..., Ran], cluster: Cluster) -> None:
+    wait_for_order(ask)
+    connect = cluster.zookeeper.connect
+    before = {row["broker"]: row["epoch"] for row in brokers_of(ask("cluster", "status", "--json", "--zookeeper", connect))}
+    assert sorted(before) == list(IDS)
+    with cluster.without(2, end="stop"):
+        pass
+    wait_for_order(ask)
+    after = {row["broker"]: row["epoch"] for row in brokers_of(ask("cluster", "status", "--json", "--zookeeper", connect))}
+    assert (after[1], after[3]) == (before[1], before[3])
+    assert after[2] > before[2]
+    assert "EPOCH" in ask("cluster", "status", "--zookeeper", connect).out
+    assert "EPOCH" not in ask("cluster", "status").out
+    # A path that is not there is looked at, not made.
+    nobody = brokers_of(ask("cluster", "status", "--json", "--zookeeper", f"{connect}/nowhere"))
+    assert {row["epoch"] for row in nobody} == {None}
+    gone = ask("cluster", "status", "--zookeeper", f"127.0.0.1:{free_port()}", "--timeout", 1)
+    assert (gone.status, "--zookeeper: 127.0.0.1:" in gone.err) == (1, True)
+
+
+def brokers_of(ran: Ran) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ran.rows[0]["brokers"]
+    return found
 
 
 def test_what_a_missing_broker_costs_is_told_by_partition_and_by_the_exit_status(

@@ -111,11 +111,11 @@ class Session:
             **_identity(security),
         )
         self._closing = False
-        # For who watches this broker: how the session is, and how often it changed (SessionExpireListener in KafkaZkClient).
+        # For who watches this broker (SessionExpireListener in ZooKeeperClient.scala).
         self.state = LOST
-        self.changes = {CONNECTED: 0, SUSPENDED: 0, LOST: 0}
+        self.connects = self.disconnects = self.expirations = 0
 
-    async def start(self) -> None:
+    async def start(self, *, makes_chroot: bool = True) -> None:
         """Raises ConfigError when nobody answers in time."""
         logging.getLogger("kazoo").setLevel(logging.WARNING)
         self._client.add_listener(self._state_changed)
@@ -128,8 +128,7 @@ class Session:
             raise ConfigError(
                 f"zookeeper.connect: {self._connect} gave no answer within {self._connection_timeout_ms} ms: {why}"
             ) from None
-        chroot = self._client.chroot
-        if chroot:
+        if self._client.chroot and makes_chroot:
             await self._loop.run_in_executor(None, self._client.ensure_path, "/", self._acl("/"))
 
     def _acl(self, path: str) -> list[Any]:
@@ -166,8 +165,14 @@ class Session:
 
     def _has_changed(self, state: str) -> None:
         self.state = state
-        self.changes[state] += 1
+        self.connects += state == CONNECTED
+        self.disconnects += state == SUSPENDED
+        self.expirations += state == LOST
         self._changed(state)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state == CONNECTED
 
     def _on_loop(self, watcher: Callable[[], None] | None) -> Callable[[Any], None] | None:
         if watcher is None:
