@@ -1,6 +1,7 @@
 """What only ZooKeeper tells of brokers: the epoch of each one's registration, which no client is told."""
 
 import asyncio
+import logging
 
 from kstore.cli.errors import CommandError
 
@@ -9,6 +10,10 @@ def broker_epochs(connect: str, timeout: float) -> dict[int, int]:
     """The brokers that are registered, with their epochs. Nothing is written. Raises CommandError."""
     from kstore.errors import KstoreError
 
+    # What goes wrong is said once, in our words.
+    kazoo = logging.getLogger("kazoo")
+    kazoo.addHandler(logging.NullHandler())
+    kazoo.propagate = False
     try:
         return asyncio.run(_read(connect, int(timeout * 1000)))
     except (KstoreError, OSError) as error:
