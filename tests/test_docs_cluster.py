@@ -1,4 +1,4 @@
-"""docs/cluster.md: the walk on one machine is walked, its keys are Kafka's, its alerts are of metrics that there are."""
+"""docs/cluster.md: the walk on one machine is walked, keys are Kafka's, alerts are of metrics that there are."""
 
 import contextlib
 import os

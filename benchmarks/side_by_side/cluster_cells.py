@@ -87,7 +87,9 @@ class ClusterContest:
     def in_turn(self, rounds: int) -> list[tuple[int, str]]:
         """(round, side) in the order A B B A."""
         return [
-            (number, side) for number in range(rounds) for side in (SIDES if number % 2 == 0 else tuple(reversed(SIDES)))
+            (number, side)
+            for number in range(rounds)
+            for side in (SIDES if number % 2 == 0 else tuple(reversed(SIDES)))
         ]
 
     # --- loads ---

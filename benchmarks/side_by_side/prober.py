@@ -48,7 +48,9 @@ class Prober:
             if waiting:
                 time.sleep(BACK_OFF_S)
         if waiting:
-            raise RuntimeError(f"partitions {sorted(waiting)[:5]} of {self._topic} acknowledge nothing for {TIMEOUT_S:g} s")
+            raise RuntimeError(
+                f"partitions {sorted(waiting)[:5]} of {self._topic} acknowledge nothing for {TIMEOUT_S:g} s"
+            )
         return acks
 
     def next_ack(self, partition: int) -> float:

@@ -74,7 +74,7 @@ class Partition(NamedTuple):
     """What the cluster says of one partition; `leader` is None for one that has none."""
 
     topic: str
-    index: int
+    number: int
     leader: int | None
     replicas: list[int]
     isr: list[int]
@@ -96,7 +96,7 @@ class Status(NamedTuple):
     cluster_id: str
     controller: int | None
     brokers: list[dict[str, Any]]
-    count: int
+    partition_count: int
     # Partitions that are not in order, as rows.
     failing: list[dict[str, Any]]
     not_preferred: int
@@ -177,7 +177,7 @@ def row_of(partition: Partition, min_isr: Mapping[str, int]) -> dict[str, Any]:
     needed = min_isr.get(partition.topic, 1)
     return {
         "topic": partition.topic,
-        "partition": partition.index,
+        "partition": partition.number,
         "state": partition.state(needed),
         "leader": partition.leader,
         "replicas": partition.replicas,
@@ -190,7 +190,7 @@ def broker_rows(
     nodes: Mapping[int, tuple[str, str | None]], controller: int | None, partitions: Sequence[Partition]
 ) -> list[dict[str, Any]]:
     """A row for each broker that is there, and for each that is not and holds replicas."""
-    rows = {
+    rows: dict[int, dict[str, Any]] = {
         broker: {
             "broker": broker,
             "address": nodes[broker][0] if broker in nodes else None,
@@ -216,7 +216,7 @@ def broker_rows(
 
 def summary(status: Status) -> dict[str, Any]:
     return {
-        "partition_count": status.count,
+        "partition_count": status.partition_count,
         "offline": status.failing_as(OFFLINE),
         "under_min_isr": status.failing_as(UNDER_MIN_ISR),
         "under_replicated": sum(row["leader"] is not None for row in status.failing),
@@ -247,6 +247,6 @@ def print_status(status: Status, *, with_epochs: bool) -> None:
         f"{found['offline']} offline, {found['under_min_isr']} under min.insync.replicas,"
         f" {found['under_replicated']} under-replicated, {found['not_preferred']} not led by the preferred replica"
     )
-    print(f"{count_text(status.count, 'partition')}: {state}")
+    print(f"{count_text(status.partition_count, 'partition')}: {state}")
     if status.failing:
         print_table(PARTITION_COLUMNS, status.failing)

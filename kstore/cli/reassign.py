@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kstore.cli.arguments import Commands, add_command, add_json, integer
@@ -147,7 +148,7 @@ def plan(wire: Wire, options: argparse.Namespace) -> tuple[Mapping[Key, Sequence
 def read_file(name: str) -> Placement:
     """What `kafka-reassign-partitions.sh --reassignment-json-file` reads. Raises UsageError."""
     try:
-        text = sys.stdin.read() if name == "-" else open(name).read()
+        text = sys.stdin.read() if name == "-" else Path(name).read_text()
         found = json.loads(text)
         placement = {
             (str(each["topic"]), int(each["partition"])): [int(replica) for replica in each["replicas"]]
@@ -220,7 +221,9 @@ def under_way(wire: Wire, keys: Sequence[Key] | None) -> list[dict[str, Any]]:
     topics: dict[str, list[int]] = {}
     for topic, number in keys or ():
         topics.setdefault(topic, []).append(number)
-    wanted = [Request.ListPartitionReassignmentsTopics(name=name, partition_indexes=parts) for name, parts in topics.items()]
+    wanted = [
+        Request.ListPartitionReassignmentsTopics(name=name, partition_indexes=parts) for name, parts in topics.items()
+    ]
     request = Request(timeout_ms=wire.timeout_ms, topics=None if keys is None else wanted)
     answer = wire.ask_controller(request, VERSION, codes=lambda answer: [answer.error_code])
     if answer.error_code:

@@ -40,7 +40,9 @@ kstore topics alter orders --config retention.ms=3600000 --delete-config compres
 
 
 def add_commands(commands: Commands) -> None:
-    group = add_group(commands, "topics", "list, describe, create, alter and delete topics; elect leaders, move replicas")
+    group = add_group(
+        commands, "topics", "list, describe, create, alter and delete topics; elect leaders, move replicas"
+    )
     listing = add_command(
         group,
         "list",

@@ -1,4 +1,4 @@
-"""Asking brokers what librdkafka has no call for (elections, reassignments): kstore's own messages over a plain socket."""
+"""Asking brokers what librdkafka has no call for, elections and reassignments: our own messages over a plain socket."""
 
 import socket
 import time
@@ -62,7 +62,8 @@ class Link:
         self._socket = socket.create_connection(address, timeout)
         try:
             self.versions = {
-                each.api_key: (each.min_version, each.max_version) for each in self.ask(ApiVersionsRequest(), 0).api_keys
+                each.api_key: (each.min_version, each.max_version)
+                for each in self.ask(ApiVersionsRequest(), 0).api_keys
             }
         except BaseException:
             self.close()

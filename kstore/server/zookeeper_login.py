@@ -8,7 +8,8 @@
         password="secret";
     };
 
-`-Dzookeeper.sasl.clientconfig` names another section than Client, `-Dzookeeper.sasl.client=false` none (JaasUtils.java).
+`-Dzookeeper.sasl.clientconfig` names another section than Client, `-Dzookeeper.sasl.client=false` none
+(JaasUtils.java).
 """
 
 import re

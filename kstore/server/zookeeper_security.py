@@ -18,9 +18,7 @@ OFFERED = {"TLSv1.2", "TLSv1.3"}
 Fault = Callable[[str, str], None]
 
 
-def zookeeper_security(
-    value: Callable[[str], Any], environment: Mapping[str, str], fault: Fault
-) -> Security:
+def zookeeper_security(value: Callable[[str], Any], environment: Mapping[str, str], fault: Fault) -> Security:
     """What a broker with `zookeeper.connect` is to do; `fault(key, what is wrong)` is called for what it cannot."""
     tls = _tls(value, fault) if value("zookeeper.ssl.client.enable") else None
     try:
@@ -38,7 +36,14 @@ def zookeeper_security(
     return Security(tls, login, set_acl)
 
 
-def _tls(value: Callable[[str], Any], fault: Fault) -> Tls:
+def _tls(value: Callable[[str], Any], tell: Fault) -> Tls:
+    faults = 0
+
+    def fault(key: str, what: str) -> None:
+        nonlocal faults
+        faults += 1
+        tell(key, what)
+
     files = {}
     for name in ("keystore", "truststore"):
         location, kind = value(f"{PREFIX}{name}.location"), value(f"{PREFIX}{name}.type")
@@ -60,6 +65,6 @@ def _tls(value: Callable[[str], Any], fault: Fault) -> Tls:
     if algorithm.upper() not in ("", "HTTPS"):
         fault(f"{PREFIX}endpoint.identification.algorithm", f"{algorithm!r} is neither HTTPS nor empty")
     tls = Tls(files["keystore"], value(f"{PREFIX}keystore.password"), files["truststore"], algorithm.upper() == "HTTPS")
-    if wrong := check_files(tls):
+    if not faults and (wrong := check_files(tls)):
         fault(f"{PREFIX}client.enable", wrong)
     return tls

@@ -89,12 +89,16 @@ def test_a_cluster_in_order_says_so(ask: Callable[..., Ran], cluster: Cluster, t
 def test_broker_epochs_are_read_from_zookeeper(ask: Callable[..., Ran], cluster: Cluster) -> None:
     wait_for_order(ask)
     connect = cluster.zookeeper.connect
-    before = {row["broker"]: row["epoch"] for row in brokers_of(ask("cluster", "status", "--json", "--zookeeper", connect))}
+    before = {
+        row["broker"]: row["epoch"] for row in brokers_of(ask("cluster", "status", "--json", "--zookeeper", connect))
+    }
     assert sorted(before) == list(IDS)
     with cluster.without(2, end="stop"):
         pass
     wait_for_order(ask)
-    after = {row["broker"]: row["epoch"] for row in brokers_of(ask("cluster", "status", "--json", "--zookeeper", connect))}
+    after = {
+        row["broker"]: row["epoch"] for row in brokers_of(ask("cluster", "status", "--json", "--zookeeper", connect))
+    }
     assert (after[1], after[3]) == (before[1], before[3])
     assert after[2] > before[2]
     assert "EPOCH" in ask("cluster", "status", "--zookeeper", connect).out

@@ -87,7 +87,9 @@ def test_an_id_that_another_broker_has_is_refused_by_name(zookeeper_of_its_own: 
         znodes(zookeeper_of_its_own.connect) as client,
     ):
         before = client.get("/brokers/ids/1")
-        with pytest.raises(JudgeError, match=r"znode /brokers/ids/1 belongs to another process: two brokers have the id 1"):
+        with pytest.raises(
+            JudgeError, match=r"znode /brokers/ids/1 belongs to another process: two brokers have the id 1"
+        ):
             second.start()
         assert client.get("/brokers/ids/1") == before
         assert first.is_running
@@ -101,7 +103,7 @@ def test_a_directory_of_another_cluster_is_refused_and_left_alone(
         file = broker.log_directory / "meta.properties"
         other = file.read_text().replace(properties_of(broker)["cluster.id"], "another-cluster")
         file.write_text(other)
-        with pytest.raises(JudgeError, match="belongs to cluster another-cluster, and zookeeper.connect leads to"):
+        with pytest.raises(JudgeError, match=r"belongs to cluster another-cluster, and zookeeper\.connect leads to"):
             broker.start()
         assert file.read_text() == other
 

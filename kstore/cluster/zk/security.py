@@ -1,7 +1,7 @@
 """How a broker shows ZooKeeper who it is, and who may touch the znodes that it makes. Values only, without kazoo.
 
-With `set_acl` a znode belongs to whoever made it, and everybody may read it unless it holds secrets; the root of the old
-consumers is everybody's (ZkData.defaultAcls).
+With `set_acl` a znode belongs to whoever made it, and everybody may read it unless it holds secrets; the root of the
+old consumers is everybody's (ZkData.defaultAcls).
 """
 
 from typing import NamedTuple
