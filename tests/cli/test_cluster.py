@@ -61,7 +61,8 @@ def ask(kstore: Kstore, cluster: Cluster) -> Callable[..., Ran]:
 
 
 def partitions_of(ask: Callable[..., Ran], topic: str) -> list[dict[str, Any]]:
-    (row,) = ask("topics", "describe", topic, "--json").rows
+    """As soon as all brokers know of the topic."""
+    (row,) = eventually(lambda: ask("topics", "describe", topic, "--json").rows, wanted=bool)
     found: list[dict[str, Any]] = row["partitions"]
     return found
 

@@ -110,6 +110,8 @@ class Session:
             logger=logging.getLogger("kazoo"),
             **_identity(security),
         )
+        # As long as it is not sure that the chroot is there, kazoo must not look for it.
+        self._chroot, self._client.chroot = self._client.chroot, ""
         self._closing = False
         # For who watches this broker (SessionExpireListener in ZooKeeperClient.scala).
         self.state = LOST
@@ -121,6 +123,11 @@ class Session:
         self._client.add_listener(self._state_changed)
         try:
             await self._loop.run_in_executor(None, self._client.start, self._connection_timeout_ms / 1000)
+            # A login that is refused is told with the first answer only.
+            await self._loop.run_in_executor(None, self._client.exists, "/")
+            if self._chroot and makes_chroot:
+                await self._loop.run_in_executor(None, self._client.ensure_path, self._chroot, self._acl("/"))
+            self._client.chroot = self._chroot
         except (KazooTimeoutError, *GONE) as error:
             why = await self._loop.run_in_executor(None, why_not, self._connect, self._security.tls)
             if isinstance(error, exceptions.AuthFailedError):
@@ -128,8 +135,6 @@ class Session:
             raise ConfigError(
                 f"zookeeper.connect: {self._connect} gave no answer within {self._connection_timeout_ms} ms: {why}"
             ) from None
-        if self._client.chroot and makes_chroot:
-            await self._loop.run_in_executor(None, self._client.ensure_path, "/", self._acl("/"))
 
     def _acl(self, path: str) -> list[Any]:
         """Who may touch a znode that this broker makes."""
