@@ -9,7 +9,7 @@ EDITABLE := $(BIN)/pip install --quiet --no-build-isolation --config-settings ed
 
 SOURCES := $(wildcard src/*.c src/*.h kstore/_native/*.pyx kstore/_native/*.pxd kstore/_native/_os_build.py) setup.py pyproject.toml
 
-.PHONY: build run test kill-test damage fail-calls cluster-test lint sanitize fuzz fuzz-python crowd bench bench-kafka clean
+.PHONY: build run test kill-test damage fail-calls cluster-test chaos sim sim-story sim-mutants lint sanitize fuzz fuzz-python crowd bench bench-kafka clean
 
 $(VENV)/.created: pyproject.toml
 	@$(PYTHON) tests/setup/prepare.py compiler
@@ -65,7 +65,26 @@ fail-calls: $(VENV)/.test
 # `make test`).
 cluster-test: $(VENV)/.test
 	@$(PYTHON) tests/setup/prepare.py packages jars
-	$(BIN)/pytest -q tests/zk
+	$(BIN)/pytest -q tests/zk tests/chaos
+
+# Three brokers under load, with every fault at random for MINUTES: SEED=n for one of before, BESIDE_KAFKA=1 makes one of
+# the three an Apache Kafka broker. A failure leaves all directories and logs, and says where.
+chaos: $(VENV)/.test
+	@$(PYTHON) tests/setup/prepare.py packages jars
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(if $(BESIDE_KAFKA),--kafka)
+
+# Whole clusters in virtual time, one seed after the other, on all cores: SEEDS=20000:30000. It goes on where it was
+# stopped (build/sim); `make sim-story SEED=20017` tells one, `make sim-mutants` breaks the rules in turn.
+SEEDS ?= 20000:20400
+
+sim: $(VENV)/.test
+	$(BIN)/python -m tests.sim $(SEEDS)
+
+sim-story: $(VENV)/.test
+	$(BIN)/python -m tests.sim --story $(SEED)
+
+sim-mutants: $(VENV)/.test
+	$(BIN)/python -m tests.sim.mutants $(RULES)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

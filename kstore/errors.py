@@ -4,7 +4,7 @@ A class is raised where the fault is found, with the facts; the request's edge t
 `retriable` tells whether Kafka's clients try again (Errors.java and the exceptions that it names).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 
@@ -242,6 +242,14 @@ class NotControllerError(RetriableError):
     code = 41
 
 
+class PartlyRefusedError(KafkaError):
+    """Some of what one request wanted was refused by whoever was quicker; the rest is done."""
+
+    def __init__(self, refusals: Mapping[str, KafkaError]) -> None:
+        super().__init__("; ".join(map(str, refusals.values())))
+        self.refusals = refusals
+
+
 class InvalidRequestError(KafkaError):
     code = 42
 
@@ -293,6 +301,10 @@ class UnknownProducerIdError(KafkaError):
     code = 59
 
 
+class ReassignmentInProgressError(KafkaError):
+    code = 60
+
+
 class NonEmptyGroupError(KafkaError):
     code = 68
 
@@ -340,10 +352,26 @@ class GroupMaxSizeReachedError(KafkaError):
     code = 81
 
 
+class PreferredLeaderNotAvailableError(RetriableError):
+    code = 80
+
+
 class FencedInstanceIdError(KafkaError):
     """Another member has taken over the group.instance.id (KIP-345)."""
 
     code = 82
+
+
+class EligibleLeadersNotAvailableError(RetriableError):
+    code = 83
+
+
+class ElectionNotNeededError(RetriableError):
+    code = 84
+
+
+class NoReassignmentInProgressError(KafkaError):
+    code = 85
 
 
 class GroupSubscribedToTopicError(KafkaError):

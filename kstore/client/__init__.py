@@ -1,1 +1,1 @@
-"""Talking to other brokers, in dependency order: connection, broker_client."""
+"""Talking to other brokers, in dependency order: fetch_answer, connection, broker_client."""

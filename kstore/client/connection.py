@@ -1,18 +1,25 @@
 """One connection to a broker, without its socket: requests to bytes, bytes to answers. Sans-io.
 
-Answers come in the order of their requests, each with its request's number; anything else ends the connection.
+Answers come in the order of their requests, each with its request's number; anything else ends the connection. What is
+received lies in one buffer: whoever has the socket writes into `room` and says how much `came`. A large answer gets a
+buffer of its size, so that it is not copied once more; one that holds views of its buffer keeps that for itself.
 """
 
 from collections import deque
 from typing import Any, NamedTuple
 
+from kstore.client.fetch_answer import VERSION as FETCH_VERSION
+from kstore.client.fetch_answer import FetchAnswer, decode_fetch_answer
 from kstore.errors import InvalidRequestError
-from kstore.protocol.framing import FrameReader
+from kstore.protocol.api_keys import FETCH
+from kstore.protocol.framing import LENGTH_SIZE, frame_size
 from kstore.protocol.headers import encode_request_header, has_tagged_response_header
 from kstore.protocol.messages import schema
 
 # Answers to fetches are as large as `replica.fetch.response.max.bytes`, or one batch if that is larger.
 MAX_FRAME = 512 * 1024 * 1024
+# Of which most answers take a part.
+BUFFER_SIZE = 64 * 1024
 
 
 class Sent(NamedTuple):
@@ -24,7 +31,8 @@ class Sent(NamedTuple):
 class ClientConnection:
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
-        self._frames = FrameReader(MAX_FRAME)
+        self._buffer = bytearray(BUFFER_SIZE)
+        self._filled = 0
         self._sent: deque[Sent] = deque()
         self._last = 0
 
@@ -33,19 +41,60 @@ class ClientConnection:
         self._last = (self._last + 1) & 0x7FFFFFFF
         api_key = type(request).api_key
         self._sent.append(Sent(self._last, api_key, version))
-        payload: bytes = encode_request_header(api_key, version, self._last, self.client_id) + request.encode(version)
-        return len(payload).to_bytes(4, "big") + payload
+        header = encode_request_header(api_key, version, self._last, self.client_id)
+        frame: bytes = request.encode_frame(version, header)
+        return frame
+
+    def room(self) -> memoryview:
+        """Where what comes next is to be written; never empty."""
+        return memoryview(self._buffer)[self._filled :]
+
+    def came(self, count: int) -> list[Any]:
+        """The answers that the next `count` bytes complete. Raises InvalidRequestError for what is none."""
+        self._filled += count
+        answers: list[Any] = []
+        position = 0
+        wanted = BUFFER_SIZE
+        while self._filled - position >= LENGTH_SIZE:
+            size = frame_size(self._buffer[position : position + LENGTH_SIZE], MAX_FRAME)
+            end = position + LENGTH_SIZE + size
+            if end > self._filled:
+                wanted = max(wanted, LENGTH_SIZE + size)
+                break
+            answers.append(self._answer(position + LENGTH_SIZE, end))
+            position = end
+        if position or wanted > len(self._buffer):
+            self._begin_buffer(position, wanted, holds_views=any(type(each) is FetchAnswer for each in answers))
+        return answers
 
     def received(self, data: bytes) -> list[Any]:
-        """The answers that `data` completes. Raises InvalidRequestError for what is none."""
-        return [self._answer(frame) for frame in self._frames.feed(data)]
+        """As `came`, for bytes that lie elsewhere."""
+        answers: list[Any] = []
+        left = memoryview(data)
+        while left:
+            room = self.room()
+            taken = min(len(room), len(left))
+            room[:taken] = left[:taken]
+            left = left[taken:]
+            answers += self.came(taken)
+        return answers
 
-    def _answer(self, frame: bytearray) -> Any:
+    def _begin_buffer(self, position: int, wanted: int, *, holds_views: bool) -> None:
+        """What was read goes; what follows it moves to the front."""
+        rest = self._buffer[position : self._filled]
+        if holds_views or len(self._buffer) != wanted:
+            self._buffer = bytearray(wanted)
+        self._buffer[: len(rest)] = rest
+        self._filled = len(rest)
+
+    def _answer(self, position: int, limit: int) -> Any:
         if not self._sent:
             raise InvalidRequestError("an answer came to no request")
         sent = self._sent.popleft()
-        correlation_id = int.from_bytes(frame[:4], "big", signed=True)
+        correlation_id = int.from_bytes(self._buffer[position : position + 4], "big", signed=True)
         if correlation_id != sent.correlation_id:
             raise InvalidRequestError(f"the answer to request {correlation_id} came, {sent.correlation_id} was due")
-        position = 5 if has_tagged_response_header(sent.api_key, sent.version) else 4
-        return schema(sent.api_key)[1].decode(frame, position, len(frame), sent.version)
+        position += 5 if has_tagged_response_header(sent.api_key, sent.version) else 4
+        if (sent.api_key, sent.version) == (FETCH, FETCH_VERSION):
+            return decode_fetch_answer(self._buffer, position, limit)
+        return schema(sent.api_key)[1].decode(self._buffer, position, limit, sent.version)

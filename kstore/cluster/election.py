@@ -1,4 +1,4 @@
-"""Who leads: on one node this broker every partition that it is in sync for, with more whoever is alive and in sync.
+"""Who leads on one node: this broker every partition that it is in sync for. In a cluster: leader_election.py.
 
 Kafka: PartitionChangeBuilder.java, PartitionRegistration.merge (a change that names a leader raises the
 leader epoch).
@@ -6,7 +6,7 @@ leader epoch).
 
 from collections.abc import Container
 
-from kstore.cluster.image import NO_LEADER, ClusterImage, PartitionImage
+from kstore.cluster.image import ClusterImage, PartitionImage
 from kstore.model import TopicPartition
 from kstore.protocol.messages.metadata_records import PartitionChangeRecord
 
@@ -51,44 +51,3 @@ def may_lead(partition: PartitionImage, broker_id: int) -> bool:
     if partition.isr:
         return broker_id in partition.isr
     return broker_id in partition.eligible_leader_replicas or partition.replicas == (broker_id,)
-
-
-# --- many brokers, with ZooKeeper (controller/Election.scala, PartitionStateMachine.scala) ---
-
-
-def first_leader(partition: PartitionImage, *, live: Container[int]) -> PartitionImage | None:
-    """The first state of a new partition: led by the first replica that is alive, all those alive in sync; None while
-    none is."""
-    isr = tuple(replica for replica in partition.replicas if replica in live)
-    return partition._replace(leader=isr[0], leader_epoch=0, isr=isr) if isr else None
-
-
-def elect_offline(partition: PartitionImage, *, live: Container[int]) -> PartitionImage | None:
-    """A leader for a partition that has none: the first replica that is alive and in sync; None if there is none.
-
-    Whoever is not in the ISR may lack what was acknowledged, and is not asked (no unclean election).
-    """
-    isr = tuple(replica for replica in partition.isr if replica in live)
-    leader = next((replica for replica in partition.replicas if replica in isr), NO_LEADER)
-    if leader == NO_LEADER:
-        return None
-    return partition._replace(leader=leader, leader_epoch=partition.leader_epoch + 1, isr=isr)
-
-
-def without(partition: PartitionImage, gone: Container[int], *, live: Container[int]) -> PartitionImage | None:
-    """The state after brokers have gone; None if it stays as it is.
-
-    The leader epoch rises with every change that a controller makes of itself. The ISR never empties (rule 26): where
-    all of it is gone, all of it stays, and any of them may lead again, for nothing was written since.
-    """
-    if not any(replica in gone for replica in partition.isr) and partition.leader not in gone:
-        return None
-    staying = [replica for replica in partition.isr if replica in live and replica not in gone]
-    if partition.leader not in gone and partition.leader in staying:
-        return partition._replace(leader_epoch=partition.leader_epoch + 1, isr=tuple(staying))
-    elected = elect_offline(partition, live=frozenset(staying))
-    if elected is not None:
-        return elected
-    if partition.leader == NO_LEADER:
-        return None
-    return partition._replace(leader=NO_LEADER, leader_epoch=partition.leader_epoch + 1)

@@ -37,6 +37,8 @@ class PartitionImage(NamedTuple):
     # is away, as a controller tells them.
     controller_epoch: int = -1
     offline_replicas: tuple[int, ...] = ()
+    # Which of ZooKeeper's changes wrote this, as it was read from there (mzxid); -1 where that is not known.
+    written: int = -1
 
     def directory_of(self, broker_id: int) -> bytes | None:
         """The id of the log directory in which `broker_id` keeps this partition; None if it is not said."""

@@ -4,7 +4,7 @@ Kafka: ControllerChannelManager.scala, ControllerBrokerRequestBatch. At inter.br
 are fixed; nobody negotiates them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kstore.cluster.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
@@ -33,8 +33,16 @@ class Notice(NamedTuple):
 class Notices:
     """Gathers what one change has to say, for one request of a kind to each broker."""
 
-    def __init__(self, image: ClusterImage, *, controller_id: int, controller_epoch: int) -> None:
+    def __init__(
+        self,
+        image: ClusterImage,
+        *,
+        controller_id: int,
+        controller_epoch: int,
+        offline_directories: Mapping[int, Container[TopicPartition]],
+    ) -> None:
         self._image = image
+        self._offline_directories = offline_directories
         self._fields = {"controller_id": controller_id, "controller_epoch": controller_epoch}
         # Broker -> partitions, and whether they are new.
         self._leader_and_isr: dict[int, dict[TopicPartition, bool]] = {}
@@ -110,9 +118,7 @@ class Notices:
         for key in keys:
             gone = deleted.get(key.topic)
             partition = (gone or self._image.topics[key.topic]).partitions[key.partition]
-            topics.setdefault(key.topic, []).append(
-                self._metadata_of(key.partition, partition, is_gone=gone is not None)
-            )
+            topics.setdefault(key.topic, []).append(self._metadata_of(key, partition, is_gone=gone is not None))
         return UpdateMetadataRequest(
             broker_epoch=broker.epoch,
             topic_states=[
@@ -127,16 +133,20 @@ class Notices:
             **self._fields,
         )
 
-    def _metadata_of(self, index: int, partition: PartitionImage, *, is_gone: bool) -> Any:
+    def _metadata_of(self, key: TopicPartition, partition: PartitionImage, *, is_gone: bool) -> Any:
         return UpdateMetadataRequest.UpdateMetadataPartitionState(
-            partition_index=index,
+            partition_index=key.partition,
             controller_epoch=partition.controller_epoch,
             leader=DELETED if is_gone else partition.leader,
             leader_epoch=DELETED if is_gone else partition.leader_epoch,
             isr=list(partition.isr),
             zk_version=partition.partition_epoch,
             replicas=list(partition.replicas),
-            offline_replicas=[replica for replica in partition.replicas if replica not in self._image.brokers],
+            offline_replicas=[
+                replica
+                for replica in partition.replicas
+                if replica not in self._image.brokers or key in self._offline_directories.get(replica, ())
+            ],
         )
 
     def _stop_replica_request(

@@ -7,7 +7,9 @@ after the other, and each sees those before it. Kafka: ReplicationControlManager
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kstore.cluster.assignment import Rotation, assigned, start_after
 from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage, TopicImage
+from kstore.cluster.reassignment import is_reassigned
 from kstore.cluster.records import DIRECTORIES_FROM
 from kstore.cluster.topic_names import METADATA_TOPIC, TakenNames, validate_topic_name
 from kstore.errors import (
@@ -17,6 +19,7 @@ from kstore.errors import (
     InvalidRequestError,
     InvalidTopicError,
     PolicyViolationError,
+    ReassignmentInProgressError,
     TopicAlreadyExistsError,
 )
 from kstore.model import TopicPartition, random_uuid
@@ -62,11 +65,27 @@ class Room:
 
 class Placement(NamedTuple):
     """The brokers that partitions go to, what gives the log directory of a broker's next partition, and how many there
-    may be."""
+    may be; the racks of those brokers that have one, and where a new topic begins."""
 
     brokers: Sequence[int]
     directory_of: Callable[[int], bytes]
     room: Room = Room()
+    racks: Mapping[int, str] = {}
+    rotation: Callable[[], Rotation] = Rotation
+
+    def new(self, count: int, factor: int) -> list[tuple[int, ...]]:
+        """The replicas of a new topic's partitions. Raises InvalidReplicationFactorError."""
+        return assigned(count, factor, racks=self._racks(), rotation=self.rotation())
+
+    def more(self, count: int, topic: TopicImage) -> list[tuple[int, ...]]:
+        """The replicas of partitions that a topic lacks to have `count` more. Raises InvalidReplicationFactorError."""
+        first = topic.partitions[0].replicas
+        racks = self._racks()
+        rotation = start_after(first[0], racks)
+        return assigned(count, len(first), racks=racks, rotation=rotation, first=len(topic.partitions))
+
+    def _racks(self) -> dict[int, str | None]:
+        return {broker: self.racks.get(broker) for broker in self.brokers}
 
 
 class Counts(NamedTuple):
@@ -141,12 +160,7 @@ class TopicCreation:
             raise InvalidPartitionsError(f"a topic has at least 1 partition, or -1 for the default; not {partitions}")
         count = self._defaults.partitions if partitions == BY_DEFAULT else partitions
         self._check_room(1 + count)
-        return placed_replicas(
-            count,
-            self._defaults.replication_factor if factor == BY_DEFAULT else factor,
-            first=0,
-            brokers=self._placement.brokers,
-        )
+        return self._placement.new(count, self._defaults.replication_factor if factor == BY_DEFAULT else factor)
 
     def _check_room(self, more: int) -> None:
         check_size(len(self.records) + more)
@@ -163,9 +177,11 @@ def grow_topic(
     if added < 0:
         raise InvalidPartitionsError(f"topic {topic.name!r} has {known} partition(s) and cannot shrink to {count}")
     check_size(added)
+    if any(is_reassigned(partition) for partition in topic.partitions.values()):
+        raise ReassignmentInProgressError(f"partitions of topic {topic.name!r} are being reassigned")
     factor = len(topic.partitions[0].replicas)
     if assignments is None:
-        replicas = placed_replicas(added, factor, first=known, brokers=placement.brokers)
+        replicas = placement.more(added, topic)
     elif len(assignments) != added:
         raise InvalidReplicaAssignmentError(f"{len(assignments)} assignment(s) were given for {added} new partition(s)")
     else:
@@ -219,13 +235,6 @@ def check_size(records: int) -> None:
         raise TooManyRecordsError(
             f"the request needs {records} metadata records or more, one may have {MAX_RECORDS_A_REQUEST}"
         )
-
-
-def placed_replicas(count: int, factor: int, *, first: int, brokers: Sequence[int]) -> list[tuple[int, ...]]:
-    """Replicas of `count` partitions from the partition `first` on, round robin over the brokers."""
-    if factor > len(brokers):
-        raise InvalidReplicationFactorError(f"{factor} replicas need as many brokers, and there are {len(brokers)}")
-    return [tuple(brokers[(index + k) % len(brokers)] for k in range(factor)) for index in range(first, first + count)]
 
 
 def assigned_replicas(

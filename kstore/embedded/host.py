@@ -5,6 +5,7 @@ outside, so readers and appenders do not wait for a disk that flushes.
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -344,8 +345,6 @@ class LocalHost(Guard):
 
     def __del__(self) -> None:
         if self.refusal is None and hasattr(self, "logs"):
-            import warnings
-
             warnings.warn(f"{self.name} was not closed", ResourceWarning, stacklevel=2, source=self)
             # Its records are in the page cache: the next one who opens it recovers them.
             self.let_go()

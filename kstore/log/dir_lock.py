@@ -33,12 +33,13 @@ os.register_at_fork(after_in_child=_forget_all)
 
 def holder_of(descriptor: int) -> int | None:
     """The process that has the lock on an open file; None where there is none, or it is hidden from us."""
-    kind, pid = _ask(descriptor)
+    kind, pid = lock_on(descriptor)
     return pid if kind != fcntl.F_UNLCK and pid > 0 else None
 
 
-def _ask(descriptor: int) -> tuple[int, int]:
-    """Type and process of the lock that would keep us from locking the file."""
+def lock_on(descriptor: int) -> tuple[int, int]:
+    """Type and process of the lock that would keep us from locking the file; F_UNLCK where none does. The process is 0
+    or -1 where it is hidden from us. Raises OSError."""
     asked = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
     return kind, pid
@@ -56,7 +57,7 @@ def is_locked(directory: str) -> bool:
         except FileNotFoundError:
             return False
         try:
-            return _ask(descriptor)[0] != fcntl.F_UNLCK
+            return lock_on(descriptor)[0] != fcntl.F_UNLCK
         finally:
             os.close(descriptor)
 

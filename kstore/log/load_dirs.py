@@ -55,6 +55,7 @@ class DirLoad:
         checkpoints: Checkpoints,
         logs: dict[TopicPartition, PartitionLog],
         offline: dict[TopicPartition, str],
+        futures: dict[TopicPartition, PartitionLog],
         clean: dict[str, bool],
         *,
         config_for: Callable[[str], LogConfig],
@@ -64,6 +65,8 @@ class DirLoad:
     ) -> None:
         self.logs = logs
         self.offline = offline
+        # Copies of replicas that were being moved (`-future`).
+        self.futures = futures
         self.clean = clean
         self.deleted: list[tuple[LogDir, DiskDirectory]] = []
         self.loaded = 0
@@ -112,8 +115,10 @@ class DirLoad:
                     logger.warning("%s is not the directory of a partition, leaving it alone", directory.path)
             elif name.endswith(DELETE_DIR_SUFFIX):
                 self.deleted.append((log_dir, directory))
-            elif name.endswith((FUTURE_DIR_SUFFIX, STRAY_DIR_SUFFIX)):
+            elif name.endswith(STRAY_DIR_SUFFIX):
                 logger.warning("%s is left alone", directory.path)
+            elif name.endswith(FUTURE_DIR_SUFFIX):
+                loads.append(self._future_loader(log_dir, directory, topic_partition, clean))
             elif topic_partition.topic != METADATA_TOPIC:
                 loads.append(
                     self._loader(
@@ -182,6 +187,38 @@ class DirLoad:
 
         return load
 
+    def _future_loader(
+        self, log_dir: LogDir, directory: DiskDirectory, topic_partition: TopicPartition, clean: bool
+    ) -> Callable[[], None]:
+        """Of a copy; what is wrong with it is nobody's loss, for the replica is still where it was."""
+        config = self._config_for(topic_partition.topic)
+
+        def load() -> None:
+            try:
+                log = PartitionLog.open(
+                    directory,
+                    topic_partition,
+                    config,
+                    log_dir=log_dir,
+                    clean_shutdown=clean,
+                    now_ms=self._now_ms,
+                    producer_id_expiration_ms=self._producer_id_expiration_ms,
+                )
+            except KafkaError as error:
+                logger.warning("the copy in %s is begun anew: %s", directory.path, error)
+                set_aside(log_dir, directory, topic_partition)
+                return
+            except OSError as error:
+                log_dir.fail(f"loading {directory.path}", error)
+                return
+            with self._finding:
+                if self.futures.setdefault(topic_partition, log) is log:
+                    return
+            log.close()
+            set_aside(log_dir, directory, topic_partition)
+
+        return load
+
     def _add(self, log: PartitionLog) -> None:
         """Takes a log in. Raises ConfigError when there is another one of the same partition."""
         topic_partition = log.topic_partition
@@ -194,6 +231,11 @@ class DirLoad:
                     self.logs[topic_partition] = other
                     self._places[topic_partition] = other.directory
                     return
+            if is_same(log, twin):
+                # A move was broken off between its two renamings.
+                log.close()
+                set_aside(log.log_dir, log.directory, topic_partition)
+                return
         self._claim(topic_partition, log.directory)
 
     def _refuse(
@@ -215,6 +257,14 @@ class DirLoad:
                 f"{other.path} and {directory.path} both hold {topic_partition}; a directory may have failed while a"
                 " replica was moved: move away the one of the two that is older"
             )
+
+
+def is_same(log: PartitionLog, other: PartitionLog) -> bool:
+    """Whether two logs of one topic have the same history to the same end."""
+    if log.topic_id is None or log.topic_id != other.topic_id:
+        return False
+    entries = log.leader_epoch_cache.entries, other.leader_epoch_cache.entries
+    return log.log_end_offset == other.log_end_offset > 0 and entries[0][-1:] == entries[1][-1:]
 
 
 def read_topic_id(directory: Directory) -> bytes | None:

@@ -18,6 +18,7 @@ from kstore.log.files import Directory
 from kstore.log.load_dirs import DirLoad, IsStray
 from kstore.log.log_dir import LogDir
 from kstore.log.log_dirs import LogDirs
+from kstore.log.log_moves import LogMoves
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
 
@@ -49,6 +50,7 @@ class LogTable(LogDirs):
         self._checkpoints = Checkpoints()
         self._reported: set[str] = set()
         self._clean: dict[str, bool] = {}
+        self.moves = LogMoves(self)
 
     # --- directories ---
 
@@ -64,6 +66,7 @@ class LogTable(LogDirs):
             if log_dir.failure is None or log_dir.path in self._reported:
                 continue
             self._reported.add(log_dir.path)
+            self.moves.take_failed(log_dir)
             gone = [tp for tp, log in self.logs.items() if log.log_dir is log_dir]
             for topic_partition in gone:
                 log = self.logs.pop(topic_partition)
@@ -76,10 +79,11 @@ class LogTable(LogDirs):
     def close_handles(self) -> None:
         """Gives the directories up without closing the logs, as a crash would. For tests and for failed
         starts."""
-        for log in self.logs.values():
+        for log in (*self.logs.values(), *self.moves.futures.values()):
             for segment in log.segments:
                 segment.drop_handles()
         self.logs.clear()
+        self.moves.futures.clear()
         self._unlock()
 
     # --- loading ---
@@ -101,6 +105,7 @@ class LogTable(LogDirs):
             self._checkpoints,
             self.logs,
             self.offline,
+            self.moves.futures,
             self._clean,
             config_for=config_for or (lambda topic: self.default_config),
             is_stray=is_stray,
@@ -163,7 +168,7 @@ class LogTable(LogDirs):
             raise KafkaStorageError(
                 f"{topic_partition} may lie in {gone}, which cannot be used now: it is not begun anew"
             )
-        for log_dir in self._candidates(live, directory_id):
+        for log_dir in self._candidates(live, directory_id, self.moves.preferred.pop(topic_partition, "")):
             try:
                 log = self._create(log_dir, topic_partition, topic_id, config or self.default_config, now_ms)
             except OSError as error:
@@ -173,12 +178,13 @@ class LogTable(LogDirs):
             return log
         raise KafkaStorageError(f"there is no log directory that {topic_partition} can go to")
 
-    def _candidates(self, dirs: list[LogDir], directory_id: bytes | None) -> list[LogDir]:
+    def _candidates(self, dirs: list[LogDir], directory_id: bytes | None, path: str) -> list[LogDir]:
         """Where a new partition may go: the wanted directory first, then those with the fewest partitions."""
         if len(dirs) == 1:
             return dirs
-        if directory_id is not None:
-            wanted = [each for each in dirs if self.directory_ids.get(each.path) == directory_id]
+        if directory_id is not None or path:
+            wanted = [each for each in dirs if each.path == path]
+            wanted = wanted or [each for each in dirs if self.directory_ids.get(each.path) == directory_id]
             if wanted:
                 return wanted + [each for each in dirs if each is not wanted[0]]
         counts = self._partitions_by_dir()
@@ -243,6 +249,8 @@ class LogTable(LogDirs):
         self.offline.pop(topic_partition, None)
         for not_loaded in self._checkpoints.not_loaded.values():
             not_loaded.discard(topic_partition)
+        self.moves.preferred.pop(topic_partition, None)
+        self.moves.give_up(topic_partition, now_ms=now_ms)
         log = self.logs.get(topic_partition)
         if log is None:
             return False
@@ -252,10 +260,22 @@ class LogTable(LogDirs):
         finally:
             for segment in log.segments:
                 segment.drop_handles()
+        self.delete_later(log, now_ms)
+        return True
+
+    def delete_later(self, log: PartitionLog, now_ms: int) -> None:
+        """Removes the directory of a log that is nobody's any more, in its time."""
         # The broker's delay, not the topic's, whose configuration is gone with it (LogManager.deleteLogs).
         due_ms = now_ms + self.default_config.file_delete_delay_ms
         self._deleted_directories.append((due_ms, log.log_dir, log.directory))
-        return True
+
+    def forget_in_checkpoints(self, log_dir: LogDir, topic_partition: TopicPartition) -> None:
+        """Raises OSError."""
+        self._checkpoints.forget(log_dir, topic_partition, self.logs_in)
+
+    def write_checkpoint(self, log_dir: LogDir, name: str) -> None:
+        """Raises OSError."""
+        self._checkpoints.write(log_dir, name, self.logs_in(log_dir))
 
     def logs_in(self, log_dir: LogDir) -> list[PartitionLog]:
         return [log for log in self.logs.values() if log.log_dir is log_dir]

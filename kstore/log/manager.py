@@ -244,7 +244,8 @@ class LogManager(LogTable):
         self.cleaner.stop()
         closing: list[FlushWork] = []
         not_closed: set[LogDir] = set()
-        for log in self.logs.values():
+        futures = list(self.moves.futures.values())
+        for log in [*self.logs.values(), *futures]:
             if log.log_dir.failure is None:
                 try:
                     job = log.begin_close()
@@ -262,13 +263,14 @@ class LogManager(LogTable):
                 self._close_dir(log_dir, orderly=log_dir not in not_closed)
             except OSError as error:
                 log_dir.fail("closing the log directory", error)
-        for log in self.logs.values():
+        for log in [*self.logs.values(), *futures]:
             try:
                 log.close()
             except OSError as error:
                 # What an index holds in memory found no room: the directory is not marked as clean then.
                 logger.error("closing %s: %s", log.topic_partition, error)
         self.logs.clear()
+        self.moves.futures.clear()
         self._unlock()
 
     def _close_dir(self, log_dir: LogDir, *, orderly: bool) -> None:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from kstore.errors import NotCachedError
 from kstore.log.checkpoint_file import (
     CLEANER_OFFSET_CHECKPOINT,
+    HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
     RECOVERY_POINT_CHECKPOINT,
 )
@@ -272,6 +273,8 @@ class PartitionLog(LogWriter):
             self.directory.check_descriptors(DESCRIPTORS_OF_A_CUT)
             self._end_rewrites()
             checkpoints[RECOVERY_POINT_CHECKPOINT].lower(self.topic_partition, end_offset)
+            # What comes behind the cut is not committed by what was there before (rule 18).
+            checkpoints[HIGH_WATERMARK_CHECKPOINT].lower(self.topic_partition, end_offset)
             checkpoints[LOG_START_OFFSET_CHECKPOINT].lower(self.topic_partition, log_start_offset)
             # Nothing of the segment that will be the active one is clean (LogCleanerManager.maybeTruncateCheckpoint).
             clean_offset = end_offset if last is None else last.base_offset

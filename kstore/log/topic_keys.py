@@ -25,9 +25,9 @@ _ROWS = (
     ("file.delete.delay.ms", "long", "60000", "0.."),
     ("flush.messages", "long", "9223372036854775807", "1.."),
     ("flush.ms", "long", "9223372036854775807", "0.."),
-    ("follower.replication.throttled.replicas", "list", "", "@throttled", SINGLE),
+    ("follower.replication.throttled.replicas", "list", "", "@throttled"),
     ("index.interval.bytes", "int", "4096", "0.."),
-    ("leader.replication.throttled.replicas", "list", "", "@throttled", SINGLE),
+    ("leader.replication.throttled.replicas", "list", "", "@throttled"),
     ("local.retention.bytes", "long", "-2", "-2..", TIERS),
     ("local.retention.ms", "long", "-2", "-2..", TIERS),
     ("max.compaction.lag.ms", "long", "9223372036854775807", "1.."),
@@ -51,7 +51,7 @@ _ROWS = (
     ("segment.index.bytes", "int", "10485760", "4.."),
     ("segment.jitter.ms", "long", "0", "0.."),
     ("segment.ms", "long", "604800000", "1.."),
-    ("unclean.leader.election.enable", "boolean", "false", "", SINGLE),
+    ("unclean.leader.election.enable", "boolean", "false", "", "cluster"),
 )
 # fmt: on
 

@@ -36,8 +36,21 @@ class LeadershipBegan(NamedTuple):
     leader_epoch: int
 
 
+class LeadershipRenewed(NamedTuple):
+    """This broker leads on, in a new epoch: what it has taken it still has, and who waits for that waits on."""
+
+    topic_partition: TopicPartition
+    leader_epoch: int
+
+
 class LeadershipEnded(NamedTuple):
-    """This broker leads the partition no longer, or not in the epoch that a waiting request was accepted in."""
+    """This broker leads the partition no longer."""
+
+    topic_partition: TopicPartition
+
+
+class LowWatermarkMoved(NamedTuple):
+    """A follower has told where its log begins by now: DeleteRecords may be waiting for that (rule 41)."""
 
     topic_partition: TopicPartition
 
@@ -74,7 +87,9 @@ Effect = (
     | RecordsAppended
     | LogStartAdvanced
     | LeadershipBegan
+    | LeadershipRenewed
     | LeadershipEnded
+    | LowWatermarkMoved
     | FollowingBegan
     | FollowingEnded
     | IsrProposed

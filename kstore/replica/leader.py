@@ -5,18 +5,29 @@ watermark is the smallest end among the maximal ISR (rules 14, 16, 17, 21; Parti
 is in sync it is the log end.
 """
 
+import logging
 from collections.abc import Container
 
-from kstore.errors import NotEnoughReplicasError, NotLeaderOrFollowerError
+from kstore.errors import NotEnoughReplicasError, NotLeaderOrFollowerError, UnknownLeaderEpochError
 from kstore.log.append import LogAppendInfo
 from kstore.log.partition_log import PartitionLog
 from kstore.model import ZERO_UUID
-from kstore.replica.effects import NO_EFFECTS, Effect, HighWatermarkAdvanced, IsrProposed, RecordsAppended
+from kstore.replica.effects import (
+    NO_EFFECTS,
+    Effect,
+    HighWatermarkAdvanced,
+    IsrProposed,
+    LowWatermarkMoved,
+    RecordsAppended,
+)
 from kstore.replica.high_watermark import effective_min_isr, high_watermark
 from kstore.replica.isr import Committed, IsrState, PendingExpand, PendingShrink
 from kstore.replica.replica_state import NO_BROKER_EPOCH, ReplicaState
 
+logger = logging.getLogger(__name__)
+
 LAG_TIME_MAX_MS = 30_000
+NO_EPOCH = -1
 
 # The refusals after which the proposal is known not to be made: OPERATION_NOT_ATTEMPTED, INELIGIBLE_REPLICA (rule 22).
 NOT_MADE = (55, 107)
@@ -45,6 +56,7 @@ class Leader:
         "partition_epoch",
         "remote_end_offsets",
         "replicas",
+        "since_epoch",
     )
 
     def __init__(
@@ -65,6 +77,8 @@ class Leader:
         self.log = log
         self.broker_id = broker_id
         self.epoch = epoch
+        # The first of the epochs that this broker has led in without a break: what was taken since is still held.
+        self.since_epoch: int = epoch if earlier is None else earlier.since_epoch
         self.partition_epoch = partition_epoch
         self.replicas = replicas
         self.isr_state: IsrState = Committed(isr)
@@ -175,16 +189,22 @@ class Leader:
 
     # --- followers ---
 
-    def check_replica(self, replica_id: int, broker_epoch: int) -> None:
-        """Raises NotLeaderOrFollowerError for who is no replica, or was one before it started anew (rule 25)."""
+    def check_replica(
+        self, replica_id: int, broker_epoch: int = NO_BROKER_EPOCH, *, current_leader_epoch: int = NO_EPOCH
+    ) -> ReplicaState:
+        """What is known of the follower. Raises NotLeaderOrFollowerError for who is no replica, or was one before it
+        started anew (rule 25); UnknownLeaderEpochError where the request names our own epoch: its sender may know of
+        an assignment that we have yet to hear of, and asks again (Partition.followerReplicaOrThrow)."""
         state = self.followers.get(replica_id)
         if state is None:
-            raise NotLeaderOrFollowerError(f"broker {replica_id} is no follower of {self.log.topic_partition}")
+            facts = f"broker {replica_id} is no follower of {self.log.topic_partition}"
+            raise NotLeaderOrFollowerError(facts) if current_leader_epoch < 0 else UnknownLeaderEpochError(facts)
         if NO_BROKER_EPOCH < broker_epoch < state.broker_epoch:
             raise NotLeaderOrFollowerError(
                 f"broker {replica_id} fetches {self.log.topic_partition} with broker epoch {broker_epoch}, and has done"
                 f" so with {state.broker_epoch}"
             )
+        return state
 
     def fetched(
         self,
@@ -199,7 +219,11 @@ class Leader:
     ) -> tuple[Effect, ...]:
         """A follower asked for `offset` when our log ended at `leader_end`: all below it is what it holds (rule 19)."""
         self.now_ms = max(self.now_ms, now_ms)
-        self.followers[replica_id].fetched(
+        state = self.followers[replica_id]
+        effects = NO_EFFECTS
+        if state.log_start_offset != log_start_offset:
+            effects = (LowWatermarkMoved(self.log.topic_partition),)
+        state.fetched(
             offset,
             log_start_offset=log_start_offset,
             leader_end=leader_end,
@@ -208,8 +232,31 @@ class Leader:
         )
         moved = self.remote_end_offsets[replica_id] != offset
         self.remote_end_offsets[replica_id] = offset
-        proposed = self._maybe_expand(replica_id, topic_id)
-        return (*proposed, *self.advance()) if moved else proposed
+        if replica_id not in self.isr_state.isr:
+            effects += self._maybe_expand(replica_id, topic_id)
+        return effects + self.advance() if moved else effects
+
+    @property
+    def low_watermark(self) -> int:
+        """Where the log begins that begins last to be cut: ours, and those of the followers that are alive; -1 while
+        one of them has not said it (Partition.lowWatermarkIfLeader)."""
+        if self.is_alone:
+            return self.log.log_start_offset
+        starts = [state.log_start_offset for replica, state in self.followers.items() if replica in self.alive]
+        return min([self.log.log_start_offset, *starts])
+
+    @property
+    def is_under_replicated(self) -> bool:
+        return len(self.isr_state.isr) < len(self.replicas)
+
+    @property
+    def is_under_min_isr(self) -> bool:
+        return not self.has_min_isr()
+
+    @property
+    def is_at_min_isr(self) -> bool:
+        needed = effective_min_isr(self.log.config.min_insync_replicas, len(self.replicas))
+        return len(self.isr_state.isr) == needed
 
     # --- in-sync replicas ---
 
@@ -223,6 +270,15 @@ class Leader:
         if end_offset < self.log.high_watermark or end_offset < self.epoch_start_offset:
             return NO_EFFECTS
         self.isr_state = PendingExpand(state.isr, replica_id)
+        logger.info(
+            "%s: broker %d, which holds all up to %d, is to join %s (high watermark %d, end %d)",
+            self.log.topic_partition,
+            replica_id,
+            end_offset,
+            sorted(state.isr),
+            self.log.high_watermark,
+            self.log.log_end_offset,
+        )
         return self._proposal(topic_id)
 
     def maybe_shrink(self, topic_id: bytes, now_ms: int) -> tuple[Effect, ...]:
@@ -242,6 +298,16 @@ class Leader:
         if not lagging:
             return NO_EFFECTS
         self.isr_state = PendingShrink(state.isr, lagging)
+        for replica in sorted(lagging):
+            logger.info(
+                "%s: broker %d is to leave %s: it holds all up to %d of %d and has last had all %d ms ago",
+                self.log.topic_partition,
+                replica,
+                sorted(state.isr),
+                self.remote_end_offsets[replica],
+                leader_end,
+                min(now_ms - self.followers[replica].last_caught_up_ms, now_ms),
+            )
         return self._proposal(topic_id)
 
     def _proposal(self, topic_id: bytes) -> tuple[Effect, ...]:

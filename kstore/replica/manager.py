@@ -14,6 +14,7 @@ from kstore.model import TopicPartition
 from kstore.replica.effects import NO_EFFECTS, Effect
 from kstore.replica.leader import LAG_TIME_MAX_MS
 from kstore.replica.partition import Partition
+from kstore.replica.throttle import ReplicationQuotas
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,28 @@ class ReplicaManager:
         # The brokers that are alive, as far as the controller has told; None where nobody does.
         self.alive: set[int] | None = None
         self.lag_time_max_ms = LAG_TIME_MAX_MS
+        self.quotas = ReplicationQuotas(broker_id)
+        # Counted since the start: what the controller has agreed to, and what it has refused.
+        self.isr_expands = 0
+        self.isr_shrinks = 0
+        self.failed_isr_updates = 0
+        # What followers were sent.
+        self.bytes_out = 0
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(self.partitions.values())
+
+    @property
+    def under_replicated_partitions(self) -> int:
+        return sum(partition.is_under_replicated for partition in self)
+
+    @property
+    def under_min_isr_partitions(self) -> int:
+        return sum(partition.is_under_min_isr for partition in self)
+
+    @property
+    def at_min_isr_partitions(self) -> int:
+        return sum(partition.is_at_min_isr for partition in self)
 
     def get(self, topic: str, partition: int) -> Partition:
         found = self.partitions.get((topic, partition))

@@ -24,7 +24,6 @@ from kstore.log.partition_log import (
     TXN_COMMITTED,
     FetchData,
     PartitionLog,
-    UnexpectedAppendOffsetError,
 )
 from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ZERO_UUID, TopicPartition
 from kstore.replica.effects import (
@@ -32,12 +31,15 @@ from kstore.replica.effects import (
     Effect,
     FollowingBegan,
     FollowingEnded,
+    HighWatermarkAdvanced,
     IsrProposed,
     LeadershipBegan,
     LeadershipEnded,
+    LeadershipRenewed,
     LogStartAdvanced,
 )
-from kstore.replica.leader import LAG_TIME_MAX_MS, Leader
+from kstore.replica.leader import LAG_TIME_MAX_MS, NO_EPOCH, Leader
+from kstore.replica.log_copy import append_as_follower
 from kstore.replica.truncation import truncation_offset
 
 if TYPE_CHECKING:
@@ -46,9 +48,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NO_LEADER = -1
-NO_EPOCH = -1
-# Who fetches without being a replica.
+# Who asks without being a replica: consumers, and tools that look at any replica (FetchRequest.java).
 CONSUMER = -1
+DEBUGGING_CONSUMER = -2
 
 READ_UNCOMMITTED = 0
 READ_COMMITTED = 1
@@ -81,8 +83,14 @@ class Partition:
         lag_time_max_ms: int = LAG_TIME_MAX_MS,
         now_ms: int = 0,
     ) -> tuple[Effect, ...]:
-        """Leads from `epoch` on. Those who wait for what an earlier epoch accepted are told (rule 30)."""
-        ended = self._role_ended()
+        """Leads from `epoch` on. Who has led before keeps what it knows of its followers, and whoever waits (rule 14;
+        Partition.makeLeader)."""
+        earlier = self.leader
+        began: tuple[Effect, ...]
+        if earlier is None:
+            began = (*self._role_ended(), LeadershipBegan(self.topic_partition, epoch))
+        else:
+            began = (LeadershipRenewed(self.topic_partition, epoch),)
         self.leader = Leader(
             self.log,
             broker_id=broker_id,
@@ -90,13 +98,13 @@ class Partition:
             replicas=replicas,
             isr=isr,
             partition_epoch=partition_epoch,
-            earlier=self.leader,
+            earlier=earlier,
             alive=alive,
             lag_time_max_ms=lag_time_max_ms,
             now_ms=now_ms,
         )
         self.leader_id, self.leader_epoch = broker_id, epoch
-        return (*ended, LeadershipBegan(self.topic_partition, epoch), *self.leader.begin())
+        return (*began, *self.leader.begin())
 
     def become_follower(self, *, leader_id: int, epoch: int) -> tuple[Effect, ...]:
         """Follows `leader_id` from `epoch` on, or waits for a leader. The log stays as it is: what the new leader has
@@ -123,27 +131,30 @@ class Partition:
             return (LeadershipEnded(self.topic_partition),)
         return (FollowingEnded(self.topic_partition),) if self.leader_id >= 0 else NO_EFFECTS
 
+    def move_to(self, log: PartitionLog) -> None:
+        """The same records lie elsewhere now."""
+        self.log = log
+        if self.leader is not None:
+            self.leader.log = log
+
     # --- a follower ---
 
     def append_as_follower(
         self, records: "Buffer", *, leader_epoch: int, high_watermark: int, log_start_offset: int, now_ms: int
-    ) -> None:
+    ) -> tuple[Effect, ...]:
         """Takes over what the leader sent to a fetch in `leader_epoch`, then its high watermark, then its log start
         (rules 10, 13, 41). Raises CorruptRecordError, UnexpectedAppendOffsetError, KafkaStorageError."""
         log = self.log
+        known = log.high_watermark
         if len(memoryview(records)):
-            try:
-                log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
-            except UnexpectedAppendOffsetError as error:
-                # An empty log asked for an offset inside the leader's first batch: it begins where that batch does
-                # (rule 42).
-                if log.log_end_offset != log.log_start_offset or error.last_offset < log.log_end_offset:
-                    raise
-                log.truncate_fully_and_start_at(error.first_offset, now_ms=now_ms)
-                log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
+            append_as_follower(log, records, leader_epoch=leader_epoch, now_ms=now_ms)
         log.update_high_watermark(high_watermark)
-        if log_start_offset > log.log_start_offset and log_start_offset <= log.high_watermark:
+        if log.log_start_offset < log_start_offset <= log.high_watermark:
             log.maybe_increment_log_start_offset(log_start_offset)
+        # Consumers read from followers too (KIP-392).
+        if log.high_watermark == known:
+            return NO_EFFECTS
+        return (HighWatermarkAdvanced(self.topic_partition, log.high_watermark),)
 
     def truncate_to_diverging(self, leader_end: EpochEndOffset, *, now_ms: int) -> int:
         """Cuts what the leader does not have; returns the log's new end (rules 7, 8)."""
@@ -168,16 +179,26 @@ class Partition:
         """To be told after a flush: what waited for the disk may be seen now."""
         return NO_EFFECTS if self.leader is None else self.leader.advance()
 
-    def leader_for(self, current_leader_epoch: int) -> Leader:
-        """The leader, if the sender of a request believes in the same epoch as we do; -1 is no belief."""
+    def check_epoch(self, current_leader_epoch: int) -> None:
+        """Whether the sender of a request believes in the same epoch as we do; -1 is no belief (rule 12)."""
         if current_leader_epoch not in (-1, self.leader_epoch):
             facts = f"{self.topic_partition} is in epoch {self.leader_epoch}, the request has {current_leader_epoch}"
             if current_leader_epoch < self.leader_epoch:
                 raise FencedLeaderEpochError(facts)
             raise UnknownLeaderEpochError(facts)
+
+    def leader_for(self, current_leader_epoch: int) -> Leader:
+        """The leader, to whoever believes in the same epoch."""
+        self.check_epoch(current_leader_epoch)
         if self.leader is None:
             raise self._not_leader()
         return self.leader
+
+    def check_role(self, current_leader_epoch: int, *, leader_only: bool) -> None:
+        """Whether this replica may answer: a follower does where any replica will do (KIP-392)."""
+        self.check_epoch(current_leader_epoch)
+        if leader_only and self.leader is None:
+            raise self._not_leader()
 
     def read(
         self,
@@ -189,10 +210,11 @@ class Partition:
         current_leader_epoch: int,
         wait: bool = True,
         replica_id: int = CONSUMER,
+        leader_only: bool = True,
     ) -> FetchData:
         """What a consumer may read at `fetch_offset`: below the high watermark, or below the last stable
         offset; a follower up to the log's end. Without `wait` NotCachedError where the disk would have to be asked."""
-        self.leader_for(current_leader_epoch)
+        self.check_role(current_leader_epoch, leader_only=leader_only)
         bound = TXN_COMMITTED if isolation_level == READ_COMMITTED else HIGH_WATERMARK
         return self.log.read(
             fetch_offset,
@@ -203,7 +225,7 @@ class Partition:
         )
 
     def diverging_epoch(
-        self, fetch_offset: int, last_fetched_epoch: int, *, current_leader_epoch: int
+        self, fetch_offset: int, last_fetched_epoch: int, *, current_leader_epoch: int, leader_only: bool = True
     ) -> tuple[int, int] | None:
         """(epoch, end offset) at which the reader's log parts from ours, or None if it does not (rule 5).
 
@@ -211,7 +233,7 @@ class Partition:
         """
         if last_fetched_epoch < 0:
             return None
-        self.leader_for(current_leader_epoch)
+        self.check_role(current_leader_epoch, leader_only=leader_only)
         end = self.log.epoch_end_offset(last_fetched_epoch)
         if end.epoch < 0 or end.end_offset < 0:
             raise OffsetOutOfRangeError(f"{self.topic_partition} has no end for leader epoch {last_fetched_epoch}")
@@ -264,21 +286,35 @@ class Partition:
         return self.log.last_stable_offset if isolation_level == READ_COMMITTED else self.log.high_watermark
 
     def list_offset(
-        self, timestamp: int, *, isolation_level: int, current_leader_epoch: int, wait: bool = True
+        self,
+        timestamp: int,
+        *,
+        isolation_level: int,
+        current_leader_epoch: int,
+        wait: bool = True,
+        replica_id: int = CONSUMER,
     ) -> tuple[int, int, int] | None:
         """(timestamp, offset, leader epoch) of the first record at or after `timestamp`, or of the end that a
-        negative timestamp names; None if there is no such record. Without `wait` as `read`."""
-        leader = self.leader_for(current_leader_epoch)
-        last_fetchable = self.last_fetchable_offset(isolation_level)
-        # Until the high watermark has reached this epoch's start, the end could be seen to go backwards (rule
-        # 15).
-        settled = self.log.high_watermark >= leader.epoch_start_offset
+        negative timestamp names; None if there is no such record. Without `wait` as `read`.
+
+        The end is a consumer's where one asks; a follower's is that of the log, whatever of it is committed: where it
+        would cut its own log at the high watermark it could never catch up.
+        """
+        self.check_role(current_leader_epoch, leader_only=replica_id != DEBUGGING_CONSUMER)
+        leader, settled, last_fetchable = self.leader, True, self.log.log_end_offset
+        if replica_id >= 0 and leader is not None:
+            leader.check_replica(replica_id, current_leader_epoch=current_leader_epoch)
+        if replica_id == CONSUMER:
+            last_fetchable = self.last_fetchable_offset(isolation_level)
+            # Until the high watermark has reached this epoch's start, the end could be seen to go backwards (rule
+            # 15).
+            settled = leader is None or self.log.high_watermark >= leader.epoch_start_offset
         if timestamp == LATEST_TIMESTAMP:
             if not settled:
                 raise OffsetNotAvailableError(
                     f"{self.topic_partition}: the new leader's high watermark is not known yet"
                 )
-            return -1, last_fetchable, leader.epoch
+            return -1, last_fetchable, self.leader_epoch
         found = self.log.offset_for_timestamp(timestamp, wait=wait)
         if found is not None and (timestamp == EARLIEST_TIMESTAMP or found.offset < last_fetchable):
             return found.timestamp, found.offset, found.leader_epoch
@@ -286,14 +322,17 @@ class Partition:
             raise OffsetNotAvailableError(f"{self.topic_partition}: the new leader's high watermark is not known yet")
         return None
 
-    def epoch_end_offset(self, epoch: int, *, current_leader_epoch: int) -> tuple[int, int]:
+    def epoch_end_offset(self, epoch: int, *, current_leader_epoch: int, replica_id: int = CONSUMER) -> tuple[int, int]:
         """(epoch, end offset) of the largest epoch not above `epoch` (OffsetForLeaderEpoch, rule 6)."""
-        self.leader_for(current_leader_epoch)
+        leader = self.leader_for(current_leader_epoch)
+        if replica_id >= 0:
+            leader.check_replica(replica_id, current_leader_epoch=current_leader_epoch)
         end = self.log.epoch_end_offset(epoch)
         return end.epoch, end.end_offset
 
     def delete_records(self, before_offset: int) -> tuple[int, tuple[Effect, ...]]:
-        """Moves the log's start to `before_offset` (-1: the high watermark). Returns the new start.
+        """Moves the log's start to `before_offset` (-1: the high watermark). Returns what of the log is to go: all
+        below this offset. It is gone when the low watermark has got there too (rule 41).
 
         Raises PolicyViolationError where records are only compacted away, OffsetOutOfRangeError.
         """
@@ -305,8 +344,29 @@ class Partition:
         if start < 0:
             raise OffsetOutOfRangeError(f"offset {before_offset} of {self.topic_partition} is negative")
         if not self.log.maybe_increment_log_start_offset(start):
-            return self.log.log_start_offset, NO_EFFECTS
-        return self.log.log_start_offset, (LogStartAdvanced(self.topic_partition, self.log.log_start_offset),)
+            return start, NO_EFFECTS
+        return start, (LogStartAdvanced(self.topic_partition, start),)
+
+    @property
+    def low_watermark(self) -> int:
+        """Raises NotLeaderOrFollowerError."""
+        if self.leader is None:
+            raise self._not_leader()
+        return self.leader.low_watermark
+
+    # --- for who watches ---
+
+    @property
+    def is_under_replicated(self) -> bool:
+        return self.leader is not None and self.leader.is_under_replicated
+
+    @property
+    def is_under_min_isr(self) -> bool:
+        return self.leader is not None and self.leader.is_under_min_isr
+
+    @property
+    def is_at_min_isr(self) -> bool:
+        return self.leader is not None and self.leader.is_at_min_isr
 
     def _not_leader(self) -> NotLeaderOrFollowerError:
         return NotLeaderOrFollowerError(f"this broker does not lead {self.topic_partition}")

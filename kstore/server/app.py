@@ -22,6 +22,7 @@ from kstore.cluster.image import BROKER_RESOURCE, ClusterImage
 from kstore.errors import KafkaStorageError, KstoreError
 from kstore.log.manager import LogManager
 from kstore.replica.manager import ReplicaManager
+from kstore.replica.throttle import ReplicationQuotas
 from kstore.server.cold_reads import ColdReads
 from kstore.server.config import ServerConfig
 from kstore.server.context import Context
@@ -32,9 +33,10 @@ from kstore.server.fetch_session import FetchSessionCache
 from kstore.server.flusher import Flusher
 from kstore.server.groups import Groups
 from kstore.server.listener import Listeners
+from kstore.server.log_dir_moves import LogDirMoves
 from kstore.server.metadata_dir import open_metadata, stray_check
 from kstore.server.producer_ids import ProducerIds, claim_from
-from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
+from kstore.server.purgatory import DeletePurgatory, FetchPurgatory, ProducePurgatory
 from kstore.server.service_manager import notify
 from kstore.server.tasks import Tasks
 from kstore.server.topics import Topics, cleaner_config, log_config
@@ -90,7 +92,9 @@ class App:
                 await self._lead()
                 self.listeners.accept_all()
             else:
-                # The controller speaks to whoever is registered.
+                # The controller speaks to whoever is registered. What it has to say to an earlier registration, which
+                # may be there still, is not for this one, whose logs may have lost their ends since.
+                await context.cluster.register()
                 self.listeners.accept_all()
                 await context.cluster.join()
             undo.pop_all()
@@ -116,9 +120,20 @@ class App:
         )
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)
         context.replicas.lag_time_max_ms = self.config.replica_lag_time_max_ms
+        context.replicas.quotas = ReplicationQuotas(
+            context.node_id,
+            windows=self.config.replication_quota_window_num,
+            window_ms=1000 * self.config.replication_quota_window_size_seconds,
+        )
         context.groups = Groups(context)
-        context.deliver = Deliver(ProducePurgatory(self._call_later), FetchPurgatory(self._call_later), context.groups)
+        context.deliver = Deliver(
+            ProducePurgatory(self._call_later),
+            FetchPurgatory(self._call_later),
+            context.groups,
+            DeletePurgatory(self._call_later, lambda key: context.replicas.get(*key).low_watermark),
+        )
         context.flusher = Flusher(self.clock, context.deliver)
+        context.log_dir_moves = LogDirMoves(context)
         context.traffic = Traffic()
         context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
         if context.metadata is None:
@@ -126,7 +141,8 @@ class App:
 
             context.replicas.alive = set()
             context.deliver.replication = cluster
-            context.topics = ClusterTopics(context, cluster, cluster.controller)
+            cluster.config_changes.reconfigure_broker = self._reconfigure
+            context.topics = ClusterTopics(context, cluster, cluster.controller.requests)
             context.producer_ids = ProducerIds(lambda: cluster.claim_producer_ids())
             return
         context.topics = self.topics = Topics(
@@ -180,9 +196,14 @@ class App:
         cluster = self.context.cluster
         if cluster is not None:
             await cluster.ask_to_shut_down()
+            await cluster.finish_controlling()
             cluster.stop()
         self.listeners.close()
+        if cluster is not None:
+            # The cluster need not wait for this broker's disks to elect another controller.
+            await cluster.close()
         self.context.groups.stop()
+        await self.context.log_dir_moves.stop()
         await self.tasks.stop()
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
@@ -194,8 +215,6 @@ class App:
             # The partitions' logs are closed all the same.
             log.error("the metadata log is not closed cleanly: %s", error)
         self.logs.close(self.clock.now_ms())
-        if cluster is not None:
-            await cluster.close()
 
     def ask_to_stop(self, exit_now: Callable[[int], object] = os._exit) -> None:
         """Asked once the broker stops in order; asked twice it ends at once, and recovers at the next start."""

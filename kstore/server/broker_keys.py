@@ -10,6 +10,7 @@ test holds them equal to the real ones.
 
 # Why a key has no effect here, said once at start for each that is set. "refused" stops the start instead.
 REASONS = {
+    "cluster": "it matters to a member of a cluster only, which zookeeper.connect makes",
     "cores": "partitions are recovered on all cores, and each task waits its own interval first",
     "later": "kstore does not do this yet",
     "loop": "one event loop does the work of these threads and queues",
@@ -20,7 +21,7 @@ REASONS = {
     "purgatory": "waiting requests are forgotten when they are answered",
     "quorum": "this broker is its own controller and the only voter",
     "quotas": "kstore has no quotas yet",
-    "replication": "kstore moves and balances no replicas yet",
+    "replication": "kstore does not do this between brokers yet",
     "security": "kstore has no authentication yet, and every listener is PLAINTEXT",
     "tiers": "kstore has no remote storage",
     "transactions": "kstore has no transactions yet",
@@ -31,6 +32,8 @@ REASONS = {
 SECTIONS = {
     "honoured": """
 advertised.listeners string - broker
+alter.log.dirs.replication.quota.window.num int 11 ro 1..
+alter.log.dirs.replication.quota.window.size.seconds int 1 ro 1..
 auto.create.topics.enable boolean true ro
 broker.id int -1 ro
 broker.id.generation.enable boolean true ro,3
@@ -46,11 +49,13 @@ controller.quorum.voters list '' ro
 default.replication.factor int 1 ro
 delete.topic.enable boolean true ro
 fetch.max.bytes int 57671680 ro 1024..
+follower.replication.throttled.rate long 9223372036854775807 cluster 0..
 group.initial.rebalance.delay.ms int 3000 ro
 group.max.session.timeout.ms int 1800000 ro
 group.max.size int 2147483647 ro 1..
 group.min.session.timeout.ms int 6000 ro
 inter.broker.listener.name string - ro
+leader.replication.throttled.rate long 9223372036854775807 cluster 0..
 listener.security.protocol.map string SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT broker
 listeners string PLAINTEXT://:9092 broker
 log.cleaner.backoff.ms long 15000 cluster 0..
@@ -101,6 +106,7 @@ metadata.log.max.record.bytes.between.snapshots long 20971520 ro 1..
 min.insync.replicas int 1 cluster 1..
 node.id int -1 ro
 num.partitions int 1 ro 1..
+num.replica.fetchers int 1 cluster
 offset.metadata.max.bytes int 4096 ro
 offsets.commit.required.acks short -1 ro,3
 offsets.commit.timeout.ms int 5000 ro 1..
@@ -115,6 +121,7 @@ process.roles list '' ro broker|controller
 producer.id.expiration.check.interval.ms int 600000 ro,i 1..
 producer.id.expiration.ms int 86400000 cluster 1..
 queued.max.request.bytes long -1 ro
+replica.alter.log.dirs.io.max.bytes.per.second long 9223372036854775807 cluster 1..
 replica.fetch.backoff.ms int 1000 ro 0..
 replica.fetch.max.bytes int 1048576 ro 0..
 replica.fetch.min.bytes int 1 ro
@@ -122,7 +129,11 @@ replica.fetch.response.max.bytes int 10485760 ro 0..
 replica.fetch.wait.max.ms int 500 ro
 replica.high.watermark.checkpoint.interval.ms long 5000 ro
 replica.lag.time.max.ms long 30000 ro
+replica.selector.class string - ro
+replica.socket.receive.buffer.bytes int 65536 ro
 replica.socket.timeout.ms int 30000 ro
+replication.quota.window.num int 11 ro 1..
+replication.quota.window.size.seconds int 1 ro 1..
 reserved.broker.max.id int 1000 ro,3 0..
 security.inter.broker.protocol string PLAINTEXT ro PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL
 socket.listen.backlog.size int 50 ro 1..
@@ -367,34 +378,26 @@ server.max.startup.time.ms long 9223372036854775807 ro,i 0..
 unclean.leader.election.interval.ms long 300000 ro,i 1..
 """,
     "quotas": """
-alter.log.dirs.replication.quota.window.num int 11 ro 1..
-alter.log.dirs.replication.quota.window.size.seconds int 1 ro 1..
 client.quota.callback.class class - ro
 controller.quota.window.num int 11 ro 1..
 controller.quota.window.size.seconds int 1 ro 1..
-follower.replication.throttled.rate long 9223372036854775807 cluster 0..
-leader.replication.throttled.rate long 9223372036854775807 cluster 0..
 quota.window.num int 11 ro 1..
 quota.window.size.seconds int 1 ro 1..
-replica.alter.log.dirs.io.max.bytes.per.second long 9223372036854775807 cluster 1..
-replication.quota.window.num int 11 ro 1..
-replication.quota.window.size.seconds int 1 ro 1..
 """,
-    "replication": """
+    "cluster": """
 auto.leader.rebalance.enable boolean true ro
-controlled.shutdown.enable boolean true ro
-controlled.shutdown.max.retries int 3 ro,3
-controlled.shutdown.retry.backoff.ms long 5000 ro,3
 inter.broker.protocol.version string 3.9-IV0 ro,3 @version
 leader.imbalance.check.interval.seconds long 300 ro 1..
 leader.imbalance.per.broker.percentage int 10 ro,3
-num.replica.fetchers int 1 cluster
-replica.selector.class string - ro
-replica.socket.receive.buffer.bytes int 65536 ro
+unclean.leader.election.enable boolean false cluster
+""",
+    "replication": """
+controlled.shutdown.enable boolean true ro
+controlled.shutdown.max.retries int 3 ro,3
+controlled.shutdown.retry.backoff.ms long 5000 ro,3
 request.timeout.ms int 30000 ro
 socket.connection.setup.timeout.max.ms long 30000 ro
 socket.connection.setup.timeout.ms long 10000 ro
-unclean.leader.election.enable boolean false cluster
 """,
     "security": """
 connection.failed.authentication.delay.ms int 100 ro 0..

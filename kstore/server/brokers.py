@@ -40,7 +40,8 @@ def brokers(context: Context, request: Request) -> list[Broker]:
 
 
 def partition_state(context: Context, topic: str, index: int, partition: PartitionImage) -> PartitionState:
-    if (topic, index) in context.replicas.offline:
+    is_ours = context.cluster is None or partition.leader == context.node_id
+    if is_ours and (topic, index) in context.replicas.offline:
         return PartitionState(LeaderNotAvailableError.code, NO_LEADER, [context.node_id])
     offline = list(partition.offline_replicas)
     if partition.leader == NO_LEADER:

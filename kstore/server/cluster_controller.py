@@ -1,44 +1,47 @@
-"""The controller's tasks: being elected, watching, writing what is decided, telling it.
+"""The controller's tasks: being elected, writing what is decided, telling it.
 
 `Controller` (kstore/cluster/controller.py) decides; here one event after the other is taken to it, and its plans to
 ZooKeeper and to the brokers. Whatever is not known to be written, or written by another, ends the term of office: the
 next controller, which may be this broker, reads everything anew (rules 44, 45, 48).
+
+What the controller watches is in controller_watches.py, what others ask of it in controller_requests.py.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from kstore.cluster.controller import Controller, Plan
-from kstore.cluster.image import BrokerImage, ClusterImage, PartitionImage
-from kstore.cluster.isr_update import IsrProposal
-from kstore.cluster.notices import STOP_REPLICA_VERSION, Notice
-from kstore.cluster.zk.store import ControllerMovedError, Elected
-from kstore.errors import (
-    NONE,
-    CorruptMetadataError,
-    InvalidUpdateVersionError,
-    KafkaError,
-    NotControllerError,
-    SessionLostError,
-)
+from kstore.cluster.controller import Controller
+from kstore.cluster.image import BrokerImage, PartitionImage
+from kstore.cluster.notices import Notice
+from kstore.cluster.plan import Plan
+from kstore.cluster.zk.fencing import ControllerMovedError, Elected
+from kstore.cluster.zk.paths import TopicAssignment
+from kstore.errors import CorruptMetadataError, NotControllerError, SessionLostError
 from kstore.model import TopicPartition
-from kstore.protocol.api_keys import STOP_REPLICA, api_name
-from kstore.server.cluster_topics import TopicWishes
 from kstore.server.controller_channel import Channel
+from kstore.server.controller_requests import ControllerRequests
+from kstore.server.controller_watches import ControllerWatches
+from kstore.server.log_ends import ends_of
 from kstore.server.membership import Membership
-from kstore.server.topics import Decision
+from kstore.server.notice_answers import NoticeAnswers
 
 if TYPE_CHECKING:
     from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
 
-# How long a change of topics waits for the brokers to know of it.
-TELL_TIMEOUT_S = 5
 LOOK_AGAIN_S = 1
+# A cluster whose znodes cannot be understood is left to others for so long.
+REST_S = 5
+# How long replicas are waited for that may hold more than the one in sync.
+ASK_TIMEOUT_S = 3
+# How long a broker that stops waits for what it has still to tell as controller.
+LAST_NOTICES_S = 5
+# So soon a new controller looks for the first time whether leaders are where they should be (onControllerFailover).
+FIRST_BALANCE_S = 5
 
 
 class ClusterController:
@@ -51,15 +54,29 @@ class ClusterController:
         # One event is decided, written and told before the next.
         self._turn = asyncio.Lock()
         self._channels: dict[int, Channel] = {}
+        self._balancing: asyncio.Task[None] | None = None
+        self._rests_until = 0.0
         self._stopping = False
+        self.watches = ControllerWatches(context, member, self)
+        self.requests = ControllerRequests(context, member, self, self.watches)
+        self._answers = NoticeAnswers(self, self.watches)
 
     @property
     def is_active(self) -> bool:
         return self._decisions is not None
 
-    def stop(self) -> None:
-        self._stopping = True
-        self._drop()
+    def active(self) -> Controller:
+        """Raises NotControllerError."""
+        if self._decisions is None:
+            raise NotControllerError("this broker does not control the cluster")
+        return self._decisions
+
+    @property
+    def elected(self) -> Elected:
+        """Of the term of office that lasts. Raises NotControllerError."""
+        self.active()
+        assert self._elected is not None
+        return self._elected
 
     # --- the office ---
 
@@ -68,33 +85,29 @@ class ClusterController:
         async with self._turn:
             if self._stopping:
                 return
-            try:
-                await self._look()
-                if anew and self._decisions is not None:
-                    await self._read_brokers()
-            except (ControllerMovedError, SessionLostError) as error:
-                self.resign(str(error))
-                self._look_later()
-            except CorruptMetadataError as error:
-                log.error("this broker cannot control the cluster: %s", error)
-                await self._step_down()
-                self._look_later()
+            with suppress(NotControllerError):
+                async with self._until_it_fails():
+                    await self._look()
+                    if anew and self._decisions is not None:
+                        await self.watches.look_anew()
 
     async def _look(self) -> None:
         store, me = self._member.store, self._context.node_id
         self.known_id = await store.controller_id(watcher=self._news(self.look))
         if self.known_id == me and self._decisions is None:
-            # Of an earlier session, which will end; or of this one, whose term has ended in between.
-            if self._elected is not None:
-                await store.step_down(self._elected)
-            else:
-                self._look_later()
+            # Of this session, whose term has ended in between, or whose election had no answer; or of an earlier one,
+            # which will end.
+            await store.step_down()
+            self._look_later()
             return
         if self.known_id is not None:
             if self.known_id != me:
                 self.resign(f"broker {self.known_id} controls the cluster")
             return
         self.resign("nobody controls the cluster")
+        if asyncio.get_running_loop().time() < self._rests_until:
+            self._look_later()
+            return
         elected = await store.elect(me, self._context.clock.now_ms())
         if elected is None:
             self._look_later()
@@ -105,19 +118,15 @@ class ClusterController:
     async def _begin(self, elected: Elected) -> None:
         """Reads all that is written, and elects leaders where there are none."""
         log.info("this broker controls the cluster, in epoch %d", elected.epoch)
-        store = self._member.store
         self._elected = elected
-        brokers = await store.brokers(watcher=self._news(self._brokers_changed))
-        topics = await store.topics(await store.topic_names())
-        to_delete = await store.topics_to_delete()
-        for name in [name for name in to_delete if name not in topics]:
-            # What is left of a deletion must not meet a later topic of the same name (KafkaController.scala).
-            await store.delete_topic(name, elected)
-            to_delete.remove(name)
-        decisions = self._decisions = Controller(broker_id=self._context.node_id, epoch=elected.epoch)
-        plan = decisions.started(brokers, topics, to_delete)
-        self._match_channels(brokers)
-        await self._carry_out(plan)
+        decisions = Controller(broker_id=self._context.node_id, epoch=elected.epoch)
+        await self.watches.begin(decisions, elected)
+        if self._context.config.auto_leader_rebalance_enable:
+            self._balancing = self._context.start_task(self._balance(decisions))
+
+    def take_office(self, decisions: Controller, brokers: Mapping[int, BrokerImage]) -> None:
+        self._decisions = decisions
+        self.match_channels(brokers)
 
     def resign(self, reason: str) -> None:
         """Decides no more. What is on its way to brokers is not waited for."""
@@ -125,19 +134,30 @@ class ClusterController:
             log.info("this broker controls the cluster no longer: %s", reason)
             self._drop()
 
-    async def _step_down(self) -> None:
-        self.resign("it cannot")
-        try:
-            if self._elected is not None:
-                await self._member.store.step_down(self._elected)
-        except SessionLostError as error:
-            log.warning("%s", error)
-
     def _drop(self) -> None:
         self._decisions = None
+        if self._balancing is not None:
+            self._balancing.cancel()
+            self._balancing = None
         for channel in self._channels.values():
             channel.stop()
         self._channels.clear()
+
+    async def finish(self) -> None:
+        """Decides nothing new, and waits until the other brokers know what was decided; the office goes with the
+        session."""
+        self._stopping = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_NOTICES_S):
+                async with self._turn:
+                    me = self._context.node_id
+                    told = [notice for id, channel in self._channels.items() if id != me for notice in channel.waiting]
+                if told:
+                    await asyncio.wait(told)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._drop()
 
     def _look_later(self) -> None:
         async def later() -> None:
@@ -156,116 +176,20 @@ class ClusterController:
 
         return changed
 
-    def _active(self) -> Controller:
-        """Raises NotControllerError."""
-        if self._decisions is None:
-            raise NotControllerError("this broker does not control the cluster")
-        return self._decisions
+    # --- one event after the other ---
 
-    # --- events ---
-
-    async def _brokers_changed(self) -> None:
+    @asynccontextmanager
+    async def office(self) -> AsyncIterator[Controller]:
+        """What decides, for one event. Raises NotControllerError, also when the event ends the term of office."""
         async with self._turn:
-            if self._decisions is None:
-                return
-            try:
-                await self._read_brokers()
-            except (ControllerMovedError, SessionLostError, CorruptMetadataError) as error:
-                self.resign(str(error))
-                await self._step_down()
-                self._look_later()
+            if self._stopping:
+                raise NotControllerError("this broker stops")
+            decisions = self.active()
+            async with self._until_it_fails():
+                yield decisions
 
-    async def _read_brokers(self) -> None:
-        brokers = await self._member.store.brokers(watcher=self._news(self._brokers_changed))
-        decisions = self._active()
-        plan = decisions.brokers_changed(brokers)
-        self._match_channels(brokers)
-        await self._carry_out(plan)
-
-    async def change_topics(self, decide: Decision) -> None:
-        """Has `decide` look at the cluster and does what it wants; returns when the brokers know. Raises KafkaError."""
-        async with self._turn:
-            decisions = self._active()
-            image = self.image_for_decisions(decisions)
-            wishes = TopicWishes(image, decide(image))
-            told: list[asyncio.Future[Any]] = []
-            with self._or_resign():
-                told += await self._make_topics(decisions, wishes)
-                for name, configs in wishes.configs.items():
-                    if name not in wishes.made:
-                        await self._member.store.change_topic_config(name, configs)
-                for name in wishes.deleted:
-                    await self._member.store.ask_to_delete(name)
-                    told += self._tell(decisions.deletion_asked(name))
-        if told:
-            await asyncio.wait(told, timeout=TELL_TIMEOUT_S)
-
-    def image_for_decisions(self, decisions: Controller) -> ClusterImage:
-        """The controller's image with the configurations; topics that are being deleted cannot be made anew yet."""
-        return decisions.image._replace(configs=self._member.image.configs)
-
-    async def _make_topics(self, decisions: Controller, wishes: TopicWishes) -> list[asyncio.Future[Any]]:
-        store = self._member.store
-        for name, topic in wishes.made.items():
-            await store.create_topic(topic, wishes.configs.get(name, {}))
-        for topic in wishes.grown.values():
-            await store.grow_topic(topic)
-        if not wishes.made and not wishes.grown:
-            return []
-        return await self._carry_out(decisions.topics_came({**wishes.made, **wishes.grown}))
-
-    async def isr_proposed(
-        self, proposals: Mapping[TopicPartition, IsrProposal], *, broker_epoch: int
-    ) -> dict[TopicPartition, KafkaError | None]:
-        """What becomes of each proposal: None where it is so now. Raises KafkaError for all of them."""
-        async with self._turn:
-            decisions = self._active()
-            results: dict[TopicPartition, KafkaError | None] = {}
-            writes: dict[TopicPartition, PartitionImage] = {}
-            for key, proposal in proposals.items():
-                try:
-                    plan = decisions.isr_proposed(key, proposal, broker_epoch=broker_epoch)
-                except KafkaError as error:
-                    results[key] = error
-                else:
-                    results[key] = None
-                    writes.update(plan.writes)
-            with self._or_resign():
-                await self._carry_out(Plan(writes, tells_replicas=False))
-            for key in writes:
-                state = decisions.state(key)
-                if state is None or state.isr != writes[key].isr:
-                    results[key] = InvalidUpdateVersionError(f"the state of {key} was written by somebody else")
-            return results
-
-    def state(self, key: TopicPartition) -> Any:
-        return None if self._decisions is None else self._decisions.state(key)
-
-    def name_of(self, topic_id: bytes) -> str | None:
-        """Raises NotControllerError."""
-        return self._active().image.topic_names.get(topic_id)
-
-    async def shutdown_asked(self, broker_id: int, broker_epoch: int) -> list[TopicPartition]:
-        """Moves what the broker leads; gives what it leads still. Raises KafkaError."""
-        async with self._turn:
-            decisions = self._active()
-            log.info("broker %d asks to shut down", broker_id)
-            with self._or_resign():
-                await self._carry_out(decisions.shutdown_asked(broker_id, broker_epoch))
-            return decisions.led_by(broker_id)
-
-    async def claim_producer_ids(self, broker_id: int) -> int:
-        """The first id of a block of PRODUCER_ID_BLOCK. Raises NotControllerError."""
-        self._active()
-        try:
-            return await self._member.store.claim_producer_ids(broker_id)
-        except SessionLostError as error:
-            raise NotControllerError(str(error)) from None
-
-    # --- carrying out ---
-
-    @contextmanager
-    def _or_resign(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _until_it_fails(self) -> AsyncIterator[None]:
         """What is not known to be carried out ends the term of office, and raises NotControllerError."""
         try:
             yield
@@ -275,18 +199,101 @@ class ClusterController:
             raise NotControllerError(str(error)) from None
         except ControllerMovedError as error:
             self.resign(str(error))
+            self._look_later()
             raise
+        except CorruptMetadataError as error:
+            log.error("this broker cannot control the cluster: %s", error)
+            self.resign("it cannot")
+            self._rests_until = asyncio.get_running_loop().time() + REST_S
+            with suppress(SessionLostError):
+                await self._member.store.step_down()
+            self._look_later()
+            raise NotControllerError(str(error)) from None
 
-    async def _carry_out(self, plan: Plan) -> list[asyncio.Future[Any]]:
+    async def in_office(self, event: Callable[[Controller], Awaitable[Any]], *, term: Controller | None = None) -> None:
+        """Runs an event that nobody waits for; in the term of office that it belongs to, if it belongs to one."""
+        with suppress(NotControllerError):
+            async with self.office() as decisions:
+                if term is None or term is decisions:
+                    await event(decisions)
+
+    # --- carrying out ---
+
+    async def carry_out(self, plan: Plan) -> list[asyncio.Future[Any]]:
         """Writes, then tells; gives what completes when the brokers have answered."""
-        decisions, elected = self._active(), self._elected
-        assert elected is not None
+        decisions, elected = self.active(), self.elected
+        await self._write_assignments(plan, plan.moved_first)
         versions = await self._member.store.write_states(plan.writes, elected) if plan.writes else {}
+        missed = [key for key, version in versions.items() if version is None]
+        await self._write_assignments(plan, [key for key in plan.moved_last if key not in missed])
         if self._decisions is not decisions:
             raise ControllerMovedError("the term of office ended while it was written")
-        return self._tell(decisions.written(plan, versions))
+        told = self.tell(decisions.written(plan, versions))
+        if missed:
+            told += await self._read_again(missed)
+        if plan.moved:
+            await self._member.wishes.forget_reassignment(plan.moved_last, elected)
+        return told
 
-    def _tell(self, notices: Sequence[Notice]) -> list[asyncio.Future[Any]]:
+    async def settle(self, plan: Plan) -> list[asyncio.Future[Any]]:
+        """As `carry_out`, and what follows when brokers or directories have come or gone."""
+        told = await self.carry_out(plan)
+        decisions = self.active()
+        if decisions.doubted:
+            self._context.start_task(self._compare_ends(decisions, told))
+        told += await self.elect_unclean()
+        return told + await self.carry_out(decisions.reassignments_done())
+
+    async def _compare_ends(self, term: Controller, told: Sequence[asyncio.Future[Any]]) -> None:
+        """Before the last replica in sync leads again: who holds most? (rule 26)"""
+        if told:
+            # Who came a moment ago knows of its replicas only when it was told.
+            await asyncio.wait(told, timeout=ASK_TIMEOUT_S)
+        if self._decisions is not term:
+            return
+        endpoints = {id: channel.endpoint for id, channel in self._channels.items()}
+        ends = await ends_of(term.doubts(), endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
+
+        async def elect(decisions: Controller) -> None:
+            await self.settle(decisions.ends_told(ends))
+
+        await self.in_office(elect, term=term)
+
+    async def elect_unclean(self) -> list[asyncio.Future[Any]]:
+        """Leaders for what nobody in sync can lead, where the topic, or the brokers' default, allows it. The topics'
+        configurations are read as they are now (PartitionStateMachine.collectUncleanLeaderElectionState)."""
+        decisions = self.active()
+        waiting = decisions.leaderless()
+        if not waiting:
+            return []
+        allowed = await self.requests.topics_allowing_unclean(waiting)
+        return await self.carry_out(decisions.unclean_allowed(allowed)) if allowed else []
+
+    async def _write_assignments(self, plan: Plan, keys: Iterable[TopicPartition]) -> None:
+        by_topic: dict[str, dict[int, PartitionImage]] = {}
+        for key in keys:
+            by_topic.setdefault(key.topic, {})[key.partition] = plan.writes[key]
+        for name, partitions in by_topic.items():
+
+            def moved(known: TopicAssignment, partitions: Mapping[int, PartitionImage] = partitions) -> TopicAssignment:
+                return with_replicas(known, partitions)
+
+            await self._member.store.change_assignment(name, moved, self.elected)
+
+    async def _read_again(self, keys: Sequence[TopicPartition]) -> list[asyncio.Future[Any]]:
+        """Somebody else has written these states: what is there now counts, and what it takes is done."""
+        decisions = self.active()
+        topics = await self._member.store.topics(list(dict.fromkeys(key.topic for key in keys)))
+        states = {
+            key: topics[key.topic].partitions[key.partition]
+            for key in keys
+            if key.topic in topics and key.partition in topics[key.topic].partitions
+        }
+        told = self.tell(decisions.states_read(states))
+        plan = decisions.unsettled(frozenset(states))
+        return told + (await self.carry_out(plan) if plan.writes else [])
+
+    def tell(self, notices: Sequence[Notice]) -> list[asyncio.Future[Any]]:
         told = []
         for notice in notices:
             channel = self._channels.get(notice.broker_id)
@@ -294,47 +301,46 @@ class ClusterController:
                 told.append(channel.send(notice))
         return told
 
-    def _match_channels(self, brokers: Mapping[int, BrokerImage]) -> None:
-        """One channel to each registration; a broker that came anew is spoken to anew."""
+    def match_channels(self, brokers: Mapping[int, BrokerImage]) -> None:
+        """One channel to each registration; a broker that came anew, or with another address, is spoken to anew."""
+        listener = self._context.config.inter_broker_listener
         for broker_id, channel in list(self._channels.items()):
             broker = brokers.get(broker_id)
-            if broker is None or broker.epoch != channel.broker_epoch:
+            if broker is None or (broker.epoch, broker.endpoint_of(listener)) != (
+                channel.broker_epoch,
+                channel.endpoint,
+            ):
                 channel.stop()
                 del self._channels[broker_id]
         for broker in brokers.values():
-            endpoint = broker.endpoint_of(self._context.config.inter_broker_listener)
+            endpoint = broker.endpoint_of(listener)
             if endpoint is None:
-                log.error("broker %d has no listener %s", broker.id, self._context.config.inter_broker_listener)
+                log.error("broker %d has no listener %s", broker.id, listener)
             elif broker.id not in self._channels:
-                self._channels[broker.id] = Channel(self._context, broker, endpoint, self._answered)
+                self._channels[broker.id] = Channel(self._context, broker, endpoint, self._answers.came)
 
-    def _answered(self, broker_id: int, notice: Notice, answer: Any) -> None:
-        if answer.error_code != NONE:
-            name = api_name(type(notice.request).api_key)
-            log.warning("broker %d refuses %s with error %d", broker_id, name, answer.error_code)
-        elif type(notice.request).api_key == STOP_REPLICA and notice.version == STOP_REPLICA_VERSION:
-            self._replicas_stopped(broker_id, notice.request, answer)
+    # --- leaders where they should be ---
 
-    def _replicas_stopped(self, broker_id: int, request: Any, answer: Any) -> None:
-        refused = {(each.topic_name, each.partition_index) for each in answer.partition_errors if each.error_code}
-        for topic in request.topic_states:
-            for state in topic.partition_states:
-                key = TopicPartition(topic.topic_name, state.partition_index)
-                if not state.delete_partition or key in refused or self._decisions is None:
-                    continue
-                if self._decisions.replica_deleted(broker_id, key):
-                    self._context.start_task(self._topic_gone(key.topic))
+    async def _balance(self, term: Controller) -> None:
+        config = self._context.config
 
-    async def _topic_gone(self, name: str) -> None:
-        """Every replica is deleted: now the znodes go."""
-        async with self._turn:
-            if self._decisions is None or self._elected is None:
-                return
-            try:
-                await self._member.store.delete_topic(name, self._elected)
-            except (ControllerMovedError, SessionLostError) as error:
-                self.resign(str(error))
-                self._look_later()
-                return
-            self._decisions.topic_deleted(name)
-            log.info("topic %s is deleted", name)
+        async def balance(decisions: Controller) -> None:
+            await self.carry_out(decisions.balance(config.leader_imbalance_per_broker_percentage))
+
+        await asyncio.sleep(FIRST_BALANCE_S)
+        while self._decisions is term:
+            await self.in_office(balance, term=term)
+            await asyncio.sleep(config.leader_imbalance_check_interval_seconds)
+
+
+def with_replicas(known: TopicAssignment, partitions: Mapping[int, PartitionImage]) -> TopicAssignment:
+    """The assignment of a topic with other replicas for some partitions."""
+    adding = {index: members for index, members in known.adding.items() if index not in partitions}
+    removing = {index: members for index, members in known.removing.items() if index not in partitions}
+    for index, partition in partitions.items():
+        if partition.adding_replicas:
+            adding[index] = partition.adding_replicas
+        if partition.removing_replicas:
+            removing[index] = partition.removing_replicas
+    replicas = {index: partition.replicas for index, partition in partitions.items()}
+    return known._replace(partitions={**known.partitions, **replicas}, adding=adding, removing=removing)

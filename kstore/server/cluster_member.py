@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from kstore.client.broker_client import BrokerClient
 from kstore.cluster.image import TOPIC_RESOURCE, BrokerEndpoint, ClusterImage
+from kstore.cluster.zk.configs import ConfigStore
+from kstore.cluster.zk.log_dir_events import EVENT_PREFIX, log_dir_event_json
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED, Session
 from kstore.cluster.zk.store import ClusterStore
+from kstore.cluster.zk.wishes import Wishes
 from kstore.errors import (
     NONE,
     BrokerUnreachableError,
@@ -21,7 +24,6 @@ from kstore.errors import (
     CorruptMetadataError,
     InvalidRequestError,
     KafkaStorageError,
-    KstoreError,
     SessionLostError,
     StaleBrokerEpochError,
     StaleControllerEpochError,
@@ -31,10 +33,12 @@ from kstore.log.meta_properties import read_meta_properties
 from kstore.model import ZERO_UUID, TopicPartition
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
 from kstore.replica.effects import IsrProposed
+from kstore.server.cluster_configs import ClusterConfigs
 from kstore.server.cluster_controller import ClusterController
 from kstore.server.cluster_image import updated
 from kstore.server.config import ServerConfig
 from kstore.server.isr_proposals import IsrProposals
+from kstore.server.peer_check import check_peers
 from kstore.server.replica_fetchers import ReplicaFetchers
 from kstore.server.topics import log_config
 
@@ -60,8 +64,11 @@ class ClusterMember:
         self.controller_epoch = 0
         self.is_stopping = False
         self.is_registered = False
+        # Whether the controller has spoken to this registration of the broker: before that it may believe in what it
+        # led before its session was over (rule 49).
+        self.is_confirmed = False
+        self._is_connected = False
         self._clients: dict[tuple[str, int], BrokerClient] = {}
-        self._config_names_seen: set[str] = set()
         self.session = Session(
             config.zookeeper_connect,
             loop=context.loop,
@@ -71,7 +78,10 @@ class ClusterMember:
             security=config.zookeeper_security,
         )
         self.store = ClusterStore(self.session)
+        self.configs = ConfigStore(self.session)
+        self.wishes = Wishes(self.session)
         self.controller = ClusterController(context, self)
+        self.config_changes = ClusterConfigs(context, self, self.controller.watches.configs_changed)
         self.fetchers = ReplicaFetchers(context, self)
         self.proposals = IsrProposals(context, self)
 
@@ -90,7 +100,7 @@ class ClusterMember:
                 f" {cluster_id}"
             )
         logs.write_owner(cluster_id, await self._id_of_its_own(logs), version=0)
-        self.image = self.image._replace(configs=await self.store.topic_configs())
+        await self.config_changes.read_all(logs.node_id)
 
     async def _id_of_its_own(self, logs: LogManager) -> int:
         """What the configuration says, else the directories, else a new one (KafkaServer.getOrGenerateBrokerId)."""
@@ -103,10 +113,15 @@ class ClusterMember:
         log.info("this broker has the new id %d", broker_id)
         return broker_id
 
-    async def join(self) -> None:
-        """Registers; from here on the controller may speak to this broker. Raises ConfigError."""
+    async def register(self) -> None:
+        """From here on the controller may speak to this broker. Raises ConfigError."""
+        brokers = await self.store.brokers()
+        await check_peers(brokers.values(), self._config.inter_broker_listener, node_id=self._context.node_id)
         await self._register()
-        await self._take_config_changes()
+
+    async def join(self) -> None:
+        """Follows what happens in the cluster, and controls it if nobody does. To be called when it is registered."""
+        await self.config_changes.follow()
         await self.controller.look()
 
     async def _register(self) -> None:
@@ -136,6 +151,10 @@ class ClusterMember:
         """Has the controller move elsewhere what this broker leads, as far as others are in sync."""
         request = ControlledShutdownRequest(broker_id=self._context.node_id, broker_epoch=self.broker_epoch)
         for _ in range(SHUTDOWN_TRIES):
+            if not self._is_connected:
+                log.warning("controlled shutdown: ZooKeeper is away, nobody can take over what this broker leads")
+                await asyncio.sleep(SHUTDOWN_RETRY_S)
+                continue
             try:
                 answer = await self.ask_controller(request, CONTROLLED_SHUTDOWN_VERSION, timeout_ms=SHUTDOWN_TIMEOUT_MS)
             except (BrokerUnreachableError, InvalidRequestError) as error:
@@ -146,6 +165,11 @@ class ClusterMember:
                 left = [f"{each.topic_name}-{each.partition_index}" for each in answer.remaining_partitions]
                 log.warning("controlled shutdown: error %d, left: %s", answer.error_code, left)
             await asyncio.sleep(SHUTDOWN_RETRY_S)
+
+    async def finish_controlling(self) -> None:
+        """Waits until the others know what this broker has decided as their controller."""
+        if self._is_connected:
+            await self.controller.finish()
 
     def stop(self) -> None:
         """Fetches and proposes no more."""
@@ -164,10 +188,12 @@ class ClusterMember:
 
     def _session_changed(self, state: str) -> None:
         log.info("the session with ZooKeeper is %s", state)
+        self._is_connected = state == CONNECTED
         if state == SUSPENDED or self.is_stopping:
             return
         if state == LOST:
-            self.is_registered = False
+            self.is_registered = self.is_confirmed = False
+            self.config_changes.lost()
             self.controller.resign("the session with ZooKeeper is over")
         elif state == CONNECTED and self._context.loop.is_running():
             self._context.start_task(self._reconnected())
@@ -178,11 +204,20 @@ class ClusterMember:
             return  # the first connection
         try:
             if not self.is_registered:
-                await self._register()
-            await self._take_config_changes()
+                await self._register_again()
+            await self.config_changes.follow()
             await self.controller.look(anew=True)
-        except SessionLostError as error:
+        except (SessionLostError, CorruptMetadataError) as error:
             log.warning("%s", error)
+
+    async def _register_again(self) -> None:
+        """As long as it takes: somebody else may have the id, or the address, for a while. Raises SessionLostError."""
+        while not self.is_registered and not self.is_stopping:
+            try:
+                await self._register()
+            except ConfigError as error:
+                log.error("this broker is not registered: %s", error)
+                await asyncio.sleep(REGISTER_RETRY_S)
 
     # --- other brokers ---
 
@@ -223,6 +258,21 @@ class ClusterMember:
     def isr_proposed(self, proposal: IsrProposed) -> None:
         self.proposals.add(proposal)
 
+    def log_dir_failed(self) -> None:
+        """Tells the controller, in the end."""
+
+        async def tell() -> None:
+            while not self.is_stopping:
+                try:
+                    await self.session.create(EVENT_PREFIX, log_dir_event_json(self._context.node_id), sequential=True)
+                except SessionLostError as error:
+                    log.warning("the controller is not told yet of a log directory that failed: %s", error)
+                    await asyncio.sleep(REGISTER_RETRY_S)
+                else:
+                    return
+
+        self._context.start_task(tell())
+
     # --- what the controller has to say ---
 
     def check_sender(self, request: Any) -> None:
@@ -236,13 +286,14 @@ class ClusterMember:
             raise StaleBrokerEpochError(f"broker epoch {request.broker_epoch} is over, this is {self.broker_epoch}")
         self.controller_epoch = request.controller_epoch
 
+    def confirmed(self, request: Any) -> None:
+        """A LeaderAndIsr was taken: what this broker leads is what the controller says from here on."""
+        if self.is_registered and request.broker_epoch in (-1, self.broker_epoch):
+            self.is_confirmed = True
+
     async def know_configs(self, names: Iterable[str]) -> None:
         """Reads the configurations of topics that are new to this broker, before their logs are made."""
-        for name in names:
-            try:
-                self._set_config(name, await self.store.topic_config(name))
-            except (SessionLostError, CorruptMetadataError) as error:
-                log.warning("the configuration of topic %r is not known: %s", name, error)
+        await self.config_changes.know(names)
 
     def is_new_here(self, name: str, indexes: Iterable[int]) -> bool:
         return any((name, index) not in self._context.replicas.partitions for index in indexes)
@@ -303,41 +354,6 @@ class ClusterMember:
             configs = {key: found for key, found in self.image.configs.items() if key not in doomed}
             self.image = self.image._replace(configs=configs)
             self._context.groups.topics_deleted(gone)
-
-    # --- configurations ---
-
-    async def _take_config_changes(self) -> None:
-        """Takes over what has changed since the last look, and looks again when there is more."""
-        changes = await self.store.config_changes(watcher=self._configs_changed)
-        for name in sorted(changes.keys() - self._config_names_seen):
-            kind, _, entity = changes[name].partition("/")
-            if kind == "topics":
-                self._set_config(entity, await self.store.topic_config(entity))
-            elif kind == "brokers":
-                log.warning("the configuration of brokers was changed; kstore does not take that in a cluster yet")
-        self._config_names_seen = set(changes)
-
-    def _configs_changed(self) -> None:
-        async def take() -> None:
-            try:
-                await self._take_config_changes()
-            except (KstoreError, OSError) as error:
-                log.warning("changed configurations are not taken yet: %s", error)
-
-        if not self.is_stopping:
-            self._context.start_task(take())
-
-    def _set_config(self, name: str, config: dict[str, str]) -> None:
-        configs = dict(self.image.configs)
-        configs.pop((TOPIC_RESOURCE, name), None)
-        if config:
-            configs[TOPIC_RESOURCE, name] = config
-        self.image = self.image._replace(configs=configs)
-        wanted = log_config(self._context.config, config)
-        for partition in list(self._context.replicas):
-            if partition.topic_partition.topic == name and partition.log.config != wanted:
-                partition.log.update_config(wanted)
-                self._context.deliver(partition.flushed())
 
 
 def refuse_kraft_mode(path: str) -> None:

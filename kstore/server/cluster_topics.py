@@ -2,25 +2,32 @@
 
 What decides on one broker's own decides here too; its records become znodes. A broker that does not control refuses
 with NOT_CONTROLLER, and sends what it makes of its own accord (topics that a client asks for) to the one that does.
+Configurations lie in ZooKeeper alone: any broker reads and changes them there, whatever it holds of the topic.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kstore.cluster.assignment import Rotation
 from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage, TopicImage
 from kstore.cluster.topic_changes import Counts, Placement, TopicCreation
-from kstore.cluster.zk.store import new_partition
+from kstore.cluster.zk.configs import Resource
 from kstore.errors import (
     BrokerUnreachableError,
+    CorruptMetadataError,
     InvalidRequestError,
-    PolicyViolationError,
+    InvalidUpdateVersionError,
+    RequestTimedOutError,
+    SessionLostError,
+    UnknownServerError,
 )
 from kstore.model import ZERO_UUID
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
-from kstore.protocol.messages.metadata_records import ConfigRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
 from kstore.server.membership import Membership, TopicChanges
+from kstore.server.topic_wishes import TopicWishes
 from kstore.server.topics import Catalog, Decision
 
 if TYPE_CHECKING:
@@ -30,44 +37,9 @@ log = logging.getLogger(__name__)
 
 CREATE_TOPICS_VERSION = 7
 TIMEOUT_MS = 30_000
-
-
-class TopicWishes:
-    """Records, sorted into what is to be done in ZooKeeper."""
-
-    def __init__(self, image: ClusterImage, records: Sequence[Any]) -> None:
-        self.made: dict[str, TopicImage] = {}
-        self.grown: dict[str, TopicImage] = {}
-        self.deleted: list[str] = []
-        self.configs: dict[str, dict[str, str]] = {}
-        names = dict(image.topic_names)
-        for record in records:
-            match record:
-                case TopicRecord():
-                    names[record.topic_id] = record.name
-                    self.made[record.name] = TopicImage(record.name, record.topic_id, {})
-                case PartitionRecord():
-                    self._add(image, names[record.topic_id], record)
-                case RemoveTopicRecord():
-                    self.deleted.append(names[record.topic_id])
-                case ConfigRecord() if record.resource_type == TOPIC_RESOURCE:
-                    self._configure(image, record)
-                case _:
-                    raise PolicyViolationError(f"a cluster with ZooKeeper cannot be told yet: {record!r}")
-
-    def _add(self, image: ClusterImage, name: str, record: Any) -> None:
-        where = self.made if name in self.made else self.grown
-        topic = where.get(name) or image.topics[name]
-        partitions = {**topic.partitions, record.partition_id: new_partition(tuple(record.replicas))}
-        where[name] = topic._replace(partitions=partitions)
-
-    def _configure(self, image: ClusterImage, record: Any) -> None:
-        name = record.resource_name
-        configs = self.configs.setdefault(name, dict(image.topic_config(name)))
-        if record.value is None:
-            configs.pop(record.name, None)
-        else:
-            configs[record.name] = record.value
+# A configuration that others change all the time is given up after so many.
+CONFIG_TRIES = 20
+CONFIG_TIMEOUT_S = 10
 
 
 class ClusterTopics(Catalog):
@@ -85,15 +57,60 @@ class ClusterTopics(Catalog):
         await self._controller.change_topics(decide)
         return self.image
 
+    async def change_configs(self, resources: Sequence[Resource], decide: Decision) -> None:
+        """Decides on what stands in ZooKeeper now, and writes it if it still does; else decides anew."""
+        try:
+            async with asyncio.timeout(CONFIG_TIMEOUT_S):
+                for _ in range(CONFIG_TRIES):
+                    if await self._change_configs(resources, decide):
+                        return
+        except (SessionLostError, TimeoutError) as error:
+            raise RequestTimedOutError(f"ZooKeeper gave no answer: {error}") from None
+        except CorruptMetadataError as error:
+            raise UnknownServerError(str(error)) from None
+        raise InvalidUpdateVersionError(f"others change the configuration of {resources} all the time")
+
+    async def _change_configs(self, resources: Sequence[Resource], decide: Decision) -> bool:
+        """False if somebody else has changed one of them in between."""
+        stored = await self._member.configs.read(resources)
+        image = self._with({resource: found.configs for resource, found in stored.items()})
+        for kind, name in resources:
+            # A topic may have been made a moment ago, and this broker not told yet.
+            if kind == TOPIC_RESOURCE and name not in image.topics and await self._member.configs.topic_exists(name):
+                image = image._replace(topics={**image.topics, name: TopicImage(name, ZERO_UUID, {})})
+        wishes = TopicWishes(image, decide(image))
+        for resource, configs in wishes.configs.items():
+            if not await self._member.configs.write(resource, configs, stored[resource].version):
+                return False
+        return True
+
+    async def image_with_configs(self, resources: Sequence[Resource]) -> ClusterImage:
+        try:
+            async with asyncio.timeout(CONFIG_TIMEOUT_S):
+                stored = await self._member.configs.read(resources)
+        except (SessionLostError, TimeoutError) as error:
+            raise RequestTimedOutError(f"ZooKeeper gave no answer: {error}") from None
+        except CorruptMetadataError as error:
+            raise UnknownServerError(str(error)) from None
+        return self._with({resource: found.configs for resource, found in stored.items()})
+
+    def _with(self, configs: Mapping[Resource, Mapping[str, str]]) -> ClusterImage:
+        return self.image._replace(configs={**self.image.configs, **configs})
+
     def creation(self, image: ClusterImage) -> TopicCreation:
         config = self._context.config
         return TopicCreation(image, self.placement(), Counts(config.num_partitions, config.default_replication_factor))
 
     def placement(self) -> Placement:
-        """Round robin from a broker by chance on, so that not all first partitions lie on one."""
-        brokers = sorted(self.image.brokers)
-        start = random.randrange(len(brokers)) if brokers else 0
-        return Placement(brokers[start:] + brokers[:start], lambda _broker: ZERO_UUID)
+        """Over all brokers that are alive; a new topic begins anywhere, so that not all first partitions lie on one."""
+        brokers = self._controller.brokers if self._controller.is_active else self.image.brokers
+        count = max(len(brokers), 1)
+        return Placement(
+            sorted(brokers),
+            lambda _broker: ZERO_UUID,
+            racks={id: broker.rack for id, broker in brokers.items() if broker.rack},
+            rotation=lambda: Rotation(random.randrange(count), random.randrange(count)),
+        )
 
     async def auto_create(self, names: Sequence[str]) -> None:
         if self._controller.is_active:

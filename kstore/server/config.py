@@ -15,6 +15,7 @@ from kstore.cluster.zk.security import NOTHING, Security
 from kstore.config_def import ConfigKey, ConfigValue
 from kstore.errors import ConfigError, InvalidConfigError
 from kstore.log.topic_keys import TOPIC_KEYS, broker_default
+from kstore.replica.read_replica import SELECTORS
 from kstore.server.config_check import faults_in, notes_on
 from kstore.server.config_keys import broker_key, split_listener_prefix
 from kstore.server.endpoints import Endpoint, parse_endpoints, parse_ip_overrides, parse_protocol_map
@@ -55,17 +56,24 @@ class ServerConfig:
     zookeeper_security: Security
     notes: list[str]
 
+    alter_log_dirs_replication_quota_window_num: int
+    alter_log_dirs_replication_quota_window_size_seconds: int
     auto_create_topics_enable: bool
+    auto_leader_rebalance_enable: bool
     broker_id_generation_enable: bool
     broker_rack: str | None
     connections_max_idle_ms: int
     default_replication_factor: int
     delete_topic_enable: bool
     fetch_max_bytes: int
+    follower_replication_throttled_rate: int
     group_initial_rebalance_delay_ms: int
     group_max_session_timeout_ms: int
     group_max_size: int
     group_min_session_timeout_ms: int
+    leader_imbalance_check_interval_seconds: int
+    leader_imbalance_per_broker_percentage: int
+    leader_replication_throttled_rate: int
     log_cleaner_backoff_ms: int
     log_cleaner_dedupe_buffer_size: int
     log_cleaner_enable: bool
@@ -84,6 +92,7 @@ class ServerConfig:
     message_max_bytes: int
     metadata_log_max_record_bytes_between_snapshots: int
     num_partitions: int
+    num_replica_fetchers: int
     offset_metadata_max_bytes: int
     offsets_commit_required_acks: int
     offsets_commit_timeout_ms: int
@@ -97,6 +106,7 @@ class ServerConfig:
     producer_id_expiration_check_interval_ms: int
     producer_id_expiration_ms: int
     queued_max_request_bytes: int  # -1: no bound
+    replica_alter_log_dirs_io_max_bytes_per_second: int
     replica_fetch_backoff_ms: int
     replica_fetch_max_bytes: int
     replica_fetch_min_bytes: int
@@ -104,7 +114,11 @@ class ServerConfig:
     replica_fetch_wait_max_ms: int
     replica_high_watermark_checkpoint_interval_ms: int
     replica_lag_time_max_ms: int
+    replica_selector_class: str | None
+    replica_socket_receive_buffer_bytes: int
     replica_socket_timeout_ms: int
+    replication_quota_window_num: int
+    replication_quota_window_size_seconds: int
     reserved_broker_max_id: int
     socket_listen_backlog_size: int
     socket_receive_buffer_bytes: int  # -1: the system's
@@ -317,6 +331,11 @@ class ServerConfig:
         reach it."""
         name = self.value("inter.broker.listener.name") or self.value("security.inter.broker.protocol")
         self.inter_broker_listener = str(name).upper()
+        if self.replica_selector_class not in (None, *SELECTORS):
+            known = " or ".join(SELECTORS)
+            self._fault("replica.selector.class", f"kstore has {known}, not {self.replica_selector_class}")
+        if self.num_replica_fetchers < 1:
+            self._fault("num.replica.fetchers", "must be 1 or more")
         timeout_ms = self.value("zookeeper.connection.timeout.ms")
         self.zookeeper_connection_timeout_ms = int(timeout_ms or self.zookeeper_session_timeout_ms)
         self.zookeeper_security = NOTHING

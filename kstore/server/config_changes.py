@@ -42,6 +42,7 @@ async def change_configs(context: Context, wishes: Sequence[Wish], *, validate_o
 
     def decide(image: ClusterImage) -> list[Any]:
         records: list[Any] = []
+        refusals.clear()
         for wish in wishes:
             try:
                 if mentions[wish.resource_type, wish.name] > 1:
@@ -56,7 +57,7 @@ async def change_configs(context: Context, wishes: Sequence[Wish], *, validate_o
         return [] if validate_only else records
 
     try:
-        await context.topics.change(decide)
+        await context.topics.change_configs([(wish.resource_type, wish.name) for wish in wishes], decide)
     except KafkaError as error:
         return [error] * len(wishes)
     return refusals

@@ -69,10 +69,13 @@ def _unknown(name: str, may_be_plugins: bool) -> str | None:
 def notes_on(properties: Sequence[Property]) -> list[str]:
     """A line for each key that is set and changes nothing here, with the reason."""
     notes = []
+    in_cluster = any(entry.key == "zookeeper.connect" and entry.value.strip() for entry in properties)
     for name in dict.fromkeys(entry.key for entry in properties):
         prefixed = split_listener_prefix(name)
         key = broker_key(prefixed.name if prefixed else name)
         reason = reason_for(key) if key else "it belongs to a plugin, and kstore loads none"
+        if in_cluster and key and key.effect == "cluster":
+            reason = None
         if prefixed and reason is None and prefixed.name != "max.connections":
             reason = "kstore has this setting for all listeners together"
         if reason:

@@ -31,6 +31,7 @@ class Context:
         "fetch_sessions",
         "flusher",
         "groups",
+        "log_dir_moves",
         "loop",
         "metadata",
         "node_id",
@@ -52,8 +53,9 @@ class Context:
     deliver: Deliver
     fetch_sessions: FetchSessionCache
     flusher: Flusher
-    # Groups and ProducerIds, which stand on this themselves.
+    # Groups, LogDirMoves and ProducerIds, which stand on this themselves.
     groups: Any
+    log_dir_moves: Any
     loop: asyncio.AbstractEventLoop
     # None in a cluster, which keeps its metadata in ZooKeeper.
     metadata: MetadataLog | None

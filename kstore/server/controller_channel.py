@@ -33,18 +33,20 @@ class Channel:
         answered: Callable[[int, Notice, Any], None],
     ) -> None:
         self.broker_epoch = broker.epoch
+        self.endpoint = endpoint
         self._broker_id = broker.id
         self._answered = answered
         self._loop = context.loop
         self._client = BrokerClient(endpoint.host, endpoint.port, client_id=f"controller-{context.node_id}")
         self._queue: asyncio.Queue[tuple[Notice, asyncio.Future[Any]]] = asyncio.Queue()
-        self._waiting: set[asyncio.Future[Any]] = set()
+        # What has no answer yet.
+        self.waiting: set[asyncio.Future[Any]] = set()
         self._stopped = False
         self._task = context.start_task(self._run())
 
     def send(self, notice: Notice) -> asyncio.Future[Any]:
         told: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.add(told)
+        self.waiting.add(told)
         self._queue.put_nowait((notice, told))
         return told
 
@@ -53,15 +55,15 @@ class Channel:
         self._stopped = True
         self._task.cancel()
         self._client.close()
-        for told in self._waiting:
+        for told in self.waiting:
             told.cancel()
-        self._waiting.clear()
+        self.waiting.clear()
 
     async def _run(self) -> None:
         while not self._stopped:
             notice, told = await self._queue.get()
             answer = await self._ask(notice)
-            self._waiting.discard(told)
+            self.waiting.discard(told)
             if self._stopped:
                 return
             if not told.done():

@@ -15,15 +15,18 @@ from kstore.replica.effects import (
     IsrProposed,
     LeadershipBegan,
     LeadershipEnded,
+    LeadershipRenewed,
+    LowWatermarkMoved,
     RecordsAppended,
 )
-from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
+from kstore.server.purgatory import DeletePurgatory, FetchPurgatory, ProducePurgatory
 
 
 class Coordinators(Protocol):
     """Who coordinates as long as this broker leads a partition of an internal topic."""
 
     def elected(self, topic_partition: TopicPartition, leader_epoch: int) -> None: ...
+    def renewed(self, topic_partition: TopicPartition, leader_epoch: int) -> None: ...
     def resigned(self, topic_partition: TopicPartition) -> None: ...
 
 
@@ -36,9 +39,17 @@ class Replication(Protocol):
 
 
 class Deliver:
-    def __init__(self, produces: ProducePurgatory, fetches: FetchPurgatory, coordinators: Coordinators) -> None:
+    def __init__(
+        self,
+        produces: ProducePurgatory,
+        fetches: FetchPurgatory,
+        coordinators: Coordinators,
+        deletes: DeletePurgatory | None = None,
+    ) -> None:
+        """Without `deletes` nobody waits for followers that delete."""
         self.produces = produces
         self.fetches = fetches
+        self.deletes = deletes
         self.coordinators = coordinators
         # Set by a broker that is a member of a cluster.
         self.replication: Replication | None = None
@@ -57,10 +68,21 @@ class Deliver:
                 self.coordinators.resigned(effect.topic_partition)
                 self.produces.leadership_ended(effect.topic_partition)
                 self.fetches.leadership_ended(effect.topic_partition)
+                if self.deletes is not None:
+                    self.deletes.leadership_ended(effect.topic_partition)
             elif type(effect) is LeadershipBegan:
+                # Who has read here from a follower learns of the new epoch.
+                self.fetches.leadership_ended(effect.topic_partition)
                 self.coordinators.elected(effect.topic_partition, effect.leader_epoch)
+            elif type(effect) is LeadershipRenewed:
+                # Who fetches with the epoch before is told so at once; producers wait on.
+                self.fetches.leadership_ended(effect.topic_partition)
+                self.coordinators.renewed(effect.topic_partition, effect.leader_epoch)
+            elif type(effect) is LowWatermarkMoved and self.deletes is not None:
+                self.deletes.low_watermark_moved(effect.topic_partition)
             elif self.replication is not None:
                 if type(effect) is FollowingBegan:
+                    self.fetches.leadership_ended(effect.topic_partition)
                     self.replication.following_began(effect.topic_partition, effect.leader_id)
                 elif type(effect) is FollowingEnded:
                     self.replication.following_ended(effect.topic_partition)

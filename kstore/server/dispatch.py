@@ -43,6 +43,7 @@ APIS: dict[int, tuple[str, int, int]] = {
     23: ("offset_for_leader_epoch", 0, 4),
     32: ("describe_configs", 0, 4),
     33: ("alter_configs", 0, 2),
+    34: ("alter_replica_log_dirs", 0, 2),
     35: ("describe_log_dirs", 0, 4),
     37: ("create_partitions", 0, 3),
     42: ("delete_groups", 0, 2),
@@ -50,6 +51,13 @@ APIS: dict[int, tuple[str, int, int]] = {
     47: ("offset_delete", 0, 0),
     60: ("describe_cluster", 0, 1),
     75: ("describe_topic_partitions", 0, 0),
+}
+
+# What administrators ask of a cluster.
+ADMIN_APIS: dict[int, tuple[str, int, int]] = {
+    43: ("elect_leaders", 0, 2),
+    45: ("alter_partition_reassignments", 0, 0),
+    46: ("list_partition_reassignments", 0, 0),
 }
 
 # What brokers of one cluster say to each other; spoken by a member of one only.
@@ -64,7 +72,7 @@ CLUSTER_APIS: dict[int, tuple[str, int, int]] = {
 
 
 def spoken(context: Context) -> dict[int, tuple[str, int, int]]:
-    return APIS if context.cluster is None else {**APIS, **CLUSTER_APIS}
+    return APIS if context.cluster is None else {**APIS, **ADMIN_APIS, **CLUSTER_APIS}
 
 
 def for_brokers_only(handler: Handler) -> Handler:

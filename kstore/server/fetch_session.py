@@ -77,10 +77,13 @@ Key = tuple[str | bytes | None, int]
 
 
 class Session:
-    __slots__ = ("created_ms", "epoch", "id", "partitions", "used_ms", "uses_topic_ids")
+    __slots__ = ("created_ms", "epoch", "id", "is_followers", "partitions", "used_ms", "uses_topic_ids")
 
-    def __init__(self, id: int, partitions: dict[Key, Wanted], *, uses_topic_ids: bool, now_ms: int) -> None:
+    def __init__(
+        self, id: int, partitions: dict[Key, Wanted], *, uses_topic_ids: bool, is_followers: bool, now_ms: int
+    ) -> None:
         self.id = id
+        self.is_followers = is_followers
         self.partitions = partitions
         self.uses_topic_ids = uses_topic_ids
         self.epoch = next_epoch(INITIAL_EPOCH)
@@ -161,29 +164,39 @@ class FetchSessionCache:
             raise FetchSessionTopicIdError(f"fetch session {session_id} began with another use of topic ids")
         return session
 
-    def found(self, wanted: dict[Key, Wanted], *, uses_topic_ids: bool, now_ms: int) -> int:
+    def found(self, wanted: dict[Key, Wanted], *, uses_topic_ids: bool, is_followers: bool = False, now_ms: int) -> int:
         """Id of a new session for these partitions, or 0 if there is no room for it."""
-        if not wanted or not self._make_room(len(wanted), now_ms):
+        if not wanted or not self._make_room(len(wanted), is_followers, now_ms):
             return NO_SESSION
         session_id = NO_SESSION
         while session_id == NO_SESSION or session_id in self.sessions:
             session_id = int.from_bytes(os.urandom(4), "big") & MAX_INT32
-        self.sessions[session_id] = Session(session_id, wanted, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
+        self.sessions[session_id] = Session(
+            session_id, wanted, uses_topic_ids=uses_topic_ids, is_followers=is_followers, now_ms=now_ms
+        )
         return session_id
 
-    def _make_room(self, size: int, now_ms: int) -> bool:
-        """Evicts the session unused for longest if it is stale, else a smaller one that is no longer new."""
+    def _make_room(self, size: int, is_followers: bool, now_ms: int) -> bool:
+        """Evicts the session unused for longest if it is stale, else a smaller one that is no longer new. A follower's
+        takes the place of a consumer's of any age and size, and never gives it up to one."""
         if len(self.sessions) < self.max_sessions:
             return True
         if not self.sessions:
             return False
         victim = min(self.sessions.values(), key=lambda session: session.used_ms)
         if now_ms - victim.used_ms <= EVICTION_MS:
-            settled = [session for session in self.sessions.values() if now_ms - session.created_ms > EVICTION_MS]
-            if not settled:
+            found = self._victim(size, is_followers, now_ms)
+            if found is None:
                 return False
-            victim = min(settled, key=lambda session: len(session.partitions))
-            if len(victim.partitions) > size:
-                return False
+            victim = found
         del self.sessions[victim.id]
         return True
+
+    def _victim(self, size: int, is_followers: bool, now_ms: int) -> Session | None:
+        consumers = [session for session in self.sessions.values() if not session.is_followers]
+        if is_followers and consumers:
+            return min(consumers, key=lambda session: len(session.partitions))
+        candidates = self.sessions.values() if is_followers else consumers
+        settled = [session for session in candidates if now_ms - session.created_ms > EVICTION_MS]
+        victim = min(settled, key=lambda session: len(session.partitions), default=None)
+        return None if victim is None or len(victim.partitions) > size else victim

@@ -27,6 +27,9 @@ class Flusher:
         self.durations = Durations()
         self._running: dict[PartitionLog, asyncio.Future[None]] = {}
 
+    def is_flushing(self, log: PartitionLog) -> bool:
+        return log in self._running
+
     async def flushed(self, partition: Partition, end_offset: int) -> None:
         """Returns when the partition's log is durable below `end_offset`.
 

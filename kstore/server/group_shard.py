@@ -72,7 +72,7 @@ class HostedShard:
         self.shard = GroupShard(topic_partition.partition, group_config(context.config))
         self.is_gone = False
         self._context = context
-        self._leader_epoch = leader_epoch
+        self.leader_epoch = leader_epoch
         self._pending: deque[PendingWrite] = deque()
         self._timer: Any = None
         self._timer_ms = 0
@@ -95,9 +95,9 @@ class HostedShard:
                 max_bytes=self._context.config.offsets_load_buffer_size,
                 is_given_up=lambda: self.is_gone,
             )
-        except (KafkaError, OSError):
+        except (KafkaError, OSError) as error:
             # Half of the groups would be worse than none: a consumer would begin anew where it has an offset.
-            log.exception("the groups of %s cannot be loaded", self.topic_partition)
+            log.error("the groups of %s cannot be loaded: %s", self.topic_partition, error)
             failure = CoordinatorNotAvailableError(f"the groups of {self.topic_partition} cannot be loaded")
             self._end(failure)
             self.shard.failure = failure
@@ -173,7 +173,7 @@ class HostedShard:
         context = self._context
         try:
             partition = context.replicas.get(*self.topic_partition)
-            if partition.leader is None or partition.leader.epoch != self._leader_epoch:
+            if partition.leader is None or partition.leader.epoch != self.leader_epoch:
                 raise NotCoordinatorError(f"{self.topic_partition} has another leader")
             acks = context.config.offsets_commit_required_acks
             batch = self._batch(write)

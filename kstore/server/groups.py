@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.topic_changes import Counts
 from kstore.cluster.topic_names import GROUPS_TOPIC
-from kstore.errors import InvalidReplicationFactorError, KafkaError, NotControllerError, NotCoordinatorError
+from kstore.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    NotControllerError,
+    NotCoordinatorError,
+    PartlyRefusedError,
+)
 from kstore.model import TopicPartition
 
 if TYPE_CHECKING:
@@ -53,8 +59,17 @@ class Groups:
         if partition_log.log_end_offset > partition_log.log_start_offset:
             self._begin_loading(self._host(index))
 
+    def renewed(self, topic_partition: TopicPartition, leader_epoch: int) -> None:
+        """This broker leads on in a new epoch: its groups are what they were, and go on in it."""
+        if topic_partition.topic != GROUPS_TOPIC:
+            return
+        self._led[topic_partition.partition] = leader_epoch
+        hosted = self._hosted.get(topic_partition.partition)
+        if hosted is not None:
+            hosted.leader_epoch = leader_epoch
+
     def resigned(self, topic_partition: TopicPartition) -> None:
-        """This broker leads a partition no longer, or not in the epoch it did; who waits there is told."""
+        """This broker leads a partition no longer; who waits there is told."""
         if topic_partition.topic == GROUPS_TOPIC and self._led.pop(topic_partition.partition, None) is not None:
             hosted = self._hosted.pop(topic_partition.partition, None)
             if hosted is not None:
@@ -183,6 +198,8 @@ class Groups:
             await self._context.topics.change(decide)
         except NotControllerError:
             await self._context.topics.create_elsewhere(GROUPS_TOPIC, counts, configs)
+        except PartlyRefusedError as error:
+            log.info("somebody else was quicker: %s", error)
         except InvalidReplicationFactorError as error:
             log.warning("%s cannot be made, offsets.topic.replication.factor: %s", GROUPS_TOPIC, error)
             raise

@@ -1,15 +1,20 @@
 """What the parts of a cluster's member ask of each other, so that none has to know the whole."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from kstore.cluster.image import BrokerEndpoint, ClusterImage
+from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage
+from kstore.cluster.zk.configs import ConfigStore
 from kstore.cluster.zk.store import ClusterStore
+from kstore.cluster.zk.wishes import Wishes
 from kstore.server.topics import Decision
 
 
 class Membership(Protocol):
     image: ClusterImage
     store: ClusterStore
+    configs: ConfigStore
+    wishes: Wishes
     broker_epoch: int
     is_stopping: bool
 
@@ -25,6 +30,10 @@ class TopicChanges(Protocol):
 
     @property
     def is_active(self) -> bool: ...
+
+    @property
+    def brokers(self) -> Mapping[int, BrokerImage]:
+        """Those that are alive. Raises NotControllerError."""
 
     async def change_topics(self, decide: Decision) -> None:
         """Raises KafkaError."""

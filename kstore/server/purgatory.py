@@ -84,6 +84,27 @@ class ProducePurgatory(Purgatory):
                     self.finish(waiting)
 
 
+class DeletePurgatory(Purgatory):
+    """DeleteRecords: `partitions` holds the offsets that the low watermarks have to reach. `low_watermark` gives a
+    partition's, or raises where nobody knows it any more: then there is nothing to wait for (DelayedDeleteRecords)."""
+
+    def __init__(self, call_later: CallLater, low_watermark: Callable[[TopicPartition], int]) -> None:
+        super().__init__(call_later)
+        self._low_watermark = low_watermark
+
+    def low_watermark_moved(self, topic_partition: TopicPartition) -> None:
+        watching = self.watched.get(topic_partition)
+        if not watching:
+            return
+        low_watermark = self._low_watermark(topic_partition)
+        for waiting in list(watching.values()):
+            if low_watermark >= waiting.partitions[topic_partition]:
+                self._unwatch(topic_partition, waiting)
+                del waiting.partitions[topic_partition]
+                if not waiting.partitions:
+                    self.finish(waiting)
+
+
 class FetchWaiting(Waiting):
     """`available(partition)` says how many bytes could be read there now; `needed` is the request's
     min_bytes."""

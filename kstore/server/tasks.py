@@ -90,6 +90,9 @@ class Tasks:
                 work.complete(clock.now_ms())
         for path, topic_partitions in replicas.logs.take_failed_dirs().items():
             self._context.deliver(replicas.take_offline(topic_partitions, f"log directory {path} has failed"))
+            if self._context.cluster is not None:
+                self._context.cluster.log_dir_failed()
+        self._context.log_dir_moves.resume()
         self._context.deliver.turn_ended()
         if not replicas.logs.live_dirs:
             self._stop("every log directory has failed")
@@ -166,6 +169,7 @@ class Tasks:
         """Proposes to go on without the replicas that lag."""
         for partition in list(self._context.replicas):
             self._context.deliver(partition.maybe_shrink_isr(self._context.clock.now_ms()))
+        self._context.cluster.fetchers.match_config()
         self._context.deliver.turn_ended()
 
     async def _repeat(self, interval_ms: int, task: Callable[[], Awaitable[None]]) -> None:

@@ -85,6 +85,14 @@ class Catalog(ABC):
         """Carries out what `decide` gives, and returns when it is done. Raises what `decide` raises."""
 
     @abstractmethod
+    async def change_configs(self, resources: Sequence[tuple[int, str]], decide: Decision) -> None:
+        """As `change`, of the configurations of `resources` (type, name) only; `decide` may be asked more than once."""
+
+    @abstractmethod
+    async def image_with_configs(self, resources: Sequence[tuple[int, str]]) -> ClusterImage:
+        """The image with these configurations as they are now. Raises RequestTimedOutError."""
+
+    @abstractmethod
     def creation(self, image: ClusterImage) -> TopicCreation:
         """Decides on the new topics of one request."""
 
@@ -165,6 +173,12 @@ class Topics(Catalog):
                 await self._apply(before, self.metadata.image)
                 await self._tell_directories()
             return self.metadata.image
+
+    async def change_configs(self, resources: Sequence[tuple[int, str]], decide: Decision) -> None:
+        await self.change(decide)
+
+    async def image_with_configs(self, resources: Sequence[tuple[int, str]]) -> ClusterImage:
+        return self.image
 
     def change_now(self, decide: Decision, *, starting: bool = False) -> ClusterImage:
         """As `change`, or `start`, for a program without a loop: this thread waits for the disk."""

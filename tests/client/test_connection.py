@@ -30,6 +30,7 @@ def test_an_answer_to_nothing_or_to_another_request_ends_the_connection() -> Non
     connection = ClientConnection("me")
     with pytest.raises(InvalidRequestError):
         connection.received(answer(1))
+    connection = ClientConnection("me")
     connection.request(REQUEST, 3)
     with pytest.raises(InvalidRequestError, match="2 came, 1 was due"):
         connection.received(answer(2))

@@ -2,11 +2,21 @@
 
 import pytest
 
-from kstore.cluster.controller import Controller, Plan
+from kstore.cluster.controller import PREFERRED, UNCLEAN, Controller
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage, TopicImage
 from kstore.cluster.isr_update import IsrProposal
 from kstore.cluster.notices import DELETED
-from kstore.errors import StaleBrokerEpochError, UnknownTopicOrPartitionError
+from kstore.cluster.plan import Plan
+from kstore.cluster.standing import Doubt, LogEnd
+from kstore.errors import (
+    ElectionNotNeededError,
+    EligibleLeadersNotAvailableError,
+    InvalidTopicError,
+    NoReassignmentInProgressError,
+    PreferredLeaderNotAvailableError,
+    StaleBrokerEpochError,
+    UnknownTopicOrPartitionError,
+)
 from kstore.model import TopicPartition
 from kstore.protocol.messages.leader_and_isr import LeaderAndIsrRequest
 from kstore.protocol.messages.stop_replica import StopReplicaRequest
@@ -94,6 +104,7 @@ def test_the_last_in_sync_replica_stays_and_leads_when_it_is_back(controller: Co
     carried_out(controller, controller.brokers_changed(brokers(2, 3)))
     assert state(controller).leader == -1
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
+    carried_out(controller, controller.ends_told({}))
     assert (state(controller).leader, state(controller).isr) == (1, (1,))
 
 
@@ -106,7 +117,9 @@ def test_a_bounce_between_two_looks_is_a_failure_and_a_start(controller: Control
 def test_what_was_not_written_is_not_told(controller: Controller) -> None:
     before = state(controller)
     plan = controller.brokers_changed(brokers(2, 3))
-    assert controller.written(plan, {KEY: None}) == []
+    # But who is alive is.
+    notices = controller.written(plan, {KEY: None})
+    assert [notice.request.topic_states for notice in notices] == [[], []]
     assert state(controller) == before
 
 
@@ -157,3 +170,244 @@ def test_a_topic_goes_when_every_replica_is_deleted(controller: Controller) -> N
     assert controller.replica_deleted(2, KEY)
     controller.topic_deleted("orders")
     assert controller.image.topics == {}
+
+
+def test_all_brokers_hear_of_one_that_went_though_nothing_else_changes(controller: Controller) -> None:
+    notices = carried_out(controller, controller.brokers_changed(brokers(1, 2)))
+    assert kinds(notices) == [(1, UpdateMetadataRequest), (2, UpdateMetadataRequest)]
+    assert {broker.id for broker in notices[0].request.live_brokers} == {1, 2}
+
+
+def test_all_brokers_hear_of_another_address(controller: Controller) -> None:
+    moved = brokers(1, 2, 3)
+    moved[3] = moved[3]._replace(endpoints=(BrokerEndpoint("PLAINTEXT", "elsewhere", 9003),))
+    notices = carried_out(controller, controller.brokers_changed(moved))
+    assert {kind for _, kind in kinds(notices)} == {UpdateMetadataRequest}
+    assert carried_out(controller, controller.brokers_changed(moved)) == []
+
+
+def test_a_new_controller_takes_the_dead_out_of_the_isr() -> None:
+    topics = topic(1, 2)
+    written = PartitionImage((1, 2), isr=(1, 2), leader=1, leader_epoch=3, partition_epoch=4, controller_epoch=4)
+    topics["orders"] = topics["orders"]._replace(partitions={0: written})
+    controller = Controller(broker_id=1, epoch=5)
+    assert controller.started(brokers(1, 3), topics, []).writes[KEY].isr == (1,)
+
+
+# --- directories ---
+
+
+def test_a_broker_that_lost_a_directory_is_asked_by_what_it_knows(controller: Controller) -> None:
+    (notice,) = controller.directories_failed([2])
+    (told,) = notice.request.topic_states
+    assert (notice.broker_id, told.partition_states[0].leader_epoch, told.partition_states[0].is_new) == (2, 0, False)
+
+
+def test_a_replica_without_a_directory_leads_no_more_and_is_told_as_offline(controller: Controller) -> None:
+    plan = controller.replicas_answered(1, online=[], offline=[KEY])
+    assert (plan.writes[KEY].leader, plan.writes[KEY].isr) == (2, (2,))
+    notices = carried_out(controller, plan)
+    metadata = next(notice.request for notice in notices if isinstance(notice.request, UpdateMetadataRequest))
+    assert metadata.topic_states[0].partition_states[0].offline_replicas == [1]
+    # Said again it is no news, and a proposal cannot bring it back before the broker has its directory again.
+    assert not controller.replicas_answered(1, online=[], offline=[KEY]).tells_brokers
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
+    assert controller.offline == {}
+
+
+# --- elections ---
+
+
+def leaderless(controller: Controller) -> None:
+    """Only broker 1 was in sync, and is gone; broker 2 is there."""
+    carried_out(controller, controller.brokers_changed(brokers(1, 3)))
+    carried_out(controller, controller.brokers_changed(brokers(2, 3)))
+    assert (state(controller).leader, state(controller).isr) == (-1, (1,))
+
+
+def test_who_is_out_of_sync_leads_only_where_the_topic_allows_it(controller: Controller) -> None:
+    leaderless(controller)
+    assert controller.leaderless() == {"orders"}
+    assert controller.unclean_allowed({"others"}).writes == {}
+    notices = carried_out(controller, controller.unclean_allowed({"orders"}))
+    assert (state(controller).leader, state(controller).isr, state(controller).leader_recovery_state) == (2, (2,), 1)
+    (told,) = [each.request for each in notices if isinstance(each.request, LeaderAndIsrRequest)]
+    assert told.topic_states[0].partition_states[0].leader_recovery_state == 1
+    assert controller.leaderless() == frozenset()
+
+
+def test_nobody_is_asked_for_where_nobody_is_there(controller: Controller) -> None:
+    carried_out(controller, controller.brokers_changed(brokers(3)))
+    assert controller.leaderless() == frozenset()
+
+
+def test_a_preferred_leader_is_elected_when_it_is_asked_for(controller: Controller) -> None:
+    _, refusals = controller.elections_asked(PREFERRED, [KEY])
+    assert isinstance(refusals[KEY], ElectionNotNeededError)
+    carried_out(controller, controller.brokers_changed(brokers(2, 3)))
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
+    _, refusals = controller.elections_asked(PREFERRED, None)
+    assert isinstance(refusals[KEY], PreferredLeaderNotAvailableError)
+    in_sync(controller, 1, 2)
+    plan, refusals = controller.elections_asked(PREFERRED, None)
+    assert (plan.writes[KEY].leader, refusals) == (1, {})
+
+
+def test_an_unclean_leader_is_elected_when_it_is_asked_for(controller: Controller) -> None:
+    _, refusals = controller.elections_asked(UNCLEAN, [KEY, TopicPartition("none", 0)])
+    assert isinstance(refusals[KEY], ElectionNotNeededError)
+    assert isinstance(refusals[TopicPartition("none", 0)], UnknownTopicOrPartitionError)
+    carried_out(controller, controller.brokers_changed(brokers(3)))
+    _, refusals = controller.elections_asked(UNCLEAN, [KEY])
+    assert isinstance(refusals[KEY], EligibleLeadersNotAvailableError)
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b2=200)))
+
+
+def test_leaders_go_back_by_themselves(controller: Controller) -> None:
+    carried_out(controller, controller.brokers_changed(brokers(2, 3)))
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
+    assert controller.balance(10).writes == {}
+    in_sync(controller, 1, 2)
+    assert controller.balance(10).writes[KEY].leader == 1
+    assert controller.balance(100).writes == {}
+
+
+# --- reassignment ---
+
+
+def in_sync(controller: Controller, *replicas: int) -> list:
+    """The leader proposes an ISR, and is agreed with."""
+    current = state(controller)
+    proposal = IsrProposal(current.leader, current.leader_epoch, current.partition_epoch, dict.fromkeys(replicas, -1))
+    epoch = controller.image.brokers[current.leader].epoch
+    return carried_out(controller, controller.isr_proposed(KEY, proposal, broker_epoch=epoch))
+
+
+def roles(notices) -> dict[int, bool]:
+    """Broker -> is_new, of those that are told what to lead and follow."""
+    return {
+        notice.broker_id: notice.request.topic_states[0].partition_states[0].is_new
+        for notice in notices
+        if isinstance(notice.request, LeaderAndIsrRequest)
+    }
+
+
+def stopped(notices) -> dict[int, bool]:
+    """Broker -> delete, of those that are told to let go."""
+    return {
+        notice.broker_id: notice.request.topic_states[0].partition_states[0].delete_partition
+        for notice in notices
+        if isinstance(notice.request, StopReplicaRequest)
+    }
+
+
+def test_a_reassignment_begins_and_ends(controller: Controller) -> None:
+    plan, refusals = controller.reassignments_asked({KEY: (3, 2)})
+    # The new replicas are known, whoever controls next, before they begin.
+    assert (refusals, plan.moved_first, plan.moved_last) == ({}, [KEY], [])
+    assert roles(carried_out(controller, plan)) == {1: False, 2: False, 3: True}
+    assert set(controller.reassignments()) == {KEY}
+    assert controller.reassignments_done().writes == {}
+    in_sync(controller, 1, 2, 3)
+    done = controller.reassignments_done([KEY])
+    assert (done.moved_first, done.moved_last) == ([], [KEY])
+    notices = carried_out(controller, done)
+    assert (state(controller).replicas, state(controller).isr, state(controller).leader) == ((3, 2), (3, 2), 3)
+    assert (roles(notices), stopped(notices)) == ({2: False, 3: False}, {1: True})
+    assert controller.reassignments() == {}
+
+
+def test_a_reassignment_is_cancelled_and_its_replicas_go(controller: Controller) -> None:
+    carried_out(controller, controller.reassignments_asked({KEY: (3,)})[0])
+    plan, refusals = controller.reassignments_asked({KEY: None})
+    assert (refusals, plan.moved_last) == ({}, [KEY])
+    notices = carried_out(controller, plan)
+    assert (state(controller).replicas, controller.reassignments()) == ((1, 2), {})
+    assert stopped(notices) == {3: True}
+    _, refusals = controller.reassignments_asked({KEY: None})
+    assert isinstance(refusals[KEY], NoReassignmentInProgressError)
+
+
+def test_fewer_replicas_are_reached_at_once(controller: Controller) -> None:
+    plan, _ = controller.reassignments_asked({KEY: (2,)})
+    assert plan.writes[KEY].leader_epoch == state(controller).leader_epoch + 1
+    assert stopped(carried_out(controller, plan)) == {1: True}
+    assert (state(controller).replicas, state(controller).isr, state(controller).leader) == ((2,), (2,), 2)
+    assert controller.reassignments_asked({KEY: (2,)})[0].writes == {}
+
+
+def test_a_new_controller_goes_on_with_a_reassignment() -> None:
+    moving = PartitionImage(
+        (3, 2, 1), isr=(1, 2), leader=1, leader_epoch=3, partition_epoch=4, adding_replicas=(3,), removing_replicas=(1,)
+    )
+    controller = Controller(broker_id=1, epoch=5)
+    plan = controller.started(brokers(1, 2, 3), {"orders": TopicImage("orders", ID, {0: moving})}, [])
+    # In a new epoch: its leader may not have heard of the new replicas.
+    assert plan.writes[KEY].leader_epoch == 4
+    assert roles(carried_out(controller, plan)) == {1: False, 2: False, 3: True}
+    in_sync(controller, 1, 2, 3)
+    carried_out(controller, controller.reassignments_done())
+    assert state(controller).replicas == (3, 2)
+
+
+def test_a_topic_that_is_being_reassigned_is_deleted_with_all_its_replicas(controller: Controller) -> None:
+    carried_out(controller, controller.reassignments_asked({KEY: (3, 2)})[0])
+    assert stopped(controller.deletion_asked("orders")) == {1: True, 2: True, 3: True}
+    _, refusals = controller.reassignments_asked({KEY: None})
+    assert isinstance(refusals[KEY], UnknownTopicOrPartitionError)
+    _, refusals = controller.elections_asked(PREFERRED, [KEY])
+    assert isinstance(refusals[KEY], InvalidTopicError)
+    assert [controller.replica_deleted(broker, KEY) for broker in (1, 2, 3)] == [False, False, True]
+
+
+def test_what_others_have_written_counts(controller: Controller) -> None:
+    theirs = state(controller)._replace(isr=(1,), partition_epoch=9)
+    notices = controller.states_read({KEY: theirs})
+    assert {kind for _, kind in kinds(notices)} == {UpdateMetadataRequest}
+    assert state(controller) == theirs
+    controller.image = controller.image._replace(brokers=brokers(2, 3))
+    assert controller.unsettled({KEY}).writes[KEY].leader == -1
+
+
+def test_a_new_controller_notices_who_has_restarted_since_the_state_was_written() -> None:
+    """The controller before it was gone when the leader's znode went and came: the leader would have led on in its epoch
+    with less than was acknowledged in it (found by the simulator)."""
+    state = PartitionImage((3, 1, 2), isr=(3, 1, 2), leader=3, leader_epoch=4, partition_epoch=7, written=200)
+    topics = {"orders": TopicImage("orders", ID, {0: state})}
+    controller = Controller(broker_id=1, epoch=2)
+    plan = controller.started(brokers(1, 2, 3, b3=201), topics, [])
+    after = plan.writes[KEY]
+    assert (after.leader, after.isr, after.leader_epoch) == (1, (1, 2), 5)
+    # Who was registered when it was written stays; and who is alone in sync leads again, in a new epoch.
+    assert not Controller(broker_id=1, epoch=2).started(brokers(1, 2, 3, b3=199), topics, []).writes
+    # Who is alone in sync is compared with the others first (rule 26).
+    alone = {"orders": TopicImage("orders", ID, {0: state._replace(isr=(3,))})}
+    controller = Controller(broker_id=1, epoch=2)
+    assert controller.started(brokers(1, 2, 3, b3=201), alone, []).writes[KEY].leader == -1
+    assert controller.doubted == {KEY}
+
+
+# --- the last replica in sync (rule 26) ---
+
+
+def test_the_last_in_sync_that_comes_back_is_compared_with_who_is_there(controller: Controller) -> None:
+    leaderless(controller)
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
+    # Nobody leads yet, and nobody out of sync is taken meanwhile.
+    assert (state(controller).leader, controller.leaderless()) == (-1, frozenset())
+    assert controller.doubts() == {KEY: Doubt(ID, state(controller).leader_epoch, frozenset({1, 2}))}
+    # Something else happens before the answers are there.
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200)))
+    assert state(controller).leader == -1
+    plan = controller.ends_told({KEY: {1: LogEnd(0, 5), 2: LogEnd(0, 9)}})
+    carried_out(controller, plan)
+    assert (state(controller).leader, state(controller).isr, controller.doubted) == (2, (2,), set())
+
+
+def test_a_new_controller_compares_what_nobody_leads() -> None:
+    lost = PartitionImage((1, 2), isr=(1,), leader=-1, leader_epoch=3, partition_epoch=4)
+    controller = Controller(broker_id=2, epoch=5)
+    carried_out(controller, controller.started(brokers(1, 2), {"orders": TopicImage("orders", ID, {0: lost})}, []))
+    assert state(controller).leader == -1
+    carried_out(controller, controller.ends_told({}))
+    assert (state(controller).leader, state(controller).isr) == (1, (1,))

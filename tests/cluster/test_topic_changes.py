@@ -96,7 +96,7 @@ def test_more_replicas_than_brokers_are_refused():
 def test_replicas_go_round_the_brokers():
     made = creation(brokers=(1, 2, 3))
     add(made, counts=Counts(4, 2))
-    assert [record.replicas for record in made.records[1:]] == [[1, 2], [2, 3], [3, 1], [1, 2]]
+    assert [record.replicas for record in made.records[1:]] == [[1, 2], [2, 3], [3, 1], [1, 3]]
 
 
 def test_an_existing_name_is_refused():

@@ -327,6 +327,13 @@ def test_a_log_that_is_forgotten_warns_and_lets_go_of_its_directory(tmp_path: Pa
         assert values(log) == [b"value"]
 
 
+def test_a_log_that_outlives_the_program_says_no_word_about_imports(tmp_path: Path) -> None:
+    ended = run_program(
+        "import builtins, kstore, sys\nbuiltins.kept = kstore.Log.open(sys.argv[1])\nkept.append(b'value')", tmp_path
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_a_log_in_memory_leaves_nothing(tmp_path: Path) -> None:
     with kstore.Log.open(None) as log:
         directory = Path(log.path).parent

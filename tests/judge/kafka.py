@@ -9,6 +9,7 @@
 A directory with a meta.properties (Kafka's or kstore's) is started as it is; a fresh one is formatted first.
 """
 
+import os
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -46,27 +47,53 @@ class ZooKeeperProbe(Probe):
 
 
 class ZooKeeper(ServerProcess):
-    """One ZooKeeper server, of the jars that Kafka 3.9.1 brings."""
+    """One ZooKeeper server, of the jars that Kafka 3.9.1 brings: alone, or one of an ensemble.
 
-    def __init__(self, directory: Path) -> None:
+    `ensemble` is the same for all of its members: (port to follow, port to elect) of each, in the order of their ids,
+    which begin with 1.
+    """
+
+    def __init__(self, directory: Path, *, my_id: int = 1, ensemble: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__("ZooKeeper", directory / "zookeeper.log")
         self.directory = directory
         self.port = free_port()
+        self.my_id = my_id
+        self.ensemble = ensemble
 
     @property
     def connect(self) -> str:
         return f"127.0.0.1:{self.port}"
 
     def start(self, timeout: float = 30) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        file = self.directory / "zoo.cfg"
-        file.write_text(
-            f"dataDir={self.directory / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
+        self.spawn_only()
+        self.wait_until_ready(timeout)
+
+    def spawn_only(self) -> None:
+        """Without waiting: a member of an ensemble serves when there is a majority."""
+        data = self.directory / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        settings = (
+            f"dataDir={data}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
             "tickTime=500\nmaxClientCnxns=0\nadmin.enableServer=false\n"
         )
+        if self.ensemble:
+            settings += "initLimit=20\nsyncLimit=10\n"
+            for number, (follow, elect) in enumerate(self.ensemble, 1):
+                settings += f"server.{number}=127.0.0.1:{follow}:{elect}\n"
+            (data / "myid").write_text(str(self.my_id))
+        file = self.directory / "zoo.cfg"
+        file.write_text(settings)
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         self.spawn([*java_command("3.9.1", heap="256m"), main, str(file)])
+
+    def wait_until_ready(self, timeout: float = 30) -> None:
         self.wait_for_answer(ZooKeeperProbe(self.port), timeout)
+
+
+def zookeeper_ensemble(directory: Path, size: int = 3) -> list[ZooKeeper]:
+    """Members that have not been started yet."""
+    ports = [(free_port(), free_port()) for _ in range(size)]
+    return [ZooKeeper(directory / f"{number}", my_id=number, ensemble=ports) for number in range(1, size + 1)]
 
 
 class KafkaBroker(ServerProcess):
@@ -89,6 +116,7 @@ class KafkaBroker(ServerProcess):
         heap: str = "512m",
         jvm_flags: Sequence[str] = QUICK_JVM,
         log_level: str = "INFO",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         run_directory = directory.with_name(f"{directory.name}.run")
         super().__init__(f"Kafka {version}", run_directory / "broker.log")
@@ -104,6 +132,7 @@ class KafkaBroker(ServerProcess):
         self.heap = heap
         self.jvm_flags = jvm_flags
         self.log_level = log_level
+        self.environment = environment
 
     @property
     def bootstrap(self) -> str:
@@ -131,7 +160,8 @@ class KafkaBroker(ServerProcess):
         """Starts the process without waiting for its readiness, for who measures that."""
         self.prepare()
         command = java_command(self.version, heap=self.heap, log_level=self.log_level, flags=self.jvm_flags)
-        self.spawn([*command, "kafka.Kafka", str(self.properties_file)])
+        environment = None if self.environment is None else {**os.environ, **self.environment}
+        self.spawn([*command, "kafka.Kafka", str(self.properties_file)], environment)
 
     @property
     def properties_file(self) -> Path:

@@ -109,7 +109,7 @@ def test_stray_whose_directory_refuses_the_name_takes_it_offline_and_the_start_g
 
 def test_partition_in_two_directories_stops_the_start_and_both_are_named(tmp_path: Path) -> None:
     """One of them was served, whichever came first, and the other one's records were not seen."""
-    paths = [make(tmp_path / name) for name in "ab"]
+    paths = [make(tmp_path / name, records=number) for number, name in enumerate("ab", 1)]
     with pytest.raises(ConfigError) as raised, loaded(tmp_path / "a", tmp_path / "b"):
         pass
     for path in paths:
@@ -122,6 +122,15 @@ def test_partition_in_two_directories_stops_the_start_although_one_cannot_be_loa
     (paths[0] / "x.log").write_bytes(b"")
     with pytest.raises(ConfigError, match="both hold topic-0"), loaded(tmp_path / "a", tmp_path / "b"):
         pass
+
+
+def test_of_two_replicas_with_the_same_history_one_is_set_aside(tmp_path: Path) -> None:
+    """A move between two directories may end between its two renamings."""
+    for name in "ab":
+        make(tmp_path / name, records=2)
+    with loaded(tmp_path / "a", tmp_path / "b") as manager:
+        assert offsets_of(batches_of(log_in(manager))) == [0, 1]
+        assert strays(tmp_path / "a") + strays(tmp_path / "b") == ["topic-0"]
 
 
 @pytest.mark.parametrize("begun_in", ["a", "b"])

@@ -264,6 +264,25 @@ def test_high_watermarks_are_kept_every_five_seconds(tmp_path: Path, managers: M
     assert loaded(managers, tmp_path).high_watermark == 3
 
 
+def test_a_high_watermark_of_before_a_cut_commits_nothing_that_came_behind_it(
+    tmp_path: Path, managers: MakeManager
+) -> None:
+    """A follower was cut, took over other records and crashed: with the watermark that was written down before, they
+    were taken for committed (rule 18)."""
+    manager = managers(tmp_path)
+    log = create(manager)
+    fill(log, 5)
+    manager.tick(NOW)
+    manager.run_due(NOW + 5_000)
+    assert checkpoint(tmp_path, "replication-offset-checkpoint") == {0: 5}
+    log.truncate_to(2, now_ms=NOW)
+    for _ in range(4):
+        append(log, batch())
+    assert (log.high_watermark, log.log_end_offset) == (2, 6)
+    manager.close_handles()
+    assert managers(tmp_path).logs[TP].high_watermark == 2
+
+
 def test_retention_runs_and_files_go_in_two_steps(tmp_path: Path, managers: MakeManager) -> None:
     manager = managers(tmp_path, retention_check_ms=1000)
     manager.run_due(NOW)

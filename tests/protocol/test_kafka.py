@@ -44,6 +44,7 @@ OLDEST_IN_43 = {
     "DeleteTopics": 1,
     "OffsetForLeaderEpoch": 2,
     "DescribeConfigs": 1,
+    "AlterReplicaLogDirs": 1,
     "DescribeLogDirs": 1,
     "AlterPartition": 2,
     # What only brokers with ZooKeeper said to each other.

@@ -21,7 +21,9 @@ from kstore.replica.effects import (
     HighWatermarkAdvanced,
     LeadershipBegan,
     LeadershipEnded,
+    LeadershipRenewed,
     LogStartAdvanced,
+    LowWatermarkMoved,
     RecordsAppended,
 )
 from kstore.replica.high_watermark import effective_min_isr, high_watermark
@@ -115,11 +117,17 @@ def test_another_epoch_than_ours_is_told_so(partition: Partition, epoch: int, er
     read(partition, 0, epoch=5)
 
 
-def test_a_new_epoch_ends_the_waits_of_the_one_before(partition: Partition) -> None:
+def test_who_leads_on_in_a_new_epoch_has_not_ceased_to_lead(partition: Partition) -> None:
+    """Every change of the ISR by the controller raises the epoch: producers that waited were refused, and groups read
+    anew, although nothing was lost."""
     assert lead(partition, epoch=1) == (LeadershipBegan(KEY, 1),)
-    assert lead(partition, epoch=2)[:2] == (LeadershipEnded(KEY), LeadershipBegan(KEY, 2))
+    assert lead(partition, epoch=2) == (LeadershipRenewed(KEY, 2),)
+    assert partition.leader is not None
+    assert (partition.leader.epoch, partition.leader.since_epoch) == (2, 1)
     assert partition.resign() == (LeadershipEnded(KEY),)
     assert partition.resign() == ()
+    assert lead(partition, epoch=5) == (LeadershipBegan(KEY, 5),)
+    assert partition.leader.since_epoch == 5
 
 
 def test_an_epoch_begins_where_the_log_ended_when_it_was_elected(partition: Partition) -> None:
@@ -209,7 +217,9 @@ def test_deleted_records_are_gone_and_told_of_once(partition: Partition) -> None
     lead(partition)
     append(partition, b"a", b"b", b"c")
     assert partition.delete_records(2) == (2, (LogStartAdvanced(KEY, 2),))
-    assert partition.delete_records(1) == (2, ())
+    # What is gone need not go again.
+    assert partition.delete_records(1) == (1, ())
+    assert partition.low_watermark == 2
     assert partition.delete_records(-1) == (3, (LogStartAdvanced(KEY, 3),))
     with pytest.raises(OffsetOutOfRangeError):
         partition.delete_records(4)
@@ -231,3 +241,101 @@ def test_a_broker_on_its_own_shows_what_it_takes_whatever_a_topic_once_wanted(pa
     assert partition.log.high_watermark == 1
     with pytest.raises(NotEnoughReplicasError):
         append(partition, b"b", acks=-1)
+
+
+def test_a_follower_is_told_where_the_log_ends_and_a_consumer_what_is_committed(partition: Partition) -> None:
+    """An empty follower below min.insync.replicas was told the high watermark, cut its log there, and never caught up
+    with what held the watermark back."""
+    partition.log.update_config(LogConfig(min_insync_replicas=2))
+    partition.become_leader(broker_id=ME, epoch=3, replicas=(ME, 2), isr=frozenset({ME}), alive={ME, 2})
+    append(partition, b"a", b"b")
+    assert partition.log.high_watermark == 0
+
+    def latest(replica_id: int):
+        return partition.list_offset(LATEST_TIMESTAMP, isolation_level=0, current_leader_epoch=3, replica_id=replica_id)
+
+    assert latest(-1) == (-1, 0, 3)
+    assert latest(2) == (-1, 2, 3)
+    assert latest(-2) == (-1, 2, 3)
+    with pytest.raises(UnknownLeaderEpochError):
+        latest(9)
+    with pytest.raises(UnknownLeaderEpochError):
+        partition.epoch_end_offset(3, current_leader_epoch=3, replica_id=9)
+    assert partition.epoch_end_offset(3, current_leader_epoch=3, replica_id=2) == (3, 2)
+
+
+def test_a_new_leader_does_not_keep_the_end_of_its_log_from_its_followers(partition: Partition) -> None:
+    lead(partition, replicas=(ME, 2), isr=(ME, 2))
+    append(partition, b"a")
+    lead(partition, epoch=1, replicas=(ME, 2), isr=(ME, 2))
+    with pytest.raises(OffsetNotAvailableError):
+        partition.list_offset(LATEST_TIMESTAMP, isolation_level=0, current_leader_epoch=1)
+    assert partition.list_offset(LATEST_TIMESTAMP, isolation_level=0, current_leader_epoch=1, replica_id=2) == (
+        -1,
+        1,
+        1,
+    )
+
+
+def test_a_follower_serves_consumers_up_to_its_high_watermark(partition: Partition) -> None:
+    lead(partition, epoch=1)
+    append(partition, b"a")
+    append(partition, b"b")
+    partition.become_follower(leader_id=2, epoch=2)
+    partition.log.update_high_watermark(1)
+
+    def read_here(offset: int, epoch: int = -1):
+        return partition.read(
+            offset,
+            max_bytes=100,
+            isolation_level=0,
+            min_one_message=True,
+            current_leader_epoch=epoch,
+            leader_only=False,
+        )
+
+    assert read_here(0).records.size > 0
+    assert read_here(1).records == b""
+    assert read_here(2).records == b""
+    with pytest.raises(OffsetOutOfRangeError):
+        read_here(3)
+    with pytest.raises(FencedLeaderEpochError):
+        read_here(0, epoch=1)
+    with pytest.raises(UnknownLeaderEpochError):
+        read_here(0, epoch=3)
+    with pytest.raises(NotLeaderOrFollowerError):
+        read(partition, 0)
+
+
+def test_the_low_watermark_is_that_of_the_replica_alive_that_begins_first(partition: Partition) -> None:
+    alive = {ME, 2}
+    partition.become_leader(broker_id=ME, epoch=0, replicas=(ME, 2, 3), isr=frozenset({ME}), alive=alive)
+    append(partition, b"a", b"b")
+    assert partition.delete_records(-1)[0] == 2
+    # Broker 2 has not said yet where it begins; broker 3 is not waited for.
+    assert partition.low_watermark == -1
+    for start in (0, 2):
+        effects = partition.fetched_by(2, 2, log_start_offset=start, leader_end=2, broker_epoch=5, now_ms=NOW)
+        assert LowWatermarkMoved(KEY) in effects
+        assert partition.low_watermark == start
+    assert LowWatermarkMoved(KEY) not in partition.fetched_by(
+        2, 2, log_start_offset=2, leader_end=2, broker_epoch=5, now_ms=NOW
+    )
+    alive.add(3)
+    assert partition.low_watermark == -1
+
+
+def test_what_is_missing_of_a_partition_is_told(partition: Partition) -> None:
+    partition.log.update_config(LogConfig(min_insync_replicas=2))
+
+    def told():
+        return partition.is_under_replicated, partition.is_under_min_isr, partition.is_at_min_isr
+
+    assert told() == (False, False, False)
+    for isr, expected in (
+        ((ME, 2, 3), (False, False, False)),
+        ((ME, 2), (True, False, True)),
+        ((ME,), (True, True, False)),
+    ):
+        partition.become_leader(broker_id=ME, epoch=0, replicas=(ME, 2, 3), isr=frozenset(isr), alive={ME, 2, 3})
+        assert told() == expected

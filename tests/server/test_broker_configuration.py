@@ -50,12 +50,22 @@ CLEANER = {
     "log.cleaner.io.max.bytes.per.second": ("io_max_bytes_per_second", "7000", 7000.0),
     "log.cleaner.threads": ("threads", "2", 2),
 }
+# Broker key of replication -> what it is called where it is asked for each time.
+REPLICATION = {
+    "follower.replication.throttled.rate": "follower_replication_throttled_rate",
+    "leader.replication.throttled.rate": "leader_replication_throttled_rate",
+    "num.replica.fetchers": "num_replica_fetchers",
+    "replica.alter.log.dirs.io.max.bytes.per.second": "replica_alter_log_dirs_io_max_bytes_per_second",
+}
 # Shown one by one, here or in test_alter_configs.py.
 OTHERS = {
     "max.connections",
     "max.connections.per.ip",
     "max.connections.per.ip.overrides",
     "producer.id.expiration.ms",
+    # What becomes of them is shown in tests/replica/test_throttle.py and tests/server/test_log_dir_moves.py,
+    # test_replica_fetchers.py and tests/zk.
+    *REPLICATION,
 }
 
 
@@ -111,6 +121,17 @@ def test_the_cleaner_follows_the_brokers_keys(start_broker):
         assert change(client, "", **{key: None}) == NONE, key
         assert broker.call(lambda app: app.logs.cleaner.config) == before, key
     assert change(client, "", log_cleaner_dedupe_buffer_size="1000000") == INVALID_REQUEST
+
+
+def test_replication_follows_the_brokers_keys(start_broker):
+    broker = start_broker()
+    client = broker.connect()
+    for key, attribute in REPLICATION.items():
+        before = broker.call(lambda app, name=attribute: getattr(app.context.config, name))
+        assert change(client, "", **{key: "2"}) == NONE, key
+        assert broker.call(lambda app, name=attribute: getattr(app.context.config, name)) == 2, key
+        assert change(client, "", **{key: None}) == NONE, key
+        assert broker.call(lambda app, name=attribute: getattr(app.context.config, name)) == before, key
 
 
 def test_a_producer_that_is_silent_for_too_long_is_forgotten(start_broker):

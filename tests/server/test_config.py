@@ -248,3 +248,12 @@ def test_reading_a_file_leaves_the_properties_package_whole(tmp_path: Path) -> N
     import javaproperties
 
     assert javaproperties.loads("a=1") == {"a": "1"}
+
+
+def test_what_matters_to_a_cluster_only_has_an_effect_there(tmp_path: Path) -> None:
+    alone = ServerConfig.from_file(write(tmp_path, STOCK_39 + "auto.leader.rebalance.enable=false\n"))
+    assert any(note.startswith("auto.leader.rebalance.enable has no effect") for note in alone.notes)
+    member = ["zookeeper.connect=localhost:2181", "inter.broker.protocol.version=3.9", "broker.id=1"]
+    joined = ServerConfig.from_arguments(str(tmp_path), 9092, [*member, "unclean.leader.election.enable=true"])
+    assert not any("inter.broker.protocol.version" in note or "unclean" in note for note in joined.notes)
+    assert joined.topic_defaults["unclean.leader.election.enable"] is True

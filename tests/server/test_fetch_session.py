@@ -186,3 +186,25 @@ def test_a_partition_that_gave_data_comes_last_next_time():
     session = open_fetch(cache, session_id=session_id, epoch=1).session
     session.moved_to_end(("t", 0))
     assert [key[1] for key in session.partitions] == [1, 2, 0]
+
+
+def founded(cache, *topics, is_followers, now_ms=0):
+    opened = open_fetch(cache, topics=topics, now_ms=now_ms)
+    return cache.found(opened.wanted, uses_topic_ids=False, is_followers=is_followers, now_ms=now_ms)
+
+
+def test_a_follower_takes_the_place_of_a_consumer_and_keeps_it():
+    cache = FetchSessionCache(2)
+    small = founded(cache, asked(0), is_followers=False)
+    large = founded(cache, asked(0, 1, 2), is_followers=False)
+    follower = founded(cache, asked(0), is_followers=True)
+    assert set(cache.sessions) == {large, follower}
+    assert small not in cache.sessions
+    second = founded(cache, asked(0), is_followers=True)
+    assert set(cache.sessions) == {follower, second}
+    # However old and small it is, as long as it is used.
+    now_ms = EVICTION_MS + 1
+    for session in cache.sessions.values():
+        session.used_ms = now_ms
+    assert founded(cache, asked(0, 1, 2, 3), is_followers=False, now_ms=now_ms) == NO_SESSION
+    assert founded(cache, asked(0, 1), is_followers=True, now_ms=now_ms) != NO_SESSION

@@ -135,6 +135,25 @@ def test_who_waits_is_told_when_the_topic_of_offsets_is_deleted(start):
     fresh.settle()
 
 
+def test_groups_go_on_in_a_new_epoch_of_the_same_leader(start):
+    """They were read anew, and whoever waited was sent away, each time that an in-sync replica came or went."""
+    broker, client = start()
+    member = Member(client, "g")
+    member.settle()
+
+    def lead_on(app):
+        before = dict(app.context.groups._hosted)
+        partition = app.context.replicas.get(*KEY)
+        leading = {"broker_id": app.context.node_id, "replicas": (app.context.node_id,)}
+        epoch = partition.leader.epoch + 1
+        app.context.deliver(partition.become_leader(epoch=epoch, isr=frozenset(leading["replicas"]), **leading))
+        return before == app.context.groups._hosted, app.context.groups._led[0] == epoch
+
+    assert broker.call(lead_on) == (True, True)
+    assert member.commit({("orders", 0): 3}) == {("orders", 0): NONE}
+    assert member.fetch(("orders", 0))[1] == {("orders", 0): (3, "at 3", NONE)}
+
+
 def state_of(app, group_id):
     return app.context.groups.ask(group_id, lambda shard, _: shard.describe_group(group_id)).state
 

@@ -11,6 +11,8 @@ from kstore.log.flush import FlushJob
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.incremental_alter_configs import IncrementalAlterConfigsRequest
+from kstore.replica.fetcher import Fetcher, FetchLimits
+from kstore.server.handlers.fetch import is_throttled
 from tests.fix_broker import Broker, batch, records_in
 
 NONE, TOO_LARGE, NOT_ENOUGH_REPLICAS, INVALID_TIMESTAMP, INVALID_RECORD, POLICY_VIOLATION = 0, 10, 19, 32, 87, 44
@@ -420,6 +422,39 @@ def test_a_key_that_is_deleted_is_the_brokers_again(topic):
     )
     topic.client.ask(IncrementalAlterConfigsRequest(resources=[resource]), 1)
     assert topic.produce(b"x" * 300).error_code == NONE
+
+
+@shows("leader.replication.throttled.replicas")
+def test_a_follower_that_is_not_in_sync_may_be_held_back(topic):
+    def held_back(app):
+        partition = app.context.replicas.get("t", 0)
+        app.context.replicas.quotas.leader.record(10_000, app.clock.now_ms())
+        config = app.context.config
+        config.leader_replication_throttled_rate = 100
+        return is_throttled(app.context, partition, 2)
+
+    assert not topic.broker.call(held_back)
+    topic.set("leader.replication.throttled.replicas", "0:9")
+    assert not topic.broker.call(held_back)
+    topic.set("leader.replication.throttled.replicas", f"0:{topic.broker.app.context.node_id}")
+    assert topic.broker.call(held_back)
+
+
+@shows("follower.replication.throttled.replicas")
+def test_a_replica_that_lags_may_be_left_out_of_fetches(topic):
+    topic.set("follower.replication.throttled.replicas", "*")
+
+    def asked(app, rate):
+        quotas = app.context.replicas.quotas
+        quotas.follower.record(10_000, app.clock.now_ms())
+        quotas.follower.rate = rate
+        partitions = app.context.replicas.partitions
+        fetcher = Fetcher(2, partitions.get, broker_id=app.context.node_id, limits=FetchLimits(), quotas=quotas)
+        fetcher.add(partitions["t", 0])
+        return fetcher.fetch_request(broker_epoch=1, now_ms=app.clock.now_ms()) is not None
+
+    assert topic.broker.call(lambda app: asked(app, 1_000_000))
+    assert not topic.broker.call(lambda app: asked(app, 100))
 
 
 def test_configurations_are_still_there_after_a_restart(start_broker):

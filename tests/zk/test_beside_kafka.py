@@ -69,6 +69,35 @@ def test_each_follows_the_other_whoever_controls(
         kafka.kill()
 
 
+def test_kafka_elects_another_leader_when_a_directory_of_ours_fails(
+    zookeeper_of_its_own: ZooKeeper, tmp_path: Path
+) -> None:
+    directories = tmp_path / "a", tmp_path / "b"
+    small = {"log.segment.bytes": "16384", "log.dirs": ",".join(map(str, directories))}
+    kstore = kstore_member(tmp_path, KSTORE, zookeeper_of_its_own, small)
+    kafka = kafka_member(tmp_path, KAFKA, zookeeper_of_its_own)
+    try:
+        start_in_order(kafka, kstore)
+        create_topic([kstore, kafka], "orders", [[KSTORE, KAFKA]])
+        wait_for_isr([kafka], "orders", {KSTORE, KAFKA})
+        ledger = Ledger([kstore, kafka], "orders", **{"batch.num.messages": 5})
+        ledger.produce(10)
+        ledger.flush()
+        broken = next(path for path in directories if (path / "orders-0").exists())
+        # Files that are open stay so, and no segment can be made there any more.
+        broken.rename(tmp_path / "gone")
+        broken.write_text("no directory")
+        ledger.produce(200, size=1000)
+        wait_for_leader([kafka], "orders", KAFKA)
+        ledger.flush()
+        assert not ledger.failed
+        seen = consumed([kafka], "orders", len(ledger.acknowledged))
+        assert ledger.acknowledged.items() <= seen.items()
+    finally:
+        kstore.kill()
+        kafka.kill()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["kstore", "kafka"])
 def test_one_leads_after_the_other_was_killed(zookeeper_of_its_own: ZooKeeper, tmp_path: Path, killed: str) -> None:

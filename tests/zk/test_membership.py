@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from kazoo.client import KazooClient
 
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
+from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from tests.fix_broker import Client
 from tests.judge.java import JudgeError
 from tests.judge.kafka import ZooKeeper
@@ -132,6 +133,9 @@ def test_topics_are_changed_by_the_controller_alone(zookeeper_of_its_own: ZooKee
             wanted = CreateTopicsRequest.CreatableTopic(name="orders", num_partitions=1, replication_factor=2)
             (refused,) = client.ask(CreateTopicsRequest(topics=[wanted]), 7).topics
             assert refused.error_code == NOT_CONTROLLER
+            doomed = DeleteTopicsRequest.DeleteTopicState(name="orders")
+            (refused,) = client.ask(DeleteTopicsRequest(topics=[doomed]), 6).responses
+            assert (refused.name, refused.error_code) == ("orders", NOT_CONTROLLER)
         create_topic([one, two], "orders", [[1, 2]])
         admin = AdminClient({"bootstrap.servers": bootstrap([one, two])})
         admin.create_partitions([NewPartitions("orders", 3)])["orders"].result(20)

@@ -5,12 +5,8 @@ The lock is only asked about, never taken: a broker that starts meanwhile is not
 
 import fcntl
 import os
-import struct
 
-from kstore.log.dir_lock import LOCK_FILE
-
-# struct flock of 64-bit Linux: type, whence, start, length, pid.
-FLOCK = struct.Struct("@hhqqi4x")
+from kstore.log.dir_lock import LOCK_FILE, lock_on
 
 
 def process_using(log_dir: str) -> int | None:
@@ -21,8 +17,7 @@ def process_using(log_dir: str) -> int | None:
     except OSError:
         return None
     try:
-        asked = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+        kind, pid = lock_on(descriptor)
     except OSError:
         return None
     finally:

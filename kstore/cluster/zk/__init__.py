@@ -1,2 +1,2 @@
-"""ZooKeeper, where a cluster agrees on what it is, in dependency order: paths, security, reach, session,
-store."""
+"""ZooKeeper, where a cluster agrees on what it is, in dependency order: paths, log_dir_events, security, reach,
+session, fencing, store, configs, wishes."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage
 from kstore.errors import CorruptMetadataError
-from kstore.model import uuid_from_text, uuid_to_text
+from kstore.model import TopicPartition, uuid_from_text, uuid_to_text
 
 BROKER_IDS = "/brokers/ids"
 TOPICS = "/brokers/topics"
@@ -20,6 +20,10 @@ CONFIG_CHANGES = "/config/changes"
 CONFIG_TOPICS = "/config/topics"
 CONFIG_BROKERS = "/config/brokers"
 DELETE_TOPICS = "/admin/delete_topics"
+REASSIGN_PARTITIONS = "/admin/reassign_partitions"
+PREFERRED_ELECTION = "/admin/preferred_replica_election"
+ISR_CHANGES = "/isr_change_notification"
+LOG_DIR_EVENTS = "/log_dir_event_notification"
 PRODUCER_IDS = "/latest_producer_id_block"
 SEQUENCE_OF_IDS = "/brokers/seqid"
 CHANGE_PREFIX = "/config/changes/config_change_"
@@ -32,13 +36,13 @@ PERSISTENT = (
     CONFIG_CHANGES,
     DELETE_TOPICS,
     SEQUENCE_OF_IDS,
-    "/isr_change_notification",
+    ISR_CHANGES,
     PRODUCER_IDS,
-    "/log_dir_event_notification",
-    "/config/topics",
+    LOG_DIR_EVENTS,
+    CONFIG_TOPICS,
     "/config/clients",
     "/config/users",
-    "/config/brokers",
+    CONFIG_BROKERS,
     "/config/ips",
 )
 
@@ -57,12 +61,20 @@ def partitions(name: str) -> str:
     return f"{TOPICS}/{name}/partitions"
 
 
+def partition(name: str, index: int) -> str:
+    return f"{TOPICS}/{name}/partitions/{index}"
+
+
 def state(name: str, index: int) -> str:
-    return f"{TOPICS}/{name}/partitions/{index}/state"
+    return f"{partition(name, index)}/state"
 
 
 def topic_config(name: str) -> str:
     return f"{CONFIG_TOPICS}/{name}"
+
+
+def deletion(name: str) -> str:
+    return f"{DELETE_TOPICS}/{name}"
 
 
 def parse(path: str, data: bytes) -> dict[str, Any]:
@@ -244,6 +256,41 @@ def parse_state(path: str, data: bytes, *, version: int, replicas: tuple[int, ..
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptMetadataError(f"znode {path} is no state of a partition: {error!r}") from None
+
+
+# --- wishes and news for the controller ---
+
+
+def parse_partitions(path: str, data: bytes) -> list[TopicPartition]:
+    """What /admin/preferred_replica_election and /isr_change_notification name. Raises CorruptMetadataError."""
+    try:
+        return [TopicPartition(str(each["topic"]), int(each["partition"])) for each in parse(path, data)["partitions"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptMetadataError(f"znode {path} names no partitions: {error!r}") from None
+
+
+def reassignment_json(targets: Mapping[TopicPartition, Sequence[int]]) -> bytes:
+    found = [{"topic": key.topic, "partition": key.partition, "replicas": list(to)} for key, to in targets.items()]
+    return _dump({"version": 1, "partitions": found})
+
+
+def parse_reassignment(data: bytes) -> dict[TopicPartition, tuple[int, ...]]:
+    """Raises CorruptMetadataError."""
+    try:
+        return {
+            TopicPartition(str(each["topic"]), int(each["partition"])): tuple(map(int, each["replicas"]))
+            for each in parse(REASSIGN_PARTITIONS, data)["partitions"]
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptMetadataError(f"znode {REASSIGN_PARTITIONS} is no reassignment: {error!r}") from None
+
+
+def parse_log_dir_event(path: str, data: bytes) -> int:
+    """The broker that has lost a directory. Raises CorruptMetadataError."""
+    broker_id = parse(path, data).get("broker")
+    if not isinstance(broker_id, int):
+        raise CorruptMetadataError(f"znode {path} names no broker: {data[:64]!r}")
+    return broker_id
 
 
 # --- configurations ---

@@ -41,12 +41,15 @@ class Znode(NamedTuple):
     version: int
     created: int  # czxid
     owner: int  # session id of an ephemeral one, else 0
+    created_ms: int = 0
+    modified: int = 0  # mzxid
 
 
 class Create(NamedTuple):
     path: str
     data: bytes
     ephemeral: bool = False
+    sequential: bool = False
 
 
 class SetData(NamedTuple):
@@ -116,6 +119,7 @@ class Session:
         # For who watches this broker (SessionExpireListener in ZooKeeperClient.scala).
         self.state = LOST
         self.connects = self.disconnects = self.expirations = 0
+        self._asked: set[asyncio.Future[Any]] = set()
 
     async def start(self, *, makes_chroot: bool = True) -> None:
         """Raises ConfigError when nobody answers in time."""
@@ -146,6 +150,10 @@ class Session:
         """Ends the session: what is ephemeral goes at once."""
         self._closing = True
         await self._loop.run_in_executor(None, self._end)
+        # kazoo's threads have ended: nobody else would say so.
+        for future in list(self._asked):
+            if not future.done():
+                future.set_exception(SessionLostError("the session was closed"))
 
     def give_up(self) -> None:
         """As `close`, for a start that failed."""
@@ -191,7 +199,11 @@ class Session:
 
     async def _result(self, begin: Callable[..., Any], *arguments: Any) -> Any:
         """What a call of kazoo's gives; its own exceptions as they are, but for those of a session that is gone."""
+        if self._closing:
+            raise SessionLostError("the session was closed")
         future: asyncio.Future[Any] = self._loop.create_future()
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
 
         def settle(result: Any) -> None:
             if future.done():
@@ -215,7 +227,7 @@ class Session:
             data, stat = await self._result(self._client.get_async, path, self._on_loop(watcher))
         except exceptions.NoNodeError:
             return None
-        return Znode(data, stat.version, stat.czxid, stat.ephemeralOwner)
+        return Znode(data, stat.version, stat.czxid, stat.ephemeralOwner, stat.ctime, stat.mzxid)
 
     async def exists(self, path: str, *, watcher: Callable[[], None] | None = None) -> bool:
         """`watcher` is called once, when the znode comes, changes or goes."""
@@ -228,9 +240,15 @@ class Session:
             return []
         return found
 
-    async def get_all(self, paths: Sequence[str]) -> list[Znode | None]:
-        """Many at once: the requests are on their way together."""
-        return list(await asyncio.gather(*(self.get(path) for path in paths)))
+    async def get_all(
+        self, paths: Sequence[str], *, watcher: Callable[[str], None] | None = None
+    ) -> list[Znode | None]:
+        """Many at once: the requests are on their way together. `watcher` is called with the path that changed."""
+
+        def watch(path: str) -> Callable[[], None] | None:
+            return None if watcher is None else lambda: watcher(path)
+
+        return list(await asyncio.gather(*(self.get(path, watcher=watch(path)) for path in paths)))
 
     async def create(self, path: str, data: bytes = b"", *, sequential: bool = False) -> bool:
         """Makes the znode and those above it; False if it was there already."""
@@ -257,8 +275,8 @@ class Session:
         transaction = self._client.transaction()
         for operation in operations:
             match operation:
-                case Create(path, data, ephemeral):
-                    transaction.create(path, data, acl=self._acl(path), ephemeral=ephemeral)
+                case Create(path, data, ephemeral, sequential):
+                    transaction.create(path, data, acl=self._acl(path), ephemeral=ephemeral, sequence=sequential)
                 case SetData(path, data, version):
                     transaction.set_data(path, data, version)
                 case Delete(path, version):

@@ -1,4 +1,4 @@
-"""What a Kafka cluster keeps in ZooKeeper, as calls: registration, election of the controller, topics, states, configs.
+"""What a Kafka cluster keeps in ZooKeeper, as calls: registration, election of the controller, topics and their states.
 
 Every write of a controller is a multi-operation with a check of the version of /controller_epoch: one that has been
 replaced while it slept writes nothing (rule 45). Partition states are compared and set (rule 44).
@@ -7,20 +7,13 @@ replaced while it slept writes nothing (rule 45). Partition states are compared 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
-from kstore.cluster.image import TOPIC_RESOURCE, BrokerEndpoint, BrokerImage, PartitionImage, TopicImage
+from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage, TopicImage
 from kstore.cluster.zk import paths
-from kstore.cluster.zk.session import (
-    Check,
-    Create,
-    Delete,
-    Operation,
-    OperationFailed,
-    Session,
-    SetData,
-)
-from kstore.errors import ConfigError, NotControllerError, SessionLostError
+from kstore.cluster.zk.fencing import Elected, fenced
+from kstore.cluster.zk.paths import TopicAssignment
+from kstore.cluster.zk.session import Check, Create, Delete, Operation, OperationFailed, Session, SetData, Znode
+from kstore.errors import ConfigError, SessionLostError, UnknownTopicOrPartitionError
 from kstore.model import ZERO_UUID, TopicPartition, random_uuid, uuid_to_text
 
 log = logging.getLogger(__name__)
@@ -28,15 +21,9 @@ log = logging.getLogger(__name__)
 # Ids of idempotent producers are taken by so many (ProducerIdsBlock.java).
 PRODUCER_ID_BLOCK = 1000
 REGISTER_TRIES = 3
-
-
-class ControllerMovedError(NotControllerError):
-    """Another broker controls the cluster: what was to be written is not, and this one resigns."""
-
-
-class Elected(NamedTuple):
-    epoch: int
-    epoch_version: int  # of /controller_epoch: what every write is checked against
+# So many znodes are written, or removed, in one step: a request has 1 MB at most (jute.maxbuffer).
+STATES_AT_ONCE = 50
+DELETED_AT_ONCE = 100
 
 
 class ClusterStore:
@@ -99,9 +86,10 @@ class ClusterStore:
         raise ConfigError(f"znode {path} comes and goes: another process wants the broker id {broker_id} too")
 
     async def brokers(self, *, watcher: Callable[[], None] | None = None) -> dict[int, BrokerImage]:
-        """Those that are alive. Raises CorruptMetadataError."""
+        """Those that are alive; `watcher` also hears of a registration that changes. Raises CorruptMetadataError."""
         ids = [int(name) for name in await self.session.children(paths.BROKER_IDS, watcher=watcher)]
-        znodes = await self.session.get_all([paths.broker(broker_id) for broker_id in ids])
+        each = None if watcher is None else lambda _path: watcher()
+        znodes = await self.session.get_all([paths.broker(broker_id) for broker_id in ids], watcher=each)
         return {
             broker_id: paths.parse_broker(broker_id, znode.data, epoch=znode.created)
             for broker_id, znode in zip(ids, znodes, strict=True)
@@ -138,20 +126,31 @@ class ClusterStore:
             return None
         return Elected(current.epoch + 1, int(done[1].version))
 
-    async def step_down(self, elected: Elected) -> None:
-        """Gives the office up, if it is still ours: somebody is elected anew."""
+    async def step_down(self) -> bool:
+        """Gives the office up if it is this session's, whether or not the answer of its election ever came: somebody is
+        elected anew. False if it belongs to somebody else."""
+        epoch = await self.session.get(paths.CONTROLLER_EPOCH)
         znode = await self.session.get(paths.CONTROLLER)
-        if znode is not None and znode.owner == self.session.id:
-            await self.session.multi([Check(paths.CONTROLLER_EPOCH, elected.epoch_version), Delete(paths.CONTROLLER)])
+        if znode is None or epoch is None or znode.owner != self.session.id:
+            return False
+        # An election since raised the epoch, and another's znode is left alone.
+        check = Check(paths.CONTROLLER_EPOCH, epoch.version)
+        done = await self.session.multi([check, Delete(paths.CONTROLLER, znode.version)])
+        return not isinstance(done, OperationFailed)
 
     # --- topics ---
 
     async def topic_names(self, *, watcher: Callable[[], None] | None = None) -> list[str]:
         return await self.session.children(paths.TOPICS, watcher=watcher)
 
-    async def topics(self, names: Sequence[str]) -> dict[str, TopicImage]:
-        """Assignments and states of topics; a partition that has no state yet has no leader and no epoch (-1)."""
-        znodes = await self.session.get_all([paths.topic(name) for name in names])
+    async def topics(
+        self, names: Sequence[str], *, watcher: Callable[[str], None] | None = None
+    ) -> dict[str, TopicImage]:
+        """Assignments and states of topics; a partition that has no state yet has no leader and no epoch (-1).
+
+        `watcher` is called with the name of a topic whose assignment changes.
+        """
+        znodes = await self._topic_znodes(names, watcher)
         assignments = {
             name: paths.parse_topic(name, znode.data)
             for name, znode in zip(names, znodes, strict=True)
@@ -168,6 +167,7 @@ class ClusterStore:
                 if state is not None:
                     path = paths.state(name, index)
                     found = paths.parse_state(path, state.data, version=state.version, replicas=replicas)
+                    found = found._replace(written=state.modified)
                 partitions[index] = found._replace(
                     adding_replicas=assignment.adding.get(index, ()),
                     removing_replicas=assignment.removing.get(index, ()),
@@ -175,44 +175,76 @@ class ClusterStore:
             topics[name] = TopicImage(name, assignment.topic_id or ZERO_UUID, partitions)
         return topics
 
-    async def create_topic(self, topic: TopicImage, configs: Mapping[str, str]) -> bool:
-        """Writes a topic's configuration and assignment, in this order, as Kafka does; False if it is there already.
+    async def watch_topics(self, names: Sequence[str], watcher: Callable[[str], None]) -> None:
+        """As `topics`, for who knows what is written."""
+        await self._topic_znodes(names, watcher)
 
-        This is the wish of an administrator and not checked against the controller's epoch: whoever controls finds it.
-        """
+    async def _topic_znodes(self, names: Sequence[str], watcher: Callable[[str], None] | None) -> list[Znode | None]:
+        def changed(path: str) -> None:
+            assert watcher is not None
+            watcher(path.removeprefix(f"{paths.TOPICS}/"))
+
+        each = None if watcher is None else changed
+        return await self.session.get_all([paths.topic(name) for name in names], watcher=each)
+
+    async def create_topic(self, topic: TopicImage, configs: Mapping[str, str], elected: Elected) -> bool:
+        """Writes a topic's configuration and assignment in one step, so that nobody serves it without either; False if
+        it is there already, or still being deleted. Raises ControllerMovedError."""
         path = paths.topic_config(topic.name)
-        if not await self.session.create(path, paths.config_json(configs)):
-            await self.session.set(path, paths.config_json(configs), -1)
-        members = {index: partition.replicas for index, partition in topic.partitions.items()}
-        return await self.session.create(
-            paths.topic(topic.name), paths.topic_json(paths.TopicAssignment(topic.id, members))
-        )
+        data = paths.config_json(configs)
+        while True:
+            if await self.session.exists(paths.deletion(topic.name)):
+                return False
+            found = await self.session.get(path)
+            config = Create(path, data) if found is None else SetData(path, data, found.version)
+            made = Create(paths.topic(topic.name), paths.topic_json(assignment_of(topic)))
+            done = await fenced(self.session, elected, [config, made])
+            if not isinstance(done, OperationFailed):
+                return True
+            if done.number == 1:
+                return False
 
-    async def grow_topic(self, topic: TopicImage) -> None:
-        """Writes the assignment with more partitions."""
-        members = {index: partition.replicas for index, partition in topic.partitions.items()}
-        await self.session.set(paths.topic(topic.name), paths.topic_json(paths.TopicAssignment(topic.id, members)), -1)
+    async def change_assignment(
+        self, name: str, change: Callable[[TopicAssignment], TopicAssignment], elected: Elected
+    ) -> TopicAssignment:
+        """Writes what `change` makes of a topic's assignment. Raises ControllerMovedError, CorruptMetadataError, and
+        UnknownTopicOrPartitionError where the topic is gone."""
+        path = paths.topic(name)
+        while True:
+            znode = await self.session.get(path)
+            if znode is None:
+                raise UnknownTopicOrPartitionError(f"there is no topic {name!r}")
+            changed = change(paths.parse_topic(name, znode.data))
+            done = await fenced(self.session, elected, [SetData(path, paths.topic_json(changed), znode.version)])
+            if not isinstance(done, OperationFailed):
+                return changed
 
     async def ask_to_delete(self, name: str) -> None:
-        await self.session.create(f"{paths.DELETE_TOPICS}/{name}")
+        await self.session.create(paths.deletion(name))
 
     async def topics_to_delete(self, *, watcher: Callable[[], None] | None = None) -> list[str]:
         return await self.session.children(paths.DELETE_TOPICS, watcher=watcher)
 
     async def delete_topic(self, name: str, elected: Elected) -> None:
-        """Removes what is written of a topic, from the leaves up; the wish to delete it last. ControllerMovedError."""
-        doomed = await self._tree(paths.topic(name))
-        doomed += [paths.topic_config(name), f"{paths.DELETE_TOPICS}/{name}"]
-        for path in doomed:
-            done = await self.session.multi([Check(paths.CONTROLLER_EPOCH, elected.epoch_version), Delete(path)])
-            if isinstance(done, OperationFailed) and done.number == 0:
-                raise ControllerMovedError("another controller has been elected")
+        """Removes what is written of a topic, from the leaves up; at last the topic, its configuration and the wish to
+        delete it in one step, so that a new topic of the name meets nothing of it. Raises ControllerMovedError."""
+        while True:
+            *below, top = await self._tree(paths.topic(name))
+            for first in range(0, len(below), DELETED_AT_ONCE):
+                await fenced(self.session, elected, [Delete(path) for path in below[first : first + DELETED_AT_ONCE]])
+            last = [top, paths.topic_config(name), paths.deletion(name)]
+            there = [Delete(path) for path in last if await self.session.exists(path)]
+            if not there or not isinstance(await fenced(self.session, elected, there), OperationFailed):
+                return
+
+    async def forget_deletion(self, name: str, elected: Elected) -> None:
+        """The wish is not granted."""
+        await fenced(self.session, elected, [Delete(paths.deletion(name))])
 
     async def _tree(self, path: str) -> list[str]:
-        found: list[str] = []
-        for child in await self.session.children(path):
-            found += await self._tree(f"{path}/{child}")
-        return [*found, path]
+        children = await self.session.children(path)
+        below = await asyncio.gather(*(self._tree(f"{path}/{child}") for child in children))
+        return [*(each for found in below for each in found), path]
 
     # --- partition states ---
 
@@ -223,58 +255,39 @@ class ClusterStore:
 
         Gives the new versions, None for those that were not written. Raises ControllerMovedError, SessionLostError.
         """
-        await self._make_parents([key for key, state in states.items() if state.partition_epoch < 0])
-        results = await asyncio.gather(*(self._write_state(key, state, elected) for key, state in states.items()))
-        return dict(zip(states, results, strict=True))
+        for name in dict.fromkeys(key.topic for key, state in states.items() if state.partition_epoch < 0):
+            await self.session.create(paths.partitions(name))
+        keys = list(states)
+        chunks = [keys[first : first + STATES_AT_ONCE] for first in range(0, len(keys), STATES_AT_ONCE)]
+        written = await asyncio.gather(
+            *(self._write_chunk({key: states[key] for key in chunk}, elected) for chunk in chunks)
+        )
+        return {key: version for found in written for key, version in found.items()}
+
+    async def _write_chunk(
+        self, states: Mapping[TopicPartition, PartitionImage], elected: Elected
+    ) -> dict[TopicPartition, int | None]:
+        """Many in one step; where one of them does not fit, each for itself."""
+        operations: list[Operation] = []
+        for key, state in states.items():
+            if state.partition_epoch < 0:
+                operations.append(Create(paths.partition(*key), b""))
+            operations.append(_state_write(key, state))
+        done = await fenced(self.session, elected, operations)
+        if isinstance(done, OperationFailed):
+            results = await asyncio.gather(*(self._write_state(key, state, elected) for key, state in states.items()))
+            return dict(zip(states, results, strict=True))
+        versions = iter([found for found, each in zip(done, operations, strict=True) if isinstance(each, SetData)])
+        return {key: 0 if state.partition_epoch < 0 else int(next(versions).version) for key, state in states.items()}
 
     async def _write_state(self, key: TopicPartition, state: PartitionImage, elected: Elected) -> int | None:
-        path, data = paths.state(*key), paths.state_json(state)
-        operation: Operation = (
-            Create(path, data) if state.partition_epoch < 0 else SetData(path, data, state.partition_epoch)
-        )
-        done = await self.session.multi([Check(paths.CONTROLLER_EPOCH, elected.epoch_version), operation])
+        if state.partition_epoch < 0:
+            await self.session.create(paths.partition(*key))
+        done = await fenced(self.session, elected, [_state_write(key, state)])
         if not isinstance(done, OperationFailed):
-            return 0 if state.partition_epoch < 0 else int(done[1].version)
-        if done.number == 0:
-            raise ControllerMovedError("another controller has been elected")
-        log.warning("%s: %s, the state is not written", path, done.reason)
+            return 0 if state.partition_epoch < 0 else int(done[0].version)
+        log.warning("%s: %s, the state is not written", paths.state(*key), done.reason)
         return None
-
-    async def _make_parents(self, keys: Sequence[TopicPartition]) -> None:
-        for name in dict.fromkeys(key.topic for key in keys):
-            await self.session.create(paths.partitions(name))
-        await asyncio.gather(*(self.session.create(f"{paths.partitions(name)}/{index}") for name, index in keys))
-
-    # --- configurations ---
-
-    async def topic_configs(self) -> dict[tuple[int, str], dict[str, str]]:
-        """Every topic's configuration, as the image has them."""
-        names = await self.session.children(paths.CONFIG_TOPICS)
-        configs = await asyncio.gather(*(self.topic_config(name) for name in names))
-        return {(TOPIC_RESOURCE, name): found for name, found in zip(names, configs, strict=True) if found}
-
-    async def topic_config(self, name: str) -> dict[str, str]:
-        path = paths.topic_config(name)
-        znode = await self.session.get(path)
-        return {} if znode is None else paths.parse_config(path, znode.data)
-
-    async def change_topic_config(self, name: str, configs: Mapping[str, str]) -> None:
-        """Writes a topic's configuration and tells all brokers."""
-        path = paths.topic_config(name)
-        if not await self.session.create(path, paths.config_json(configs)):
-            await self.session.set(path, paths.config_json(configs), -1)
-        change = paths.config_change_json(f"topics/{name}")
-        await self.session.create(paths.CHANGE_PREFIX, change, sequential=True)
-
-    async def config_changes(self, *, watcher: Callable[[], None]) -> dict[str, str]:
-        """Names of changes -> the entity that each is about."""
-        names = await self.session.children(paths.CONFIG_CHANGES, watcher=watcher)
-        znodes = await self.session.get_all([f"{paths.CONFIG_CHANGES}/{name}" for name in names])
-        return {
-            name: paths.parse_config_change(f"{paths.CONFIG_CHANGES}/{name}", znode.data)
-            for name, znode in zip(names, znodes, strict=True)
-            if znode is not None
-        }
 
     # --- producer ids ---
 
@@ -290,6 +303,20 @@ class ClusterStore:
                 return start
 
 
+def _state_write(key: TopicPartition, state: PartitionImage) -> Operation:
+    path, data = paths.state(*key), paths.state_json(state)
+    return Create(path, data) if state.partition_epoch < 0 else SetData(path, data, state.partition_epoch)
+
+
 def new_partition(replicas: tuple[int, ...]) -> PartitionImage:
     """A partition of which nothing is decided yet."""
     return PartitionImage(replicas=replicas, isr=(), leader=-1, leader_epoch=-1, partition_epoch=-1)
+
+
+def assignment_of(topic: TopicImage) -> TopicAssignment:
+    return TopicAssignment(
+        topic.id,
+        {index: partition.replicas for index, partition in topic.partitions.items()},
+        {index: found.adding_replicas for index, found in topic.partitions.items() if found.adding_replicas},
+        {index: found.removing_replicas for index, found in topic.partitions.items() if found.removing_replicas},
+    )

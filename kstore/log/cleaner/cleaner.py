@@ -101,6 +101,9 @@ class LogCleaner:
         self.throttle = Throttle(config.io_max_bytes_per_second)
         self.in_progress: dict[PartitionLog, CleaningWork] = {}
         self.uncleanable: dict[PartitionLog, str] = {}
+        # Not cleaned while they are copied to another directory: a copy must not miss a tombstone that it comes too
+        # late for.
+        self.paused: set[TopicPartition] = set()
         self.stats: CleaningStats | None = None
         self.max_dirty_ratio = 0.0
         self.last_run_ms = -1
@@ -148,6 +151,8 @@ class LogCleaner:
         self.max_dirty_ratio = 0.0
         for log in self.logs.values():
             if not log.config.compact or log in self.in_progress or log in self.uncleanable:
+                continue
+            if log.topic_partition in self.paused:
                 continue
             if log.log_dir.failure is not None:
                 continue
@@ -206,6 +211,7 @@ class LogCleaner:
             or log.truncations != work.cleaning.truncations
             or log.log_dir.failure is not None
             or not log.config.compact
+            or log.topic_partition in self.paused
         )
 
     def end(self, work: CleaningWork, error: Exception | None, now_ms: int) -> None:

@@ -30,6 +30,7 @@ _MODULES = {
     23: ("offset_for_leader_epoch", "OffsetForLeaderEpoch"),
     32: ("describe_configs", "DescribeConfigs"),
     33: ("alter_configs", "AlterConfigs"),
+    34: ("alter_replica_log_dirs", "AlterReplicaLogDirs"),
     35: ("describe_log_dirs", "DescribeLogDirs"),
     37: ("create_partitions", "CreatePartitions"),
     42: ("delete_groups", "DeleteGroups"),

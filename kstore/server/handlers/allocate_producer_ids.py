@@ -22,7 +22,7 @@ def handle(context: Context, request: Request) -> object:
 
 async def answer(context: Context, asked: Any) -> Any:
     try:
-        start = await context.cluster.controller.claim_producer_ids(asked.broker_id)
+        start = await context.cluster.controller.requests.claim_producer_ids(asked.broker_id)
     except KafkaError as error:
         return AllocateProducerIdsResponse(error_code=error.code)
     return AllocateProducerIdsResponse(producer_id_start=start, producer_id_len=PRODUCER_ID_BLOCK)

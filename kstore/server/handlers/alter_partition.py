@@ -26,7 +26,7 @@ def handle(context: Context, request: Request) -> object:
 
 
 async def answer(context: Context, asked: Any, version: int) -> Any:
-    controller = context.cluster.controller
+    controller = context.cluster.controller.requests
     proposals: dict[TopicPartition, IsrProposal] = {}
     try:
         names = {topic.topic_id: controller.name_of(topic.topic_id) for topic in asked.topics}
@@ -65,7 +65,7 @@ def result(context: Context, name: str | None, part: Any, results: dict[TopicPar
     key = TopicPartition(name, part.partition_index)
     error = results[key]
     data.error_code = NONE if error is None else error.code
-    state = context.cluster.controller.state(key)
+    state = context.cluster.controller.requests.state(key)
     if error is None and state is not None:
         data.leader_id = state.leader
         data.leader_epoch = state.leader_epoch

@@ -21,7 +21,7 @@ def handle(context: Context, request: Request) -> object:
 
 async def answer(context: Context, asked: Any) -> Any:
     try:
-        left = await context.cluster.controller.shutdown_asked(asked.broker_id, asked.broker_epoch)
+        left = await context.cluster.controller.requests.shutdown_asked(asked.broker_id, asked.broker_epoch)
     except NotControllerError:
         # What a Kafka that does not control says to this request.
         return ControlledShutdownResponse(error_code=StaleControllerEpochError.code)

@@ -12,7 +12,7 @@ from kstore._native.connection import Request
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.topic_changes import Placement, TooManyRecordsError, check_size, grow_topic
 from kstore.cluster.topic_names import GROUPS_TOPIC
-from kstore.errors import NONE, InvalidRequestError, KafkaError, UnknownTopicOrPartitionError
+from kstore.errors import NONE, InvalidRequestError, KafkaError, PartlyRefusedError, UnknownTopicOrPartitionError
 from kstore.protocol.messages.create_partitions import CreatePartitionsRequest, CreatePartitionsResponse
 from kstore.server.context import Context
 from kstore.server.respond import respond_later
@@ -43,6 +43,8 @@ async def create(context: Context, asked: Any) -> Any:
 
     try:
         await context.topics.change(decide)
+    except PartlyRefusedError as error:
+        refusals |= error.refusals
     except KafkaError as error:
         refusals = {topic.name: error for topic in wanted}
     repeated = [name for name, count in mentions.items() if count > 1]

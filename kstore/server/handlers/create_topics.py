@@ -15,7 +15,13 @@ from kstore._native.connection import Request
 from kstore.cluster.image import ClusterImage
 from kstore.cluster.topic_changes import Counts, TooManyRecordsError, TopicCreation
 from kstore.cluster.topic_names import METADATA_TOPIC
-from kstore.errors import InvalidConfigError, InvalidReplicaAssignmentError, InvalidRequestError, KafkaError
+from kstore.errors import (
+    InvalidConfigError,
+    InvalidReplicaAssignmentError,
+    InvalidRequestError,
+    KafkaError,
+    PartlyRefusedError,
+)
 from kstore.model import ZERO_UUID
 from kstore.protocol.messages.create_topics import CreateTopicsRequest, CreateTopicsResponse
 from kstore.server.context import Context
@@ -45,6 +51,9 @@ async def create(context: Context, asked: Any, *, tells_configs: bool) -> Any:
 
     try:
         await context.topics.change(decide)
+    except PartlyRefusedError as error:
+        lost = error.refusals
+        results[:] = [refused(made.name, lost[made.name]) if made.name in lost else made for made in results]
     except KafkaError as error:
         results[:] = [refused(topic.name, error) for topic in wanted]
     for name, count in mentions.items():

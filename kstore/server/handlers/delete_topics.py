@@ -71,7 +71,9 @@ async def delete(context: Context, mentions: list[Mention]) -> Any:
     try:
         await context.topics.change(decide)
     except KafkaError as error:
-        results += [refused(Mention(topic.name, topic.id), error) for topic in doomed.values()]
+        # Where another broker controls, nobody has looked for them.
+        asked = [Mention(topic.name, topic.id) for topic in doomed.values()] if doomed or results else Counter(mentions)
+        results += [refused(mention, error) for mention in asked]
     else:
         results += [
             DeleteTopicsResponse.DeletableTopicResult(name=topic.name, topic_id=topic.id) for topic in doomed.values()

@@ -8,7 +8,7 @@ Kafka: ConfigHelper.scala, DescribeConfigsRequest.json
 from typing import Any
 
 from kstore._native.connection import Request
-from kstore.cluster.image import BROKER_RESOURCE, TOPIC_RESOURCE
+from kstore.cluster.image import BROKER_RESOURCE, TOPIC_RESOURCE, ClusterImage
 from kstore.cluster.topic_names import validate_topic_name
 from kstore.errors import InvalidRequestError, KafkaError, UnknownTopicOrPartitionError
 from kstore.protocol.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResponse
@@ -21,12 +21,38 @@ from kstore.server.describe_config import (
     describe_topic,
 )
 from kstore.server.dynamic_config import check_broker_name, find_broker_key, find_topic_key
-from kstore.server.respond import respond
+from kstore.server.respond import respond, respond_later
 
 
 def handle(context: Context, request: Request) -> object:
     version = request.api_version
     asked = DescribeConfigsRequest.decode(request.buffer, request.position, request.limit, version)
+    if context.cluster is not None:
+        return respond_later(context, request, as_stored(context, asked, version))
+    return respond(request, answer(context, context.topics.image, asked, version))
+
+
+async def as_stored(context: Context, asked: Any, version: int) -> Any:
+    """In a cluster: as the configurations are now, whatever this broker holds of the topics."""
+    try:
+        resources = [(resource.resource_type, resource.resource_name) for resource in asked.resources]
+        image = await context.topics.image_with_configs(resources)
+    except KafkaError as error:
+        return DescribeConfigsResponse(
+            results=[
+                DescribeConfigsResponse.DescribeConfigsResult(
+                    error_code=error.code,
+                    error_message=str(error),
+                    resource_type=resource.resource_type,
+                    resource_name=resource.resource_name,
+                )
+                for resource in asked.resources
+            ]
+        )
+    return answer(context, image, asked, version)
+
+
+def answer(context: Context, image: ClusterImage, asked: Any, version: int) -> Any:
     results = []
     # A resource is described once, however often a small request asks for it.
     resources = {(resource.resource_type, resource.resource_name): resource for resource in asked.resources}
@@ -38,33 +64,32 @@ def handle(context: Context, request: Request) -> object:
             resource_name=resource.resource_name,
         )
         try:
-            key = what_is_described(context, resource)
+            key = what_is_described(image, resource)
             if key not in told:
                 told[key] = [
-                    described(entry, resource.resource_type, asked, version) for entry in entries(context, resource)
+                    described(entry, resource.resource_type, asked, version)
+                    for entry in entries(context, image, resource)
                 ]
             result.configs = told[key]
         except KafkaError as error:
             result.error_code, result.error_message = error.code, str(error)
         results.append(result)
-    return respond(request, DescribeConfigsResponse(results=results))
+    return DescribeConfigsResponse(results=results)
 
 
-def what_is_described(context: Context, resource: Any) -> object:
+def what_is_described(image: ClusterImage, resource: Any) -> object:
     """Equal for resources that have the same entries: most topics of a cluster have the brokers' configuration."""
     name, keys = resource.resource_name, resource.configuration_keys
-    image = context.topics.image
     if resource.resource_type == TOPIC_RESOURCE and name in image.topics:
         return frozenset(image.topic_config(name).items()), tuple(keys or ())
     return resource.resource_type, name
 
 
-def entries(context: Context, resource: Any) -> list[ConfigEntry]:
+def entries(context: Context, image: ClusterImage, resource: Any) -> list[ConfigEntry]:
     """The entries that are asked for. Raises the KafkaError that refuses the resource."""
     name, keys = resource.resource_name, resource.configuration_keys
     if resource.resource_type == TOPIC_RESOURCE:
         validate_topic_name(name)
-        image = context.topics.image
         if name not in image.topics:
             raise UnknownTopicOrPartitionError(f"there is no topic {name!r}")
         return describe_topic(image.topic_config(name), context.config, keys)

@@ -59,7 +59,20 @@ def describe_one(
         if partition.log.log_dir is log_dir and (wanted is None or partition.topic_partition in wanted):
             topics.setdefault(topic, []).append(
                 DescribeLogDirsResponse.DescribeLogDirsPartition(
-                    partition_index=index, partition_size=partition.log.size_in_bytes
+                    partition_index=index,
+                    partition_size=partition.log.size_in_bytes,
+                    offset_lag=max(0, partition.log.high_watermark - partition.log.log_end_offset),
+                )
+            )
+    for topic_partition, copy in context.replicas.logs.moves.futures.items():
+        replica = context.replicas.partitions.get(topic_partition)
+        if copy.log_dir is log_dir and replica is not None and (wanted is None or topic_partition in wanted):
+            topics.setdefault(topic_partition.topic, []).append(
+                DescribeLogDirsResponse.DescribeLogDirsPartition(
+                    partition_index=topic_partition.partition,
+                    partition_size=copy.size_in_bytes,
+                    offset_lag=max(0, replica.log.log_end_offset - copy.log_end_offset),
+                    is_future_key=True,
                 )
             )
     result.topics = [

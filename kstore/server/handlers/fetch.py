@@ -1,8 +1,8 @@
 """Fetch
 
 API 1, versions 4-17
-KIP-98 isolation, KIP-227 sessions, KIP-320 leader epochs, KIP-516 topic ids, KIP-595 diverging epochs, KIP-903
-replica epochs
+KIP-73 throttled replicas, KIP-98 isolation, KIP-227 sessions, KIP-320 leader epochs, KIP-392 reading from followers,
+KIP-516 topic ids, KIP-595 diverging epochs, KIP-903 replica epochs, KIP-951 leader hints
 Kafka: KafkaApis.handleFetchRequest, ReplicaManager.readFromLog, DelayedFetch, FetchRequest.json
 """
 
@@ -13,7 +13,6 @@ from kstore._native.connection import PENDING, Request
 from kstore._native.hot_messages import decode_fetch, encode_fetch_response
 from kstore.errors import (
     InconsistentTopicIdError,
-    InvalidRequestError,
     KafkaError,
     NotCachedError,
     UnknownTopicIdError,
@@ -22,29 +21,38 @@ from kstore.errors import (
 )
 from kstore.log.work import LookUp
 from kstore.model import TopicPartition
-from kstore.server.broker_listener import check_is_for_brokers
+from kstore.replica.partition import Partition
+from kstore.replica.read_replica import SELECTORS
+from kstore.replica.throttle import is_listed
+from kstore.server.broker_listener import check_is_a_brokers
 from kstore.server.context import Context
 from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
+from kstore.server.leader_hints import FETCH_FROM as HINTS_FROM
+from kstore.server.leader_hints import LeaderHints, is_hinted
 from kstore.server.purgatory import FetchWaiting
 from kstore.server.respond import completion, run_for
 
 ZSTD_FROM = 10
 TOPIC_IDS_FROM = 13
+# From this version on any replica may answer a consumer, which says in which rack it is.
+ANY_REPLICA_FROM = 11
 # Where Kafka did not even read, its answer lists no aborted transactions; where reading failed, the list is null.
 NOT_READ = (UnknownTopicIdError, UnknownTopicOrPartitionError, UnsupportedCompressionTypeError)
 
 # (partition, error code, high watermark, last stable offset, log start offset, aborted, preferred replica,
 # records, diverging epoch, current leader, snapshot id)
-Result = tuple[int, int, int, int, int, Any, int, Any, Any, None, None]
+Result = tuple[int, int, int, int, int, Any, int, Any, Any, tuple[int, int] | None, None]
 
 
 class Reading:
     """The outcome of one pass over all partitions of a fetch."""
 
-    __slots__ = ("answer_now", "cold", "results", "size")
+    __slots__ = ("answer_now", "cold", "idle", "results", "size")
 
     def __init__(self) -> None:
         self.results: list[tuple[Key, Wanted, Result]] = []
+        # Partitions of a follower's session that have nothing to tell.
+        self.idle: list[Wanted] = []
         self.size = 0
         # An error or a divergence is told without waiting for more bytes.
         self.answer_now = False
@@ -55,10 +63,7 @@ class Reading:
 def handle(context: Context, request: Request) -> object:
     version = request.api_version
     payload = decode_fetch(request.buffer, request.position, request.limit, version)
-    if payload.replica_id >= 0:
-        if context.cluster is None:
-            raise InvalidRequestError(f"replica {payload.replica_id} fetches from a broker that has no followers")
-        check_is_for_brokers(context, request)
+    check_is_a_brokers(context, request, payload.replica_id)
     now_ms = context.clock.now_ms()
     try:
         opened = context.fetch_sessions.open(
@@ -73,7 +78,7 @@ def handle(context: Context, request: Request) -> object:
         return encode_fetch_response(request.correlation_id, version, 0, error.code, NO_SESSION, [])
 
     # What a follower holds is told by the first look alone (rule 19).
-    reading = read_all(context, payload, opened.wanted, version=version, is_first=True)
+    reading = read_all(context, request, payload, opened.wanted, version=version, is_first=True)
     if reading.cold:
         deadline_ms = now_ms + payload.max_wait_ms
         run_for(context, request, answer_cold(context, request, payload, opened, reading, deadline_ms))
@@ -88,7 +93,7 @@ async def answer_cold(
 
     def attempt(wait: bool) -> list[LookUp | None]:
         nonlocal reading
-        reading = read_all(context, payload, opened.wanted, version=request.api_version, wait=wait)
+        reading = read_all(context, request, payload, opened.wanted, version=request.api_version, wait=wait)
         return reading.cold
 
     await context.cold_reads.until_found(reading.cold, attempt, is_wanted=lambda: not request.connection.closed)
@@ -111,13 +116,14 @@ def answer_or_wait(
 ) -> object:
     """The answer, or PENDING where it waits for more bytes."""
     if reading.answer_now or reading.size >= payload.min_bytes or max_wait_ms <= 0 or not opened.wanted:
-        return respond(context, request, opened, reading, now_ms)
+        return respond(context, request, payload, opened, reading, now_ms)
     wait_for_bytes(context, request, payload, opened, reading, max_wait_ms)
     return PENDING
 
 
 def read_all(
     context: Context,
+    request: Request,
     payload: Any,
     wanted: dict[Key, Wanted],
     *,
@@ -132,8 +138,20 @@ def read_all(
     """
     reading = Reading()
     remaining = min(payload.max_bytes, context.config.fetch_max_bytes)
+    is_follower = payload.replica_id >= 0
+    now_ms = context.clock.now_ms() if is_follower else 0
+    chooser = None if is_follower else Chooser.of(context, request, payload)
     for key, want in wanted.items():
         try:
+            if is_follower:
+                partition = context.replicas.partitions.get((want.topic or "", want.partition))
+                if partition is not None and is_idle(partition, want, payload, now_ms if is_first else -1):
+                    reading.idle.append(want)
+                    continue
+            elif chooser is not None and (sent := chooser.sent_elsewhere(context, want)) is not None:
+                reading.answer_now = True
+                reading.results.append((key, want, sent))
+                continue
             result = read_one(
                 context,
                 want,
@@ -160,6 +178,76 @@ def read_all(
             result = (want.partition, error.code, -1, -1, -1, aborted, -1, b"", None, None, None)
         reading.results.append((key, want, result))
     return reading
+
+
+def is_idle(partition: Partition, want: Wanted, payload: Any, now_ms: int) -> bool:
+    """Whether a follower in sync has all there is and knows all there is to be told: most partitions, most of the
+    time. That it has asked is noted, at `now_ms` if that is not negative."""
+    leader, log = partition.leader, partition.log
+    if leader is None or want.fetch_offset != log.log_end_offset or want.current_leader_epoch != leader.epoch:
+        return False
+    if want.told_high_watermark != log.high_watermark or want.told_log_start != log.log_start_offset:
+        return False
+    replica_id = payload.replica_id
+    if replica_id not in leader.isr_state.isr or leader.remote_end_offsets.get(replica_id) != want.fetch_offset:
+        return False
+    state = leader.followers[replica_id]
+    if state.broker_epoch != payload.replica_epoch or state.log_start_offset != want.log_start_offset:
+        return False
+    if want.last_fetched_epoch != log.latest_epoch or want.topic_id != log.topic_id or log.log_dir.failure is not None:
+        return False
+    if now_ms >= 0:
+        state.last_fetch_ms = state.last_caught_up_ms = now_ms
+    return True
+
+
+class Chooser:
+    """Sends consumers to a replica in their own rack, as `replica.selector.class` says."""
+
+    __slots__ = ("_rack", "_racks", "_select")
+
+    def __init__(self, select: Any, rack: str, racks: dict[int, str | None]) -> None:
+        self._select = select
+        self._rack = rack
+        self._racks = racks
+
+    @classmethod
+    def of(cls, context: Context, request: Request, payload: Any) -> "Chooser | None":
+        """None where nobody is sent anywhere."""
+        name = context.config.replica_selector_class
+        select = None if name is None else SELECTORS[name]
+        if select is None or request.api_version < ANY_REPLICA_FROM or not payload.rack_id:
+            return None
+        listener = request.connection.listener_name
+        brokers = context.topics.image.brokers.values()
+        racks = {each.id: each.rack for each in brokers if each.endpoint_of(listener) is not None}
+        return cls(select, payload.rack_id, racks)
+
+    def sent_elsewhere(self, context: Context, want: Wanted) -> Result | None:
+        """The answer that names another replica; None where the partition is read here."""
+        topic = want.topic = want.topic or context.topics.name_of(want.topic_id)
+        partition = context.replicas.partitions.get((topic or "", want.partition))
+        if partition is None or partition.leader is None:
+            return None
+        replica = self._select(partition.leader, self._rack, want.fetch_offset, self._racks)
+        if replica is None:
+            return None
+        partition.check_epoch(want.current_leader_epoch)
+        log = partition.log
+        return (
+            want.partition, 0, log.high_watermark, log.last_stable_offset, log.log_start_offset,
+            None, replica, b"", None, None, None,
+        )  # fmt: skip
+
+
+def is_throttled(context: Context, partition: Partition, replica_id: int) -> bool:
+    """Whether a follower gets nothing now, because replicas that are moved have had enough (KIP-73)."""
+    throttled = partition.log.config.leader_replication_throttled_replicas
+    if not throttled or partition.leader is None or replica_id in partition.leader.isr:
+        return False
+    quotas = context.replicas.quotas
+    quotas.leader.rate = context.config.leader_replication_throttled_rate
+    return quotas.leader_throttles(partition.topic_partition, throttled, context.clock.now_ms())
 
 
 def read_one(
@@ -190,18 +278,22 @@ def read_one(
     if version < ZSTD_FROM and log.config.target_compression == ZSTD:
         # As Kafka: the topic's configuration is asked, not its batches, which nobody else looks into.
         raise UnsupportedCompressionTypeError(f"version {version} of Fetch knows no zstd (KIP-110)")
-    # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19).
-    high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
     replica_id = payload.replica_id
+    leader_only = replica_id >= 0 or version < ANY_REPLICA_FROM
     if replica_id >= 0:
-        partition.leader_for(want.current_leader_epoch).check_replica(replica_id, payload.replica_epoch)
+        partition.leader_for(want.current_leader_epoch).check_replica(
+            replica_id, payload.replica_epoch, current_leader_epoch=want.current_leader_epoch
+        )
     if want.last_fetched_epoch >= 0:
         diverging = partition.diverging_epoch(
-            want.fetch_offset, want.last_fetched_epoch, current_leader_epoch=want.current_leader_epoch
+            want.fetch_offset,
+            want.last_fetched_epoch,
+            current_leader_epoch=want.current_leader_epoch,
+            leader_only=leader_only,
         )
         if diverging is not None:
             return (
-                want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
+                want.partition, 0, log.high_watermark, log.last_stable_offset, log.log_start_offset,
                 None, -1, b"", diverging, None, None,
             )  # fmt: skip
     if replica_id >= 0 and is_first and log.log_start_offset <= want.fetch_offset <= log.log_end_offset:
@@ -215,6 +307,9 @@ def read_one(
                 now_ms=context.clock.now_ms(),
             )
         )
+    # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19); and after
+    # what the follower has told of itself, which may just have committed what it will read of next.
+    high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
     data = partition.read(
         want.fetch_offset,
         max_bytes=max_bytes,
@@ -223,9 +318,12 @@ def read_one(
         current_leader_epoch=want.current_leader_epoch,
         wait=wait,
         replica_id=replica_id,
+        leader_only=leader_only,
     )
     # From version 3 on a first batch that does not fit does not come, rather than come torn.
     records = b"" if data.first_entry_incomplete else data.records
+    if replica_id >= 0 and is_throttled(context, partition, replica_id):
+        records = b""
     aborted = None
     if data.aborted_transactions is not None and not data.first_entry_incomplete:
         aborted = [(each.producer_id, each.first_offset) for each in data.aborted_transactions]
@@ -241,6 +339,10 @@ def wait_for_bytes(
     """Waits until `min_bytes` can be read or `max_wait_ms` are over, then reads once more."""
     watched: dict[TopicPartition, int] = {}
     wants: dict[TopicPartition, Wanted] = {}
+    for want in reading.idle:
+        topic_partition = TopicPartition(want.topic or "", want.partition)
+        watched[topic_partition] = 0
+        wants[topic_partition] = want
     for _, want, result in reading.results:
         topic_partition = TopicPartition(want.topic or "", want.partition)
         records = result[7]
@@ -250,7 +352,7 @@ def wait_for_bytes(
     def available(topic_partition: TopicPartition) -> int:
         partition = context.replicas.partitions.get(topic_partition)
         want = wants[topic_partition]
-        if partition is None:
+        if partition is None or (payload.replica_id >= 0 and is_throttled(context, partition, payload.replica_id)):
             return 0
         log = partition.log
         if (log.log_end_offset if payload.replica_id >= 0 else log.high_watermark) <= want.fetch_offset:
@@ -264,6 +366,7 @@ def wait_for_bytes(
                 current_leader_epoch=want.current_leader_epoch,
                 wait=False,
                 replica_id=payload.replica_id,
+                leader_only=payload.replica_id >= 0 or request.api_version < ANY_REPLICA_FROM,
             ).records
         except NotCachedError:
             # There is something, and it takes a thread to find it.
@@ -274,11 +377,11 @@ def wait_for_bytes(
         return len(records) if type(records) is bytes else int(records.size)
 
     def answer() -> object:
-        again = read_all(context, payload, opened.wanted, version=request.api_version)
+        again = read_all(context, request, payload, opened.wanted, version=request.api_version)
         if again.cold:
             run_for(context, request, answer_cold(context, request, payload, opened, again, deadline_ms=0))
             return PENDING
-        return respond(context, request, opened, again, context.clock.now_ms())
+        return respond(context, request, payload, opened, again, context.clock.now_ms())
 
     complete = completion(request, answer)
     waiting = FetchWaiting(watched, complete, needed=payload.min_bytes, available=available)
@@ -286,7 +389,7 @@ def wait_for_bytes(
     request.on_gone = lambda: context.deliver.fetches.forget(waiting)
 
 
-def respond(context: Context, request: Request, opened: Opened, reading: Reading, now_ms: int) -> object:
+def respond(context: Context, request: Request, payload: Any, opened: Opened, reading: Reading, now_ms: int) -> object:
     """The answer; in a session only the partitions that have news."""
     version = request.api_version
     uses_topic_ids = version >= TOPIC_IDS_FROM
@@ -295,8 +398,11 @@ def respond(context: Context, request: Request, opened: Opened, reading: Reading
     if session is not None:
         session_id = session.id
     elif opened.may_found:
-        session_id = context.fetch_sessions.found(opened.wanted, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
+        session_id = context.fetch_sessions.found(
+            opened.wanted, uses_topic_ids=uses_topic_ids, is_followers=payload.replica_id >= 0, now_ms=now_ms
+        )
 
+    hints: LeaderHints | None = None
     topics: dict[str | bytes | None, tuple[str | None, bytes | None, list[Result]]] = {}
     for key, want, result in reading.results:
         records = result[7]
@@ -313,13 +419,29 @@ def respond(context: Context, request: Request, opened: Opened, reading: Reading
                     continue
                 if has_records:
                     session.moved_to_end(key)
-        if result[1] == 0 or (want.topic, want.partition) in context.replicas.partitions:
+        size = len(records) if type(records) is bytes else records.size
+        if payload.replica_id >= 0:
+            sent_to_follower(context, want, size, now_ms)
+        elif result[1] == 0 or (want.topic, want.partition) in context.replicas.partitions:
             counted = context.traffic[want.topic or ""]
             counted.fetches += 1
             counted.failed_fetches += result[1] != 0
-            counted.bytes_out += len(records) if type(records) is bytes else records.size
+            counted.bytes_out += size
+        if result[1] and version >= HINTS_FROM and is_hinted(result[1]):
+            hints = hints or LeaderHints(context, request)
+            result = (*result[:9], hints.of(want.topic, want.partition), None)
         entry = topics.get(key[0])
         if entry is None:
             entry = topics[key[0]] = (want.topic, want.topic_id, [])
         entry[2].append(result)
-    return encode_fetch_response(request.correlation_id, version, 0, 0, session_id, list(topics.values()))
+    endpoints = list(hints.endpoints.values()) if hints is not None else ()
+    return encode_fetch_response(request.correlation_id, version, 0, 0, session_id, list(topics.values()), endpoints)
+
+
+def sent_to_follower(context: Context, want: Wanted, size: int, now_ms: int) -> None:
+    """What is replicated counts as such, and to the rate of the replicas that are moved."""
+    context.replicas.bytes_out += size
+    partition = context.replicas.partitions.get((want.topic or "", want.partition))
+    throttled = () if partition is None else partition.log.config.leader_replication_throttled_replicas
+    if throttled and is_listed(throttled, want.partition, context.node_id):
+        context.replicas.quotas.leader.record(size, now_ms)

@@ -42,6 +42,7 @@ async def answer(context: Context, asked: Any) -> Any:
             for state in topic.partition_states
         ]
         topics.append(LeaderAndIsrResponse.LeaderAndIsrTopicError(topic_id=topic.topic_id, partition_errors=errors))
+    member.confirmed(asked)
     context.deliver.turn_ended()
     return LeaderAndIsrResponse(topics=topics)
 

@@ -3,6 +3,8 @@
 API 2, versions 1-9 KIP-79 by timestamp, KIP-320 leader epochs (4), KIP-734 max timestamp (7), KIP-405 local
 log (8), KIP-1005 tiers (9) Kafka: KafkaApis.handleListOffsetRequest, ReplicaManager.fetchOffset,
 ListOffsetsRequest.json
+
+A follower is told where the log ends, a consumer what of it is committed.
 """
 
 from collections import Counter
@@ -25,6 +27,7 @@ from kstore.model import (
     MAX_TIMESTAMP,
 )
 from kstore.protocol.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
+from kstore.server.broker_listener import check_is_a_brokers
 from kstore.server.context import Context
 from kstore.server.respond import respond, respond_later
 
@@ -44,10 +47,11 @@ NOT_FOUND = (-1, -1, -1)
 def handle(context: Context, request: Request) -> object:
     version = request.api_version
     asked = ListOffsetsRequest.decode(request.buffer, request.position, request.limit, version)
+    check_is_a_brokers(context, request, asked.replica_id)
     # A partition named twice is an error for each mention (ListOffsetsRequest.duplicatePartitions).
     mentions = Counter((topic.name, part.partition_index) for topic in asked.topics for part in topic.partitions)
     topics = []
-    search = Search(context, isolation_level=asked.isolation_level, version=version)
+    search = Search(context, isolation_level=asked.isolation_level, replica_id=asked.replica_id, version=version)
     for topic in asked.topics:
         partitions = []
         for part in topic.partitions:
@@ -76,11 +80,12 @@ async def found_cold(
 class Search:
     """Fills in the answers of the partitions that are left to be looked up."""
 
-    __slots__ = ("context", "isolation_level", "left", "version")
+    __slots__ = ("context", "isolation_level", "left", "replica_id", "version")
 
-    def __init__(self, context: Context, *, isolation_level: int, version: int) -> None:
+    def __init__(self, context: Context, *, isolation_level: int, replica_id: int, version: int) -> None:
         self.context = context
         self.isolation_level = isolation_level
+        self.replica_id = replica_id
         self.version = version
         # (topic, the partition of the request, its answer)
         self.left: list[tuple[str, Any, Any]] = []
@@ -92,7 +97,13 @@ class Search:
         for topic, part, answer in self.left:
             try:
                 answer.timestamp, answer.offset, epoch = lookup(
-                    self.context, topic, part, isolation_level=self.isolation_level, version=self.version, wait=wait
+                    self.context,
+                    topic,
+                    part,
+                    isolation_level=self.isolation_level,
+                    replica_id=self.replica_id,
+                    version=self.version,
+                    wait=wait,
                 )
                 if self.version >= LEADER_EPOCH_FROM:
                     answer.leader_epoch = epoch
@@ -108,7 +119,7 @@ class Search:
 
 
 def lookup(
-    context: Context, topic: str, part: Any, *, isolation_level: int, version: int, wait: bool
+    context: Context, topic: str, part: Any, *, isolation_level: int, replica_id: int, version: int, wait: bool
 ) -> tuple[int, int, int]:
     """(timestamp, offset, leader epoch); all -1 if no record is that late, or nothing is tiered. NotCachedError."""
     timestamp: int = part.timestamp
@@ -123,5 +134,6 @@ def lookup(
         isolation_level=isolation_level,
         current_leader_epoch=part.current_leader_epoch,
         wait=wait,
+        replica_id=replica_id,
     )
     return NOT_FOUND if found is None else found

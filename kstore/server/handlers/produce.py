@@ -32,6 +32,8 @@ from kstore.log.append import single_batch
 from kstore.model import TopicPartition
 from kstore.replica.partition import Partition
 from kstore.server.context import Context
+from kstore.server.leader_hints import PRODUCE_FROM as HINTS_FROM
+from kstore.server.leader_hints import LeaderHints, is_hinted
 from kstore.server.purgatory import Waiting
 from kstore.server.respond import completion, run_for
 
@@ -61,15 +63,16 @@ ADMIN_CLIENT = "__admin_client"
 
 # (partition, error code, base offset, log append time, log start offset, record errors, error message, leader
 # hint)
-Result = tuple[int, int, int, int, int, Sequence[tuple[int, str]] | None, str | None, None]
+Result = tuple[int, int, int, int, int, Sequence[tuple[int, str]] | None, str | None, tuple[int, int] | None]
 Topics = list[tuple[str, list[Result]]]
 
 
 class Appended(NamedTuple):
-    """What a partition has to commit before the answer, and the leader epoch in which it was appended."""
+    """What a partition has to commit before the answer, and since which epoch this broker has led when it was
+    appended: as long as it leads on, in whichever epoch, the append stands (rule 30)."""
 
     end_offset: int
-    leader_epoch: int
+    since_epoch: int
 
 
 def handle(context: Context, request: Request) -> object:
@@ -122,7 +125,7 @@ def handle(context: Context, request: Request) -> object:
                     counted.bytes_in += info.size_in_bytes
                 if acks == -1 and partition.log.high_watermark <= info.last_offset:
                     assert partition.leader is not None
-                    required[partition.topic_partition] = Appended(info.last_offset + 1, partition.leader.epoch)
+                    required[partition.topic_partition] = Appended(info.last_offset + 1, partition.leader.since_epoch)
                 if partition.log.must_flush:
                     unflushed[partition] = info.last_offset + 1
             except KafkaError as error:
@@ -146,9 +149,25 @@ def handle(context: Context, request: Request) -> object:
     if unflushed:
         return PENDING
     if required:
-        wait_for_commit(context, request, topics, required, payload.timeout_ms)
+        wait_for_commit(context, request, topics, required, payload.timeout_ms, is_new=True)
         return PENDING
+    if failed:
+        return respond(context, request, topics)
     return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
+
+
+def respond(context: Context, request: Request, topics: Topics) -> bytes:
+    """The answer, with the leaders of what was refused because this broker does not lead it."""
+    refused_here = any(result[1] == NotLeaderOrFollowerError.code for _, results in topics for result in results)
+    if not refused_here or request.api_version < HINTS_FROM:
+        return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
+    hints = LeaderHints(context, request)
+    hinted = [
+        (topic, [(*each[:7], hints.of(topic, each[0])) if is_hinted(each[1]) else each for each in results])
+        for topic, results in topics
+    ]
+    endpoints = list(hints.endpoints.values())
+    return encode_produce_response(request.correlation_id, request.api_version, hinted, 0, endpoints)
 
 
 def check_attributes(attributes: int, version: int) -> None:
@@ -194,13 +213,13 @@ async def flush_then_answer(
     if required:
         wait_for_commit(context, request, answered, required, payload.timeout_ms)
     else:
-        request.complete(encode_produce_response(request.correlation_id, request.api_version, answered, 0))
+        request.complete(respond(context, request, answered))
 
 
 def is_forgotten(context: Context, acks: int) -> bool:
     """After its session has expired a broker does not know whether it leads still, and promises nothing alone. With
     acks=all the followers decide (rule 49)."""
-    return context.cluster is not None and acks != -1 and not context.cluster.is_registered
+    return acks != -1 and context.cluster is not None and not context.cluster.is_confirmed
 
 
 def refuse_all(context: Context, request: Request, payload: ProducePayload) -> object:
@@ -212,7 +231,7 @@ def refuse_all(context: Context, request: Request, payload: ProducePayload) -> o
     if payload.acks == 0:
         request.connection.close("a produce with acks=0 was refused")
         return None
-    return encode_produce_response(request.correlation_id, request.api_version, topics, 0)
+    return respond(context, request, topics)
 
 
 def refusal(
@@ -244,8 +263,11 @@ def wait_for_commit(
     topics: Topics,
     required: dict[TopicPartition, Appended],
     timeout_ms: int,
+    *,
+    is_new: bool = False,
 ) -> None:
-    """Answers when every partition's high watermark has passed what was appended to it (rules 29, 30)."""
+    """Answers when every partition's high watermark has passed what was appended to it (rules 29, 30). What `is_new`
+    was appended in this turn, and cannot have been decided on since."""
 
     def outcome(topic: str, result: Result) -> Result:
         key = TopicPartition(topic, result[0])
@@ -259,10 +281,12 @@ def wait_for_commit(
 
     def answer() -> object:
         outcomes = [(topic, [outcome(topic, result) for result in results]) for topic, results in topics]
-        return encode_produce_response(request.correlation_id, request.api_version, outcomes, 0)
+        return respond(context, request, outcomes)
 
     # While a flush went on, some of it may have come already, and gives no more news.
-    waits = {key: appended.end_offset for key, appended in required.items() if is_awaited(context, key, appended)}
+    waits = {
+        key: appended.end_offset for key, appended in required.items() if is_new or is_awaited(context, key, appended)
+    }
     if not waits:
         request.complete(answer())
         return
@@ -286,8 +310,8 @@ def check_committed(context: Context, key: TopicPartition, appended: Appended) -
     """Raises the KafkaError that a producer with acks=all is answered with if it has to be answered now."""
     partition = context.replicas.get(*key)
     leader = partition.leader
-    if leader is None or leader.epoch != appended.leader_epoch:
-        raise NotLeaderOrFollowerError(f"{key} has another leader since the append")
+    if leader is None or leader.since_epoch != appended.since_epoch:
+        raise NotLeaderOrFollowerError(f"{key} has had another leader since the append")
     if partition.log.high_watermark < appended.end_offset:
         raise RequestTimedOutError(f"{key} is not committed up to {appended.end_offset}")
     if not leader.has_min_maximal_isr():

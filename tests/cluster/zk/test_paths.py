@@ -7,6 +7,7 @@ import pytest
 from kstore.cluster.image import BrokerEndpoint, PartitionImage
 from kstore.cluster.zk import paths
 from kstore.errors import CorruptMetadataError
+from kstore.model import TopicPartition
 
 
 def test_a_registration_is_read_as_it_was_written() -> None:
@@ -52,3 +53,29 @@ def test_damage_names_the_znode(data: bytes) -> None:
 def test_a_cluster_that_is_being_migrated_is_not_taken_over() -> None:
     with pytest.raises(CorruptMetadataError, match="KRaft"):
         paths.parse_controller(b'{"version":2,"brokerid":3,"timestamp":"1","kraftControllerEpoch":4}')
+
+
+def test_wishes_and_news_are_read_as_kafka_writes_them() -> None:
+    data = b'{"version":1,"partitions":[{"topic":"t","partition":1,"replicas":[2,3]}]}'
+    assert paths.parse_reassignment(data) == {TopicPartition("t", 1): (2, 3)}
+    assert json.loads(paths.reassignment_json({TopicPartition("t", 1): (2, 3)})) == json.loads(data)
+    for path in (paths.PREFERRED_ELECTION, paths.ISR_CHANGES):
+        assert paths.parse_partitions(path, data) == [TopicPartition("t", 1)]
+    assert paths.parse_log_dir_event("e", b'{"version":1,"broker":3,"event":1}') == 3
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"partitions":[{"topic":"t"}]}', b'{"partitions":1}'])
+def test_damaged_wishes_name_the_znode(data: bytes) -> None:
+    with pytest.raises(CorruptMetadataError, match="/admin/reassign_partitions"):
+        paths.parse_reassignment(data)
+    with pytest.raises(CorruptMetadataError, match="/admin/preferred_replica_election"):
+        paths.parse_partitions(paths.PREFERRED_ELECTION, data)
+    with pytest.raises(CorruptMetadataError, match="log_dir_event_0"):
+        paths.parse_log_dir_event("/log_dir_event_notification/log_dir_event_0", data)
+
+
+def test_replicas_on_their_way_stand_in_the_topics_znode() -> None:
+    topic = paths.TopicAssignment(bytes(15) + b"\x07", {0: (3, 2, 1), 1: (1,)}, adding={0: (3,)}, removing={0: (1,)})
+    found = json.loads(paths.topic_json(topic))
+    assert (found["adding_replicas"], found["removing_replicas"]) == ({"0": [3]}, {"0": [1]})
+    assert paths.parse_topic("t", paths.topic_json(topic)) == topic

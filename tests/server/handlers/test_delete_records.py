@@ -5,7 +5,7 @@ import pytest
 from kstore.protocol.messages.delete_records import DeleteRecordsRequest
 from tests.fix_broker import batch
 
-NONE, OUT_OF_RANGE, UNKNOWN_TOPIC, INVALID_TOPIC, POLICY_VIOLATION = 0, 1, 3, 17, 44
+NONE, OUT_OF_RANGE, UNKNOWN_TOPIC, NOT_LEADER, TIMED_OUT, INVALID_TOPIC, POLICY_VIOLATION = 0, 1, 3, 6, 7, 17, 44
 EARLIEST = -2
 
 
@@ -98,3 +98,69 @@ def test_what_was_deleted_stays_deleted_after_a_restart(start_broker):
     client = start_broker().connect()
     assert client.fetch("kept.cut", 4).log_start_offset == 4
     assert client.values("kept.cut", 4) == [b"4"]
+
+
+# Followers have to let go too
+
+
+def with_follower(broker, topic):
+    """Broker 2 follows, is alive and in sync."""
+
+    def change(app):
+        partition = app.context.replicas.get(topic, 0)
+        leading = {"broker_id": 1, "epoch": 1, "replicas": (1, 2), "isr": frozenset({1, 2}), "alive": {1, 2}}
+        app.context.deliver(partition.become_leader(**leading))
+        follower_begins_at(app, topic, 0)
+
+    broker.call(change)
+
+
+def follower_begins_at(app, topic, start):
+    partition = app.context.replicas.get(topic, 0)
+    end = partition.log.log_end_offset
+    told = {"log_start_offset": start, "leader_end": end, "broker_epoch": 1, "now_ms": app.clock.now_ms()}
+    app.context.deliver(partition.fetched_by(2, end, **told))
+    app.context.deliver.turn_ended()
+
+
+def send_delete(client, topic, offset, timeout_ms):
+    wanted = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=offset)
+    topics = [DeleteRecordsRequest.DeleteRecordsTopic(name=topic, partitions=[wanted])]
+    client.send(DeleteRecordsRequest(topics=topics, timeout_ms=timeout_ms), 2)
+
+
+def received(client):
+    (result,) = client.receive().topics[0].partitions
+    return result.error_code, result.low_watermark
+
+
+def test_the_answer_waits_until_the_followers_have_let_go_too(broker, client):
+    """It was told when the leader had, and a follower that became leader showed the records again."""
+    filled(client, "followed")
+    with_follower(broker, "followed")
+    send_delete(client, "followed", 3, 20_000)
+    broker.wait_for(lambda app: len(app.context.deliver.deletes) == 1)
+    broker.call(lambda app: follower_begins_at(app, "followed", 2))
+    assert broker.call(lambda app: len(app.context.deliver.deletes)) == 1
+    broker.call(lambda app: follower_begins_at(app, "followed", 4))
+    assert received(client) == (NONE, 3)
+
+
+def test_who_waits_hears_that_time_is_over(broker, client):
+    filled(client, "slow")
+    with_follower(broker, "slow")
+    send_delete(client, "slow", 3, 30)
+    assert received(client) == (TIMED_OUT, -1)
+
+
+def test_who_waits_hears_that_another_broker_leads(broker, client):
+    filled(client, "lost")
+    with_follower(broker, "lost")
+    send_delete(client, "lost", 3, 20_000)
+    broker.wait_for(lambda app: len(app.context.deliver.deletes) == 1)
+
+    def follow(app):
+        app.context.deliver(app.context.replicas.get("lost", 0).become_follower(leader_id=2, epoch=2))
+
+    broker.call(follow)
+    assert received(client) == (NOT_LEADER, -1)

@@ -364,19 +364,60 @@ def test_acks_all_ends_with_its_time_out(broker, client):
     assert answer.responses[0].partition_responses[0].error_code == TIMED_OUT
 
 
-def test_acks_all_hears_of_a_new_epoch(broker, client):
+def test_acks_all_waits_on_in_a_new_epoch_of_the_same_leader(broker, client):
     client.create_topic("new.epoch")
     with_follower(broker, "new.epoch")
     client.send(produce_request({("new.epoch", 0): GOOD}, acks=-1, timeout_ms=20_000), 9)
     broker.wait_for(lambda app: len(app.context.deliver.produces) == 1)
 
-    def lead_again(app):
+    def lead_on(app):
         partition = app.context.replicas.get("new.epoch", 0)
-        app.context.deliver(partition.become_leader(broker_id=1, epoch=1, replicas=(1,), isr=frozenset({1})))
+        leading = {"broker_id": 1, "replicas": (1, 2), "now_ms": 0}
+        app.context.deliver(partition.become_leader(epoch=1, isr=frozenset({1, 2}), **leading))
+        app.context.deliver.turn_ended()
+        waiting = len(app.context.deliver.produces)
+        # Alone in sync it has all that the producer waits for.
+        app.context.deliver(partition.become_leader(epoch=2, isr=frozenset({1}), **leading))
+        app.context.deliver.turn_ended()
+        return waiting
+
+    assert broker.call(lead_on) == 1
+    assert client.receive().responses[0].partition_responses[0].error_code == NONE
+
+
+def test_acks_all_hears_of_another_leader(broker, client):
+    client.create_topic("new.leader")
+    with_follower(broker, "new.leader")
+    client.send(produce_request({("new.leader", 0): GOOD}, acks=-1, timeout_ms=20_000), 9)
+    broker.wait_for(lambda app: len(app.context.deliver.produces) == 1)
+
+    def follow(app):
+        partition = app.context.replicas.get("new.leader", 0)
+        app.context.deliver(partition.become_follower(leader_id=2, epoch=1))
+        # Back before the answer is made: what was waited for may be gone all the same.
+        app.context.deliver(partition.become_leader(broker_id=1, epoch=2, replicas=(1,), isr=frozenset({1})))
         app.context.deliver.turn_ended()
 
-    broker.call(lead_again)
+    broker.call(follow)
     assert client.receive().responses[0].partition_responses[0].error_code == NOT_LEADER
+
+
+def test_who_does_not_lead_says_who_does(broker, client):
+    client.create_topic("led.elsewhere")
+
+    def follow(app):
+        partition = app.context.replicas.get("led.elsewhere", 0)
+        app.context.deliver(partition.become_follower(leader_id=2, epoch=7))
+
+    broker.call(follow)
+    request = produce_request({("led.elsewhere", 0): GOOD}, acks=1)
+    assert client.ask(request, 9).responses[0].partition_responses[0].error_code == NOT_LEADER
+    answer = client.ask(request, 10).responses[0].partition_responses[0]
+    assert (answer.error_code, answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (
+        NOT_LEADER,
+        2,
+        7,
+    )
 
 
 def test_too_few_replicas_in_sync_are_told_before_anything_is_stored(broker, client):

@@ -1,0 +1,191 @@
+"""A replica that moves to another log directory: what lies where, at each moment at which the process may end."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from kstore.errors import InvalidTopicError, KafkaStorageError, LogDirNotFoundError
+from kstore.log.directory import DiskDirectory
+from kstore.log.manager import LogManager
+from kstore.log.partition_log import PartitionLog
+from kstore.model import TopicPartition
+from kstore.replica.log_copy import ANY_EPOCH, append_as_follower, cut_to
+from tests.log.build import NOW, append, batch, batches_of, offsets_of
+from tests.log.conftest import MakeManager
+
+TP = TopicPartition("topic", 0)
+ID = bytes(15) + b"\x01"
+
+
+@pytest.fixture
+def manager(tmp_path: Path, managers: MakeManager) -> LogManager:
+    """A replica with records, in `a`."""
+    found = managers(tmp_path / "a", tmp_path / "b")
+    found.moves.preferred[TP] = str(tmp_path / "a")
+    log = found.get_or_create(TP, topic_id=ID, now_ms=NOW)
+    log.assign_epoch_start_offset(3, 0)
+    for _ in range(5):
+        append(log, batch(), leader_epoch=3)
+    log.update_high_watermark(4)
+    return found
+
+
+def names(directory: Path) -> list[str]:
+    """The directories of partitions, without what makes them unique."""
+    found = [path.name for path in directory.iterdir() if path.is_dir()]
+    return sorted(".".join([name.split(".")[0], *([name[-6:]] if "." in name else [])]) for name in found)
+
+
+def copy_all(source: PartitionLog, copy: PartitionLog) -> None:
+    cut_to(source, copy, now_ms=NOW)
+    while copy.log_end_offset < source.log_end_offset:
+        records = source.read(copy.log_end_offset, max_bytes=100).records
+        data = records if isinstance(records, bytes) else records.read()
+        append_as_follower(copy, data, leader_epoch=ANY_EPOCH, now_ms=NOW)
+
+
+def move(manager: LogManager, to: Path) -> PartitionLog:
+    copy = manager.moves.begin(TP, str(to), NOW)
+    assert copy is not None
+    copy_all(manager.logs[TP], copy)
+    return manager.moves.complete(TP, NOW)
+
+
+def test_a_replica_takes_all_it_is_with_it(manager: LogManager, tmp_path: Path, managers: MakeManager) -> None:
+    source = manager.logs[TP]
+    source.maybe_increment_log_start_offset(2)
+    # An epoch in which nothing was appended is in no batch.
+    source.assign_epoch_start_offset(7, 5)
+    content = b"".join(path.read_bytes() for path in sorted((tmp_path / "a" / "topic-0").glob("*.log")))
+    moved = move(manager, tmp_path / "b")
+    assert moved is manager.logs[TP]
+    assert (moved.log_start_offset, moved.high_watermark, moved.log_end_offset) == (2, 4, 5)
+    assert (moved.topic_id, moved.latest_epoch) == (ID, 7)
+    assert moved.leader_epoch_cache.entries == source.leader_epoch_cache.entries
+    # From the log's start on.
+    copied = b"".join(path.read_bytes() for path in sorted((tmp_path / "b" / "topic-0").glob("*.log")))
+    assert copied == content[2 * len(batch()) :]
+    assert (names(tmp_path / "a"), names(tmp_path / "b")) == (["topic-0.delete"], ["topic-0"])
+    append(moved, batch(), leader_epoch=7)
+    manager.close(NOW)
+    again = managers(tmp_path / "a", tmp_path / "b").logs[TP]
+    assert (again.log_start_offset, again.high_watermark, again.log_end_offset) == (2, 4, 6)
+    assert again.log_dir.path == str(tmp_path / "b")
+
+
+def test_a_copy_that_was_begun_goes_on_after_a_crash(
+    manager: LogManager, tmp_path: Path, managers: MakeManager
+) -> None:
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    append_as_follower(copy, manager.logs[TP].read(0, max_bytes=1).records.read(), leader_epoch=ANY_EPOCH, now_ms=NOW)
+    assert (names(tmp_path / "a"), names(tmp_path / "b")) == (["topic-0"], ["topic-0.future"])
+    manager.close_handles()
+    again = managers(tmp_path / "a", tmp_path / "b")
+    copy = again.moves.futures[TP]
+    assert again.logs[TP].log_dir.path == str(tmp_path / "a")
+    assert copy.log_end_offset == 1
+    assert again.moves.begin(TP, str(tmp_path / "b"), NOW) is copy
+    copy_all(again.logs[TP], copy)
+    assert offsets_of(batches_of(again.moves.complete(TP, NOW))) == [0, 1, 2, 3, 4]
+
+
+def test_a_crash_between_the_two_renamings_leaves_one_replica_of_two_equal_ones(
+    manager: LogManager, tmp_path: Path, managers: MakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = DiskDirectory.rename_self
+
+    def crash(directory: DiskDirectory, new_name: str) -> None:
+        if new_name.endswith("-delete"):
+            raise OSError(errno.EIO, "the process ends here")
+        rename(directory, new_name)
+
+    monkeypatch.setattr(DiskDirectory, "rename_self", crash)
+    move(manager, tmp_path / "b")
+    monkeypatch.undo()
+    manager.close_handles()
+    assert (names(tmp_path / "a"), names(tmp_path / "b")) == (["topic-0"], ["topic-0"])
+    again = managers(tmp_path / "a", tmp_path / "b")
+    assert offsets_of(batches_of(again.logs[TP])) == [0, 1, 2, 3, 4]
+    assert sorted(names(tmp_path / "a") + names(tmp_path / "b")) == ["topic-0", "topic-0.-stray"]
+
+
+def test_a_disk_that_fails_at_the_end_leaves_the_replica_where_it_was(
+    manager: LogManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(directory: DiskDirectory) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    copy_all(manager.logs[TP], copy)
+    monkeypatch.setattr(DiskDirectory, "sync_parent", fail)
+    with pytest.raises(KafkaStorageError):
+        manager.moves.complete(TP, NOW)
+    monkeypatch.undo()
+    assert manager.logs[TP].log_dir.path == str(tmp_path / "a")
+    assert manager.take_failed_dirs() == {str(tmp_path / "b"): []}
+    append(manager.logs[TP], batch(), leader_epoch=3)
+    assert "topic-0" not in names(tmp_path / "b")
+
+
+def test_a_copy_is_given_up_for_another_wish_or_with_its_partition(manager: LogManager, tmp_path: Path) -> None:
+    assert manager.moves.begin(TP, str(tmp_path / "b"), NOW) is not None
+    assert manager.moves.begin(TP, str(tmp_path / "a"), NOW) is None
+    assert manager.moves.futures == {}
+    assert names(tmp_path / "b") == ["topic-0.delete"]
+    assert manager.moves.begin(TP, str(tmp_path / "b"), NOW) is not None
+    manager.delete(TP, now_ms=NOW)
+    assert manager.moves.futures == {}
+    assert names(tmp_path / "b") == ["topic-0.delete", "topic-0.delete"]
+
+
+def test_a_replica_that_is_to_come_is_made_where_it_is_wanted(manager: LogManager, tmp_path: Path) -> None:
+    for number, wanted in ((1, "a"), (2, "b"), (3, "a")):
+        key = TopicPartition("topic", number)
+        manager.moves.prefer(key, str(tmp_path / wanted))
+        assert manager.get_or_create(key, now_ms=NOW).log_dir.path == str(tmp_path / wanted)
+    assert manager.moves.preferred == {}
+
+
+def test_wishes_that_cannot_be_met_are_refused_by_name(manager: LogManager, tmp_path: Path) -> None:
+    with pytest.raises(LogDirNotFoundError, match="c is not among"):
+        manager.moves.prefer(TP, str(tmp_path / "c"))
+    with pytest.raises(InvalidTopicError):
+        manager.moves.prefer(TopicPartition("t" * 230, 0), str(tmp_path / "b"))
+    manager.dirs[1].failure = "its disk is gone"
+    with pytest.raises(KafkaStorageError):
+        manager.moves.prefer(TP, str(tmp_path / "b"))
+
+
+def test_a_copy_is_cut_where_its_replica_was(manager: LogManager, tmp_path: Path) -> None:
+    source = manager.logs[TP]
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    copy_all(source, copy)
+    source.truncate_to(3, now_ms=NOW)
+    source.assign_epoch_start_offset(5, 3)
+    append(source, batch(), leader_epoch=5)
+    append(source, batch(), leader_epoch=5)
+    assert copy.log_end_offset == source.log_end_offset
+    cut_to(source, copy, now_ms=NOW)
+    assert copy.log_end_offset == 3
+    copy_all(source, copy)
+    assert copy.leader_epoch_cache.entries == source.leader_epoch_cache.entries
+    # The replica has begun anew behind it.
+    source.truncate_fully_and_start_at(20, now_ms=NOW)
+    copy_all(source, copy)
+    assert (copy.log_start_offset, copy.log_end_offset) == (20, 20)
+
+
+def test_what_is_copied_is_not_compacted_meanwhile(manager: LogManager) -> None:
+    log = manager.logs[TP]
+    log.update_config(log.config._replace(cleanup_policy=("compact",), min_cleanable_dirty_ratio=0.0))
+    log.roll(now_ms=NOW)
+    log.update_high_watermark(5)
+    log.flush(now_ms=NOW)
+    manager.cleaner.paused.add(TP)
+    assert manager.cleaner.take(NOW) is None
+    manager.cleaner.paused.clear()
+    assert manager.cleaner.take(NOW + 60_000) is not None

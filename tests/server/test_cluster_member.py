@@ -1,0 +1,100 @@
+"""What a member of a cluster may promise alone: never between an expired session and the controller's next word."""
+
+import asyncio
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED
+from kstore.server.cluster_member import ClusterMember
+from tests.fix_broker import Broker, Client, batch, produce_request
+
+NONE, NOT_LEADER = 0, 6
+
+
+@pytest.fixture
+def member() -> ClusterMember:
+    found = object.__new__(ClusterMember)
+    found.is_stopping = False
+    found.is_registered = found.is_confirmed = True
+    found.broker_epoch = 10
+    found.controller = SimpleNamespace(resign=lambda reason: None)  # type: ignore[assignment]
+    found._context = SimpleNamespace(  # type: ignore[assignment]
+        loop=SimpleNamespace(is_running=lambda: True), start_task=lambda work: work.close()
+    )
+    return found
+
+
+def told(broker_epoch: int) -> Any:
+    return SimpleNamespace(broker_epoch=broker_epoch)
+
+
+def test_a_suspended_session_changes_nothing_and_an_expired_one_is_not_made_good_by_itself(
+    member: ClusterMember,
+) -> None:
+    member._session_changed(SUSPENDED)
+    assert member.is_confirmed
+    member._session_changed(LOST)
+    assert (member.is_registered, member.is_confirmed) == (False, False)
+    member._session_changed(CONNECTED)
+    # What was on its way to the registration before says nothing.
+    member.confirmed(told(10))
+    assert not member.is_confirmed
+    member.is_registered, member.broker_epoch = True, 20
+    member.confirmed(told(10))
+    assert not member.is_confirmed
+    member.confirmed(told(20))
+    assert member.is_confirmed
+
+
+@pytest.mark.parametrize("acks", [0, 1])
+def test_acks_of_the_leader_alone_are_refused_until_the_controller_has_spoken(
+    broker: Broker, client: Client, acks: int
+) -> None:
+    topic = f"alone.{acks}"
+    client.create_topic(topic)
+    request = produce_request({(topic, 0): batch(b"x")}, acks=acks)
+
+    def confirm(is_confirmed: bool) -> None:
+        broker.call(lambda app: setattr(app.context, "cluster", SimpleNamespace(is_confirmed=is_confirmed)))
+
+    try:
+        confirm(False)
+        if acks:
+            assert client.ask(request, 9).responses[0].partition_responses[0].error_code == NOT_LEADER
+        else:
+            with broker.connect() as other:
+                other.send(request, 9, answered=False)
+                assert other.is_closed_by_the_broker()
+        # Of those in sync each one decides for itself.
+        assert client.produce(topic, batch(b"all"), acks=-1).base_offset == 0
+        confirm(True)
+        if acks:
+            assert client.produce(topic, batch(b"x"), acks=acks).base_offset == 1
+    finally:
+        broker.call(lambda app: setattr(app.context, "cluster", None))
+
+
+def test_a_failed_directory_is_told_until_zookeeper_has_heard_it(
+    member: ClusterMember, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from kstore.errors import SessionLostError
+
+    made: list[tuple[str, bytes, bool]] = []
+    failures = [SessionLostError("away"), SessionLostError("away")]
+
+    async def create(path: str, data: bytes, *, sequential: bool) -> None:
+        if failures:
+            raise failures.pop()
+        made.append((path, data, sequential))
+
+    tasks: list[Any] = []
+    member.session = SimpleNamespace(create=create)  # type: ignore[assignment]
+    member._context = SimpleNamespace(node_id=3, start_task=tasks.append)  # type: ignore[assignment]
+    monkeypatch.setattr("kstore.server.cluster_member.REGISTER_RETRY_S", 0)
+    with caplog.at_level(logging.WARNING):
+        member.log_dir_failed()
+        asyncio.run(tasks[0])
+    assert made == [("/log_dir_event_notification/log_dir_event_", b'{"version":1,"broker":3,"event":1}', True)]

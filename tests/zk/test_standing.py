@@ -1,0 +1,67 @@
+"""A broker that lost its tail in a crash was alone in sync, and comes back: whoever holds more leads (rule 26)."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.judge.kafka import KafkaBroker, ZooKeeper
+from tests.zk.members import (
+    Ledger,
+    Member,
+    consumed,
+    create_topic,
+    eventually,
+    kafka_member,
+    kstore_member,
+    wait_for_isr,
+    wait_for_leader,
+)
+from tests.zk.wishes import json_at, znodes
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+STATE = "/brokers/topics/orders/partitions/0/state"
+
+
+def lose_the_page_cache(broker: Member) -> None:
+    """As after a power cut: nothing of the partition had been brought to disk, nor its checkpoints."""
+    directory = broker.partition_directory("orders")
+    for file in directory.iterdir():
+        if file.suffix in (".log", ".index", ".timeindex", ".snapshot") or file.name == "leader-epoch-checkpoint":
+            file.unlink()
+    for checkpoint in broker.log_directory.glob("*-checkpoint"):
+        checkpoint.unlink()
+
+
+@pytest.mark.parametrize("kind", ["kafka"])
+def test_what_another_replica_holds_is_not_cut_away(zookeeper_of_its_own: ZooKeeper, tmp_path: Path, kind: str) -> None:
+    make = kafka_member if kind == "kafka" else kstore_member
+    controller = kstore_member(tmp_path, 1, zookeeper_of_its_own)
+    unlucky, lagging = (make(tmp_path, number, zookeeper_of_its_own) for number in (2, 3))
+    members: list[KafkaBroker | Member] = [controller, unlucky, lagging]
+    try:
+        for member in members:
+            member.start()
+        create_topic(members, "orders", [[2, 3]])
+        wait_for_isr(members, "orders", {2, 3})
+        ledger = Ledger(members, "orders")
+        ledger.produce(200)
+        ledger.flush()
+        lagging.kill()
+        wait_for_isr([controller, unlucky], "orders", {2})
+        unlucky.kill()
+        lose_the_page_cache(unlucky)
+        with znodes(zookeeper_of_its_own) as zk:
+            eventually(lambda: json_at(zk, STATE)["leader"], wanted=lambda leader: leader == -1)
+            lagging.start()
+            # It is not in sync, and does not lead as long as the other one may hold more.
+            assert json_at(zk, STATE) | {"leader": -1, "isr": [2]} == json_at(zk, STATE)
+            unlucky.start()
+            wait_for_leader(members, "orders", 3)
+            wait_for_isr(members, "orders", {2, 3})
+        assert "nobody that is there is known to hold more" in controller.log_text()
+        assert not ledger.failed
+        assert consumed(members, "orders", 200) == ledger.acknowledged
+    finally:
+        for member in members:
+            member.kill()
