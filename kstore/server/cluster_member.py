@@ -64,6 +64,8 @@ class ClusterMember:
         self.controller_epoch = 0
         self.is_stopping = False
         self.is_registered = False
+        # Partitions whose replicas are being changed, as far as the controller has told this broker.
+        self.reassigning: set[TopicPartition] = set()
         # Whether the controller has spoken to this registration of the broker: before that it may believe in what it
         # led before its session was over (rule 49).
         self.is_confirmed = False
@@ -334,6 +336,8 @@ class ClusterMember:
                 now_ms=now_ms,
             )
         context.deliver(effects)
+        is_changing = state.adding_replicas or state.removing_replicas
+        (self.reassigning.add if is_changing else self.reassigning.discard)(key)
         if key in replicas.offline:
             return KafkaStorageError.code
         role = "leads" if state.leader == context.node_id else f"follows broker {state.leader}"

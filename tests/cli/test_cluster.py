@@ -12,12 +12,12 @@ import pytest
 from tests.cli.run import Kstore, Ran
 from tests.judge.java import free_port
 from tests.judge.kafka import ZooKeeper
-from tests.zk.members import Ledger, Member, create_topic, eventually, kafka_member
+from tests.zk.members import Ledger, Member, create_topic, eventually, kafka_member, kstore_member
 
 pytestmark = pytest.mark.kafka
 
 IDS = (1, 2, 3)
-MAKERS: dict[str, Callable[[Path, int, ZooKeeper], Member]] = {"kafka": kafka_member}
+MAKERS: dict[str, Callable[[Path, int, ZooKeeper], Member]] = {"kstore": kstore_member, "kafka": kafka_member}
 
 
 class Cluster:
