@@ -3,11 +3,12 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from kazoo.client import KazooClient
 
@@ -116,15 +117,27 @@ class Cluster:
     def topic(self, name: str, assignment: list[list[int]], **config: str) -> Iterator[str]:
         """A topic with two in-sync replicas at least, deleted with its files in the end."""
         configs = {"min.insync.replicas": "2", "file.delete.delay.ms": "100", **config}
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
         new = NewTopic(name, len(assignment), replica_assignment=assignment, config=configs)
-        admin.create_topics([new], request_timeout=60)[name].result(60)
+        self._administer(lambda admin: admin.create_topics([new], request_timeout=60)[name])
         self.wait_for_isr(name)
         try:
             yield name
         finally:
-            admin.delete_topics([name], request_timeout=60)[name].result(60)
+            self._administer(lambda admin: admin.delete_topics([name], request_timeout=60)[name])
             wait_until(lambda: not self.files(name), timeout=PATIENCE_S, what=f"the files of {name} are deleted")
+
+    def _administer(self, ask: Callable[[AdminClient], Any]) -> None:
+        """Asks by a client of its own: one from before may take another broker for the controller."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+            try:
+                ask(admin).result(60)
+                return
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.NOT_CONTROLLER or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def files(self, topic: str) -> list[Path]:
         return [path for broker in self.brokers.values() for path in broker.log_directory.glob(f"{topic}-*")]

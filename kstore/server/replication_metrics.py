@@ -1,8 +1,8 @@
 """What a member of a cluster tells of replication, of its session with ZooKeeper, and of the cluster if it controls.
 
 Names are those of Kafka's ReplicaManager, ReplicaFetcherManager, FetcherLagMetrics, KafkaController and
-SessionExpireListener behind the JMX exporter. What only the controller knows is 0 where another broker controls, as with
-Kafka, so that the sum over all brokers is the cluster's.
+SessionExpireListener behind the JMX exporter. What only the controller knows is 0 where another broker controls, as
+with Kafka, so that the sum over all brokers is the cluster's.
 """
 
 from collections.abc import Iterator

@@ -192,6 +192,7 @@ def test_a_replica_that_is_not_in_sync_leads_only_when_that_is_asked_for(
         ledger.flush()
         cluster.members[3].kill()
     try:
+        eventually(lambda: partitions_of(ask, topic)[0]["leader"], wanted=lambda leader: leader < 0)
         refused = ask("topics", "elect", "preferred", topic)
         assert refused.status == 1
         assert f"{topic}-0: its preferred replica is not alive, or not in sync" in refused.err
