@@ -11,8 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.side_by_side import cluster_cells
 from benchmarks.side_by_side.brokers import running
 from benchmarks.side_by_side.cells import CELLS, FULL, SHORT, Contest, Figure, Scale, memory, recovery, start_times
+from benchmarks.side_by_side.cluster import both
 from benchmarks.side_by_side.load import BROKER_CPU, Placement, Run, build_program
 from benchmarks.side_by_side.machine import pin
 from benchmarks.side_by_side.report import write
@@ -20,18 +22,21 @@ from tests.judge import home
 
 OTHERS = {"start": start_times, "memory": memory, "recovery": recovery}
 NEEDED_GB = 20
+KAFKA_WITH_ZOOKEEPER = "kafka-3.9.1"
 
 
 def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def chosen(only: str | None) -> list[str]:
+def chosen(only: str | None, kafka: str) -> list[str]:
     names = [*(cell.name for cell in CELLS), *OTHERS]
+    if kafka == KAFKA_WITH_ZOOKEEPER:
+        names += cluster_cells.CELLS
     wanted = only.split(",") if only else names
     unknown = set(wanted) - set(names)
     if unknown:
-        sys.exit(f"bench-kafka: no such cell: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+        sys.exit(f"bench-kafka: no such cell for {kafka}: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     return wanted
 
 
@@ -52,6 +57,20 @@ def contest(
     return figures, both.runs, both.discarded
 
 
+def cluster_contest(
+    workplace: Path, scale: cluster_cells.ClusterScale, wanted: list[str]
+) -> tuple[list[Figure], dict[str, dict[str, list[Run]]], int]:
+    cells = [name for name in wanted if name in cluster_cells.CELLS]
+    if not cells:
+        return [], {}, 0
+    say("starting two clusters of three brokers")
+    with both(workplace) as clusters:
+        contest = cluster_cells.ClusterContest(clusters, workplace, scale, say)
+        contest.warm_up()
+        figures = contest.measure(cells)
+    return figures, contest.runs, contest.discarded
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench-kafka")
     parser.add_argument("--short", action="store_true")
@@ -63,7 +82,7 @@ def main() -> int:
     why_not = home.why_kafka_cannot_run()
     if why_not:
         sys.exit(f"bench-kafka: {why_not}")
-    wanted = chosen(arguments.only)
+    wanted = chosen(arguments.only, arguments.kafka)
     if arguments.pinned:
         Placement.pin_clients()
     scale = SHORT if arguments.short else FULL
@@ -80,6 +99,10 @@ def main() -> int:
         for question, measure in OTHERS.items():
             if question in wanted:
                 figures += measure(arguments.kafka, workplace, scale, say)
+        cluster_scale = cluster_cells.SHORT if arguments.short else cluster_cells.FULL
+        of_clusters = cluster_contest(workplace, cluster_scale, wanted)
+        figures += of_clusters[0]
+        runs, discarded = runs | of_clusters[1], discarded + of_clusters[2]
     name = "-".join([arguments.kafka, *(mark for mark in ("pinned", "short") if getattr(arguments, mark))])
     path = write(
         home.REPOSITORY / "benchmarks" / "results",

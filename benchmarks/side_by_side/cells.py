@@ -184,6 +184,8 @@ CELLS = [
 FIGURES = (
     *(cell.name for cell in CELLS),
     *("start-empty", "start-1000", "start-1000-all", "rss-idle", "rss-1000", "rss-loaded", "recovery"),
+    *("cluster-load", "cluster-latency", "cluster-failover", "cluster-failover-all", "cluster-failover-controller"),
+    *("cluster-shutdown", "cluster-catchup", "cluster-memory"),
 )
 
 

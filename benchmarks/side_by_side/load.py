@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from benchmarks.side_by_side.brokers import Broker
-from benchmarks.side_by_side.machine import machine_times, process_times
+from benchmarks.side_by_side.machine import ProcessTimes, machine_times, process_times
 from tests.judge import home
 from tests.judge.java import java_command
 
@@ -69,16 +69,30 @@ def build_program() -> None:
         sys.exit("bench-kafka: librdkafka's headers are missing: apt-get install librdkafka-dev")
 
 
-def load(mode: str, broker: Broker | None, **options: object) -> Run:
+class Target(Protocol):
+    """Brokers under load: one, or several that are measured together by their `pids`."""
+
+    @property
+    def bootstrap(self) -> str: ...
+
+
+def times_of(target: Target) -> ProcessTimes:
+    """Of all its processes."""
+    pids = getattr(target, "pids", None) or (target.pid,)  # type: ignore[attr-defined]
+    times = [process_times(pid) for pid in pids]
+    return ProcessTimes(sum(each.user for each in times), sum(each.system for each in times))
+
+
+def load(mode: str, broker: Target | None, **options: object) -> Run:
     """`options` are load.c's and librdkafka's; a dot in a name is written as two underscores."""
     words = [f"{name.replace('__', '.')}={value}" for name, value in options.items()]
     if broker is not None:
         words.append(f"bootstrap.servers={broker.bootstrap}")
     before_machine = machine_times()
-    before = process_times(broker.pid) if broker is not None else None
+    before = times_of(broker) if broker is not None else None
     command = [*Placement.client, str(PROGRAM), mode, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
-    after = process_times(broker.pid) if broker is not None else None
+    after = times_of(broker) if broker is not None else None
     after_machine = machine_times()
     if done.returncode:
         raise RuntimeError(f"{mode} {words}: {done.stderr[-2000:]}")

@@ -21,7 +21,8 @@ DEFAULT_TIMEOUT = 10.0
 CONNECT_FAILED = re.compile(r"^.*?/bootstrap: |^\S+: (?=Connect)| \(after \d+ms in state \w+.*\)$")
 
 
-def add_connection(parser: argparse.ArgumentParser) -> None:
+def add_connection(parser: argparse.ArgumentParser, *, client_options: bool = True) -> None:
+    """`client_options` are those of librdkafka, for commands that ask by it."""
     group = parser.add_argument_group("connection")
     group.add_argument(
         "-b",
@@ -33,6 +34,8 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--timeout", type=seconds, default=DEFAULT_TIMEOUT, metavar="S", help="how long to wait for a broker (10)"
     )
+    if not client_options:
+        return
     group.add_argument(
         "-X",
         dest="client_options",

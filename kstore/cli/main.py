@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kstore.cli import consume, groups, log, produce, shell, topics
+from kstore.cli import cluster, consume, groups, log, produce, shell, topics
 from kstore.cli.arguments import Parser
 from kstore.cli.completion import complete_if_asked
 from kstore.cli.errors import CommandError
 
-GROUPS = (topics, produce, consume, groups, log, shell)
+GROUPS = (topics, produce, consume, groups, cluster, log, shell)
 FAILED, USAGE = 1, 2
 INTERRUPTED = 130  # as a shell says of a process that SIGINT ended
 

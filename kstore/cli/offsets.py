@@ -46,8 +46,11 @@ def parse_place(text: str) -> Place:
 
 
 class Bounds(NamedTuple):
+    """`leader_epoch` is the one that the leader of the partition leads in, where it tells."""
+
     first_offset: int
     end_offset: int
+    leader_epoch: int | None = None
 
     def within(self, offset: int) -> int:
         return min(max(offset, self.first_offset), self.end_offset)
@@ -65,12 +68,12 @@ def list_offsets(connection: Connection, admin: Any, asked: dict[tuple[str, int]
 
 
 def bounds(connection: Connection, admin: Any, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Bounds]:
-    """First and end offset of each partition."""
+    """First and end offset and leader epoch of each partition."""
     spec = connection.kafka.admin.OffsetSpec
     partitions = list(partitions)
     first = list_offsets(connection, admin, dict.fromkeys(partitions, spec.earliest()))
     end = list_offsets(connection, admin, dict.fromkeys(partitions, spec.latest()))
-    return {key: Bounds(first[key].offset, end[key].offset) for key in partitions}
+    return {key: Bounds(first[key].offset, end[key].offset, end[key].leader_epoch) for key in partitions}
 
 
 def resolve(

@@ -7,9 +7,11 @@ from typing import Any
 
 from kstore.cli.arguments import Commands, add_command, add_group, add_json, add_topic, integer
 from kstore.cli.connection import Connection, add_connection, key_values
+from kstore.cli.elect import add_elect
 from kstore.cli.errors import FAILED, CommandError, UsageError
 from kstore.cli.offsets import bounds
 from kstore.cli.output import Column, heading, print_json, print_table
+from kstore.cli.reassign import add_reassign
 
 LIST_COLUMNS = (
     Column("TOPIC", "topic"),
@@ -19,6 +21,7 @@ LIST_COLUMNS = (
 PARTITION_COLUMNS = (
     Column("PARTITION", "partition", right=True),
     Column("LEADER", "leader", right=True),
+    Column("EPOCH", "leader_epoch", right=True),
     Column("REPLICAS", "replicas"),
     Column("ISR", "isr"),
     Column("FIRST OFFSET", "first_offset", right=True),
@@ -37,7 +40,9 @@ kstore topics alter orders --config retention.ms=3600000 --delete-config compres
 
 
 def add_commands(commands: Commands) -> None:
-    group = add_group(commands, "topics", "list, describe, create, alter and delete topics")
+    group = add_group(
+        commands, "topics", "list, describe, create, alter and delete topics; elect leaders, move replicas"
+    )
     listing = add_command(
         group,
         "list",
@@ -59,6 +64,8 @@ def add_commands(commands: Commands) -> None:
     add_changes(group)
     for parser in group.choices.values():
         add_connection(parser)
+    add_elect(group)
+    add_reassign(group)
 
 
 def add_changes(group: Commands) -> None:
@@ -128,6 +135,7 @@ def run_describe(options: argparse.Namespace) -> int:
                 {
                     "partition": index,
                     "leader": partition.leader,
+                    "leader_epoch": known and known.leader_epoch,
                     "replicas": list(partition.replicas),
                     "isr": list(partition.isrs),
                     "first_offset": known and known.first_offset,

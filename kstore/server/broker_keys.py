@@ -26,7 +26,7 @@ REASONS = {
     "tiers": "kstore has no remote storage",
     "transactions": "kstore has no transactions yet",
     "unstable": "kstore offers no unfinished APIs",
-    "zookeeper": "kstore does not do this yet, or has no need of it",
+    "zookeeper": "kstore speaks with ZooKeeper in its own way and has no need of it, or does not do it yet",
 }
 
 SECTIONS = {
@@ -36,6 +36,7 @@ alter.log.dirs.replication.quota.window.num int 11 ro 1..
 alter.log.dirs.replication.quota.window.size.seconds int 1 ro 1..
 auto.create.topics.enable boolean true ro
 broker.id int -1 ro
+broker.id.generation.enable boolean true ro,3
 broker.rack string - ro
 compression.gzip.level int -1 cluster -1|1..9
 compression.lz4.level int 9 cluster 1..17
@@ -133,6 +134,7 @@ replica.socket.receive.buffer.bytes int 65536 ro
 replica.socket.timeout.ms int 30000 ro
 replication.quota.window.num int 11 ro 1..
 replication.quota.window.size.seconds int 1 ro 1..
+reserved.broker.max.id int 1000 ro,3 0..
 security.inter.broker.protocol string PLAINTEXT ro PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL
 socket.listen.backlog.size int 50 ro 1..
 socket.receive.buffer.bytes int 102400 ro
@@ -141,6 +143,19 @@ socket.send.buffer.bytes int 102400 ro
 zookeeper.connect string - ro,3
 zookeeper.connection.timeout.ms int - ro,3
 zookeeper.session.timeout.ms int 18000 ro,3
+zookeeper.set.acl boolean false ro,3
+zookeeper.ssl.cipher.suites list - ro,3
+zookeeper.ssl.client.enable boolean false ro,3
+zookeeper.ssl.crl.enable boolean false ro,3
+zookeeper.ssl.enabled.protocols list - ro,3
+zookeeper.ssl.endpoint.identification.algorithm string HTTPS ro,3
+zookeeper.ssl.keystore.location string - ro,3
+zookeeper.ssl.keystore.password password - ro,3
+zookeeper.ssl.keystore.type string - ro,3
+zookeeper.ssl.ocsp.enable boolean false ro,3
+zookeeper.ssl.truststore.location string - ro,3
+zookeeper.ssl.truststore.password password - ro,3
+zookeeper.ssl.truststore.type string - ro,3
 """,
     "refused": """
 authorizer.class.name string '' ro
@@ -377,12 +392,10 @@ leader.imbalance.per.broker.percentage int 10 ro,3
 unclean.leader.election.enable boolean false cluster
 """,
     "replication": """
-broker.id.generation.enable boolean true ro,3
 controlled.shutdown.enable boolean true ro
 controlled.shutdown.max.retries int 3 ro,3
 controlled.shutdown.retry.backoff.ms long 5000 ro,3
 request.timeout.ms int 30000 ro
-reserved.broker.max.id int 1000 ro,3 0..
 socket.connection.setup.timeout.max.ms long 30000 ro
 socket.connection.setup.timeout.ms long 10000 ro
 """,
@@ -461,19 +474,6 @@ zookeeper.clientCnxnSocket string - ro,3
 zookeeper.max.in.flight.requests int 10 ro,3 1..
 zookeeper.metadata.migration.enable boolean false ro,3
 zookeeper.metadata.migration.min.batch.size int 200 ro,3,i 1..
-zookeeper.set.acl boolean false ro,3
-zookeeper.ssl.cipher.suites list - ro,3
-zookeeper.ssl.client.enable boolean false ro,3
-zookeeper.ssl.crl.enable boolean false ro,3
-zookeeper.ssl.enabled.protocols list - ro,3
-zookeeper.ssl.endpoint.identification.algorithm string HTTPS ro,3
-zookeeper.ssl.keystore.location string - ro,3
-zookeeper.ssl.keystore.password password - ro,3
-zookeeper.ssl.keystore.type string - ro,3
-zookeeper.ssl.ocsp.enable boolean false ro,3
 zookeeper.ssl.protocol string TLSv1.2 ro,3
-zookeeper.ssl.truststore.location string - ro,3
-zookeeper.ssl.truststore.password password - ro,3
-zookeeper.ssl.truststore.type string - ro,3
 """,
 }

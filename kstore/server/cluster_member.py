@@ -64,6 +64,8 @@ class ClusterMember:
         self.controller_epoch = 0
         self.is_stopping = False
         self.is_registered = False
+        # Partitions whose replicas are being changed, as far as the controller has told this broker.
+        self.reassigning: set[TopicPartition] = set()
         # Whether the controller has spoken to this registration of the broker: before that it may believe in what it
         # led before its session was over (rule 49).
         self.is_confirmed = False
@@ -75,6 +77,7 @@ class ClusterMember:
             timeout_ms=config.zookeeper_session_timeout_ms,
             connection_timeout_ms=config.zookeeper_connection_timeout_ms,
             changed=self._session_changed,
+            security=config.zookeeper_security,
         )
         self.store = ClusterStore(self.session)
         self.configs = ConfigStore(self.session)
@@ -98,8 +101,19 @@ class ClusterMember:
                 f"{logs.live_dirs[0].path} belongs to cluster {logs.cluster_id}, and zookeeper.connect leads to"
                 f" {cluster_id}"
             )
-        logs.write_owner(cluster_id, self._config.node_id, version=0)
+        logs.write_owner(cluster_id, await self._id_of_its_own(logs), version=0)
         await self.config_changes.read_all(logs.node_id)
+
+    async def _id_of_its_own(self, logs: LogManager) -> int:
+        """What the configuration says, else the directories, else a new one (KafkaServer.getOrGenerateBrokerId)."""
+        config = self._config
+        if logs.node_id >= 0:
+            return logs.node_id
+        if not config.broker_id_generation_enable:
+            raise ConfigError("broker.id: none is given, and broker.id.generation.enable is false")
+        broker_id = await self.store.generate_broker_id(config.reserved_broker_max_id)
+        log.info("this broker has the new id %d", broker_id)
+        return broker_id
 
     async def register(self) -> None:
         """From here on the controller may speak to this broker. Raises ConfigError."""
@@ -322,6 +336,8 @@ class ClusterMember:
                 now_ms=now_ms,
             )
         context.deliver(effects)
+        is_changing = state.adding_replicas or state.removing_replicas
+        (self.reassigning.add if is_changing else self.reassigning.discard)(key)
         if key in replicas.offline:
             return KafkaStorageError.code
         role = "leads" if state.leader == context.node_id else f"follows broker {state.leader}"

@@ -7,9 +7,11 @@ broker's own dynamic one, else the cluster's dynamic one, else what file and arg
 (KIP-226).
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from kstore.cluster.zk.security import NOTHING, Security
 from kstore.config_def import ConfigKey, ConfigValue
 from kstore.errors import ConfigError, InvalidConfigError
 from kstore.log.topic_keys import TOPIC_KEYS, broker_default
@@ -33,6 +35,7 @@ DURATIONS = (("segment.ms", "log.roll.ms", 1), ("segment.jitter.ms", "log.roll.j
 MIB = 1024 * 1024
 
 UNTIL = "until it has TLS and SASL"
+META_PROPERTIES = "meta.properties"
 
 Parsed = TypeVar("Parsed")
 
@@ -50,12 +53,14 @@ class ServerConfig:
     listener_connection_limits: dict[str, int]  # listener.name.<listener>.max.connections
     inter_broker_listener: str
     zookeeper_connection_timeout_ms: int
+    zookeeper_security: Security
     notes: list[str]
 
     alter_log_dirs_replication_quota_window_num: int
     alter_log_dirs_replication_quota_window_size_seconds: int
     auto_create_topics_enable: bool
     auto_leader_rebalance_enable: bool
+    broker_id_generation_enable: bool
     broker_rack: str | None
     connections_max_idle_ms: int
     default_replication_factor: int
@@ -114,6 +119,7 @@ class ServerConfig:
     replica_socket_timeout_ms: int
     replication_quota_window_num: int
     replication_quota_window_size_seconds: int
+    reserved_broker_max_id: int
     socket_listen_backlog_size: int
     socket_receive_buffer_bytes: int  # -1: the system's
     socket_request_max_bytes: int
@@ -179,7 +185,7 @@ class ServerConfig:
         """This configuration of the node that its directories belong to, where nobody else said its number."""
         if self.node_id >= 0:
             return self
-        found = Property("node.id", str(node_id), "meta.properties")
+        found = Property("node.id", str(node_id), META_PROPERTIES)
         return ServerConfig([*self.properties, found], defaults=self.defaults, cluster=self.cluster, broker=self.broker)
 
     def default_of(self, key: ConfigKey) -> str | None:
@@ -332,10 +338,10 @@ class ServerConfig:
             self._fault("num.replica.fetchers", "must be 1 or more")
         timeout_ms = self.value("zookeeper.connection.timeout.ms")
         self.zookeeper_connection_timeout_ms = int(timeout_ms or self.zookeeper_session_timeout_ms)
+        self.zookeeper_security = NOTHING
         if not self.zookeeper_connect:
             return
-        if self.node_id < 0:
-            self._fault("zookeeper.connect", "kstore needs broker.id with it; it makes up no ids yet")
+        self._check_broker_id()
         if self.value("process.roles"):
             self._fault("process.roles", "kstore is a member of a ZooKeeper cluster, or a node of its own; not both")
         version = self.value("inter.broker.protocol.version")
@@ -343,9 +349,22 @@ class ServerConfig:
             self._fault("inter.broker.protocol.version", f"kstore speaks 3.9 with other brokers, not {version}")
         if not any(endpoint.listener == self.inter_broker_listener for endpoint in self.advertised_listeners):
             self._fault("listeners", f"{self.inter_broker_listener}, for the other brokers, is not among them")
-        for key in ("zookeeper.set.acl", "zookeeper.ssl.client.enable", "zookeeper.metadata.migration.enable"):
-            if self.value(key):
-                self._fault(key, "kstore does not do this yet; leave it out")
+        if self.value("zookeeper.metadata.migration.enable"):
+            self._fault("zookeeper.metadata.migration.enable", "kstore does not do this yet; leave it out")
+        # What a broker on its own does not load.
+        from kstore.server.zookeeper_security import zookeeper_security
+
+        self.zookeeper_security = zookeeper_security(self.value, os.environ, self._fault)
+
+    def _check_broker_id(self) -> None:
+        """Ids above `reserved.broker.max.id` are those that are made up, and then stand in meta.properties."""
+        most = self.reserved_broker_max_id
+        is_given = any(
+            entry.key in ("broker.id", "node.id") and entry.origin != META_PROPERTIES and int(entry.value) >= 0
+            for entry in self.properties
+        )
+        if is_given and self.broker_id_generation_enable and self.node_id > most:
+            self._fault("broker.id", f"{self.node_id} is above reserved.broker.max.id, {most}: such ids are made up")
 
 
 def _own_host_name() -> str:

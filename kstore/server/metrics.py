@@ -19,6 +19,7 @@ from kstore.protocol.api_keys import api_name
 from kstore.server.context import Context
 from kstore.server.group_metrics import count_groups, describe_groups
 from kstore.server.listener import Listeners
+from kstore.server.replication_metrics import gauge, replication_metrics
 from kstore.server.traffic import TopicTraffic
 
 TRAFFIC: tuple[tuple[str, str, Callable[[TopicTraffic], int]], ...] = (
@@ -37,12 +38,12 @@ def collect(context: Context, listeners: Listeners) -> Iterable[Metric]:
         *traffic(context),
         *requests(listeners),
         *connections(listeners),
-        *partitions(context),
+        *replication_metrics(context),
         *logs(context),
         *cleaner(context),
         *purgatories(context),
         *flushes(context),
-        *cluster(context),
+        *info(context),
     ]
     return chain(told, describe_groups(count_groups(context)))
 
@@ -95,25 +96,6 @@ def connections(listeners: Listeners) -> Iterator[Metric]:
         "kafka_network_requestchannel_requestmemory_bytes",
         "Memory of unfinished requests, bounded by queued.max.request.bytes",
         listeners.request_memory,
-    )
-
-
-def partitions(context: Context) -> Iterator[Metric]:
-    replicas = context.replicas
-    led = [partition.leader for partition in replicas if partition.leader is not None]
-    type_name = "kafka_server_replicamanager"
-    yield gauge(f"{type_name}_partitioncount", "Partitions that this broker holds", len(replicas.partitions))
-    yield gauge(f"{type_name}_leadercount", "Partitions that it leads", len(led))
-    yield gauge(f"{type_name}_offlinereplicacount", "Partitions whose log directory has failed", len(replicas.offline))
-    yield gauge(
-        f"{type_name}_underreplicatedpartitions",
-        "Led partitions with fewer in-sync replicas than replicas",
-        sum(len(leader.isr) < len(leader.replicas) for leader in led),
-    )
-    yield gauge(
-        f"{type_name}_underminisrpartitioncount",
-        "Led partitions with fewer in-sync replicas than min.insync.replicas",
-        sum(not leader.has_min_isr() for leader in led),
     )
 
 
@@ -186,21 +168,7 @@ def flushes(context: Context) -> Iterator[Metric]:
     yield family
 
 
-def cluster(context: Context) -> Iterator[Metric]:
-    topics = context.topics.image.topics
-    controls = 1 if context.cluster is None else int(context.cluster.controller.is_active)
-    type_name = "kafka_controller_kafkacontroller"
-    yield gauge(f"{type_name}_activecontrollercount", "1 where the metadata is written", controls)
-    yield gauge(f"{type_name}_globaltopiccount", "Topics", len(topics))
-    yield gauge(
-        f"{type_name}_globalpartitioncount",
-        "Partitions of all topics",
-        sum(len(topic.partitions) for topic in topics.values()),
-    )
-    info = GaugeMetricFamily("kafka_server_app_info", "Always 1", labels=["version", "cluster_id", "node_id"])
-    info.add_metric([__version__, context.cluster_id, str(context.node_id)], 1)
-    yield info
-
-
-def gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)
+def info(context: Context) -> Iterator[Metric]:
+    family = GaugeMetricFamily("kafka_server_app_info", "Always 1", labels=["version", "cluster_id", "node_id"])
+    family.add_metric([__version__, context.cluster_id, str(context.node_id)], 1)
+    yield family

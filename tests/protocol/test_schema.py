@@ -91,8 +91,8 @@ def test_the_versions_that_the_broker_will_advertise_are_declared() -> None:
     newest = {key: messages.schema(key)[0].max_version for key in messages.declared_api_keys()}
     assert newest == {
         0: 11, 1: 17, 2: 9, 3: 12, 4: 7, 5: 4, 6: 8, 7: 3, 8: 9, 9: 9, 10: 6, 11: 9, 12: 4, 13: 5, 14: 5, 15: 5, 16: 5,
-        18: 4, 19: 7, 20: 6, 21: 2, 22: 5, 23: 4, 32: 4, 33: 2, 34: 2, 35: 4, 37: 3, 42: 2, 44: 1, 47: 0, 56: 3, 60: 1,
-        67: 0, 75: 0,
+        18: 4, 19: 7, 20: 6, 21: 2, 22: 5, 23: 4, 32: 4, 33: 2, 34: 2, 35: 4, 37: 3, 42: 2, 43: 2, 44: 1, 45: 0, 46: 0,
+        47: 0, 56: 3, 60: 1, 67: 0, 75: 0,
     }  # fmt: skip
     oldest = {key: messages.schema(key)[0].min_version for key in messages.declared_api_keys()}
     assert {key: version for key, version in oldest.items() if version} == {0: 3, 1: 4}

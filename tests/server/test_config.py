@@ -127,7 +127,6 @@ def test_a_file_that_is_not_there_or_not_readable_as_properties_is_named(tmp_pat
         "listeners=SSL://:9093",
         "listeners=PLAINTEXT://:9092,SASL_PLAINTEXT://:9093",
         "security.inter.broker.protocol=SASL_SSL",
-        "zookeeper.connect=localhost:2181/kafka",
     ],
 )
 def test_what_asks_for_more_than_a_plain_broker_stops_the_start(tmp_path: Path, line: str) -> None:

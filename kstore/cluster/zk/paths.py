@@ -25,6 +25,7 @@ PREFERRED_ELECTION = "/admin/preferred_replica_election"
 ISR_CHANGES = "/isr_change_notification"
 LOG_DIR_EVENTS = "/log_dir_event_notification"
 PRODUCER_IDS = "/latest_producer_id_block"
+SEQUENCE_OF_IDS = "/brokers/seqid"
 CHANGE_PREFIX = "/config/changes/config_change_"
 
 # What a broker makes if it is not there (ZkData.PersistentZkPaths).
@@ -34,7 +35,7 @@ PERSISTENT = (
     TOPICS,
     CONFIG_CHANGES,
     DELETE_TOPICS,
-    "/brokers/seqid",
+    SEQUENCE_OF_IDS,
     ISR_CHANGES,
     PRODUCER_IDS,
     LOG_DIR_EVENTS,

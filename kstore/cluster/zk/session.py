@@ -6,6 +6,7 @@ made or not, and kazoo's own retries are not used, for they hide which (rule 44)
 """
 
 import asyncio
+import importlib.util
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,10 @@ from kazoo import exceptions
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
+from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
+from kstore.cluster.zk.reach import why_not
+from kstore.cluster.zk.security import NOTHING, Security, is_everybodys, is_secret
 from kstore.errors import ConfigError, SessionLostError
 
 log = logging.getLogger(__name__)
@@ -93,8 +97,11 @@ class Session:
         timeout_ms: int,
         connection_timeout_ms: int,
         changed: Callable[[str], None],
+        security: Security = NOTHING,
     ) -> None:
+        """Raises ConfigError where a login is wanted and the library for it is not there."""
         self._connect = connect
+        self._security = security
         self._loop = loop
         self._connection_timeout_ms = connection_timeout_ms
         self._changed = changed
@@ -104,23 +111,40 @@ class Session:
             # Its own delay doubles up to a minute: a session would be over long before it tried again.
             connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": 1.0},
             logger=logging.getLogger("kazoo"),
+            **_identity(security),
         )
+        # As long as it is not sure that the chroot is there, kazoo must not look for it.
+        self._chroot, self._client.chroot = self._client.chroot, ""
         self._closing = False
+        # For who watches this broker (SessionExpireListener in ZooKeeperClient.scala).
+        self.state = LOST
+        self.connects = self.disconnects = self.expirations = 0
         self._asked: set[asyncio.Future[Any]] = set()
 
-    async def start(self) -> None:
+    async def start(self, *, makes_chroot: bool = True) -> None:
         """Raises ConfigError when nobody answers in time."""
         logging.getLogger("kazoo").setLevel(logging.WARNING)
         self._client.add_listener(self._state_changed)
         try:
             await self._loop.run_in_executor(None, self._client.start, self._connection_timeout_ms / 1000)
+            # A login that is refused is told with the first answer only.
+            await self._loop.run_in_executor(None, self._client.exists, "/")
+            if self._chroot and makes_chroot:
+                await self._loop.run_in_executor(None, self._client.ensure_path, self._chroot, self._acl("/"))
+            self._client.chroot = self._chroot
         except (KazooTimeoutError, *GONE) as error:
+            why = await self._loop.run_in_executor(None, why_not, self._connect, self._security.tls)
+            if isinstance(error, exceptions.AuthFailedError):
+                why = f"the login in KAFKA_OPTS is refused; {why}"
             raise ConfigError(
-                f"zookeeper.connect: {self._connect} gave no answer within {self._connection_timeout_ms} ms: {error}"
+                f"zookeeper.connect: {self._connect} gave no answer within {self._connection_timeout_ms} ms: {why}"
             ) from None
-        chroot = self._client.chroot
-        if chroot:
-            await self._loop.run_in_executor(None, self._client.ensure_path, "/")
+
+    def _acl(self, path: str) -> list[Any]:
+        """Who may touch a znode that this broker makes."""
+        if not self._security.set_acl or is_everybodys(path):
+            return list(OPEN_ACL_UNSAFE)
+        return list(CREATOR_ALL_ACL if is_secret(path) else [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE])
 
     async def close(self) -> None:
         """Ends the session: what is ephemeral goes at once."""
@@ -150,7 +174,18 @@ class Session:
 
     def _state_changed(self, state: str) -> None:
         if not self._closing:
-            self._loop.call_soon_threadsafe(self._changed, _STATES[state])
+            self._loop.call_soon_threadsafe(self._has_changed, _STATES[state])
+
+    def _has_changed(self, state: str) -> None:
+        self.state = state
+        self.connects += state == CONNECTED
+        self.disconnects += state == SUSPENDED
+        self.expirations += state == LOST
+        self._changed(state)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state == CONNECTED
 
     def _on_loop(self, watcher: Callable[[], None] | None) -> Callable[[Any], None] | None:
         if watcher is None:
@@ -219,7 +254,7 @@ class Session:
         """Makes the znode and those above it; False if it was there already."""
 
         def begin() -> Any:
-            return self._client.create_async(path, data, makepath=True, sequence=sequential)
+            return self._client.create_async(path, data, acl=self._acl(path), makepath=True, sequence=sequential)
 
         try:
             await self._result(begin)
@@ -241,7 +276,7 @@ class Session:
         for operation in operations:
             match operation:
                 case Create(path, data, ephemeral, sequential):
-                    transaction.create(path, data, ephemeral=ephemeral, sequence=sequential)
+                    transaction.create(path, data, acl=self._acl(path), ephemeral=ephemeral, sequence=sequential)
                 case SetData(path, data, version):
                     transaction.set_data(path, data, version)
                 case Delete(path, version):
@@ -259,3 +294,18 @@ class Session:
             if isinstance(result, Exception):
                 raise SessionLostError(f"ZooKeeper refused: {result!r}")
         return list(results)
+
+
+def _identity(security: Security) -> dict[str, Any]:
+    """What kazoo is told of it. Raises ConfigError."""
+    options: dict[str, Any] = {}
+    tls, login = security.tls, security.login
+    if tls is not None:
+        options |= {"use_ssl": True, "ca": tls.truststore, "check_hostname": tls.check_hostname}
+        if tls.keystore is not None:
+            options |= {"certfile": tls.keystore, "keyfile": tls.keystore, "keyfile_password": tls.password}
+    if login is not None:
+        if importlib.util.find_spec("puresasl") is None:
+            raise ConfigError("a login with ZooKeeper needs pure-sasl: pip install 'kstore[sasl]'")
+        options["sasl_options"] = {"mechanism": "DIGEST-MD5", "username": login.username, "password": login.password}
+    return options

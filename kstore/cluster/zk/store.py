@@ -48,6 +48,14 @@ class ClusterStore:
 
     # --- brokers ---
 
+    async def generate_broker_id(self, reserved: int) -> int:
+        """An id that nobody has had: ids up to `reserved` are for configurations (KafkaServer.generateBrokerId). Each
+        write gives the znode another version."""
+        version = await self.session.set(paths.SEQUENCE_OF_IDS, b"", -1)
+        if version is None:
+            raise SessionLostError(f"znode {paths.SEQUENCE_OF_IDS} is not there")
+        return reserved + version
+
     async def register(
         self, broker_id: int, endpoints: Sequence[BrokerEndpoint], *, rack: str | None, now_ms: int
     ) -> int:
