@@ -4,14 +4,9 @@ Kafka: KafkaApis.getCurrentLeader. Where this broker holds the partition, what i
 than what the image has.
 """
 
-from typing import TYPE_CHECKING
-
 from kstore._native.connection import Request
 from kstore.errors import FencedLeaderEpochError, KafkaError, NotLeaderOrFollowerError
 from kstore.server.context import Context
-
-if TYPE_CHECKING:
-    from kstore._native.hot_messages import NodeEndpoint  # a name for types only
 
 PRODUCE_FROM = 10
 FETCH_FROM = 16

@@ -370,7 +370,7 @@ def test_what_others_have_written_counts(controller: Controller) -> None:
 
 
 def test_a_new_controller_notices_who_has_restarted_since_the_state_was_written() -> None:
-    """The controller before it was gone when the leader's znode went and came: the leader would have led on in its epoch
+    """The controller before it was gone when the leader's znode went and came: it would have led on in its epoch
     with less than was acknowledged in it (found by the simulator)."""
     state = PartitionImage((3, 1, 2), isr=(3, 1, 2), leader=3, leader_epoch=4, partition_epoch=7, written=200)
     topics = {"orders": TopicImage("orders", ID, {0: state})}
