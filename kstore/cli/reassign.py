@@ -38,7 +38,7 @@ UNDER_WAY_COLUMNS = (
 EXAMPLES = """
 kstore topics reassign orders events --brokers 1,2,3,4              shows how they would be spread over four brokers
 kstore topics reassign orders events --brokers 1,2,3,4 --execute    does it
-kstore topics reassign orders --brokers 1,2,3 --copies 3 --execute  with another number of replicas
+kstore topics reassign orders --brokers 1,2,3 --copies 3 --execute    with another number of replicas
 kstore topics reassign orders:0,3 --replicas 3,1 --execute --wait 600
 kstore topics reassign --list
 kstore topics reassign orders --cancel

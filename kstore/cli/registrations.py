@@ -1,13 +1,13 @@
 """What only ZooKeeper tells of brokers: the epoch of each one's registration, which no client is told."""
 
-import asyncio
-import logging
-
 from kstore.cli.errors import CommandError
 
 
 def broker_epochs(connect: str, timeout: float) -> dict[int, int]:
     """The brokers that are registered, with their epochs. Nothing is written. Raises CommandError."""
+    import asyncio
+    import logging
+
     from kstore.errors import KstoreError
 
     # What goes wrong is said once, in our words.
@@ -21,6 +21,8 @@ def broker_epochs(connect: str, timeout: float) -> dict[int, int]:
 
 
 async def _read(connect: str, timeout_ms: int) -> dict[int, int]:
+    import asyncio
+
     from kstore.cluster.zk.session import Session
     from kstore.cluster.zk.store import ClusterStore
 

@@ -20,6 +20,7 @@ def member() -> ClusterMember:
     found.is_stopping = False
     found.is_registered = found.is_confirmed = True
     found.broker_epoch = 10
+    found.config_changes = SimpleNamespace(lost=lambda: None)  # type: ignore[assignment]
     found.controller = SimpleNamespace(resign=lambda reason: None)  # type: ignore[assignment]
     found._context = SimpleNamespace(  # type: ignore[assignment]
         loop=SimpleNamespace(is_running=lambda: True), start_task=lambda work: work.close()

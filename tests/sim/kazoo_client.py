@@ -122,13 +122,20 @@ class SimKazooClient:
             done = self._loop.create_future()
             self.create_async(arguments[0], b"", makepath=True).rawlink(lambda _result: done.set_result(None))
             await done
+        elif name == "exists":
+            done = self._loop.create_future()
+            self.exists_async(arguments[0]).rawlink(lambda _result: done.set_result(None))
+            await done
         else:
             raise NotImplementedError(name)
 
     def start(self, timeout: float) -> None:
         raise AssertionError("a thread waits for this, see `begin`")
 
-    def ensure_path(self, path: str) -> None:
+    def exists(self, path: str) -> None:
+        raise AssertionError("a thread waits for this, see `begin`")
+
+    def ensure_path(self, path: str, acl: object = None) -> None:
         raise AssertionError("a thread waits for this, see `begin`")
 
     def stop(self) -> None:
