@@ -274,6 +274,7 @@ class GroupMachine(RuleBasedStateMachine):
                 self.shell.commit_next()
             elif self.shell.held and fate == "failed":
                 self.shell.fail_next(NotLeaderOrFollowerError())
+            self.a_group_that_is_gone_begins_anew()
         self.the_log_catches_up()
 
     @precondition(lambda self: self.shell.held)
