@@ -101,6 +101,7 @@ class ClusterController:
             self._look_later()
             return
         if self.known_id is not None:
+            self._member.controller_is(self.known_id)
             if self.known_id != me:
                 self.resign(f"broker {self.known_id} controls the cluster")
             return

@@ -70,7 +70,8 @@ class ClusterMember:
         # led before its session was over (rule 49).
         self.is_confirmed = False
         self._is_connected = False
-        self._clients: dict[tuple[str, int], BrokerClient] = {}
+        # To controllers: id, host and port of each.
+        self._clients: dict[tuple[int, str, int], BrokerClient] = {}
         self.session = Session(
             config.zookeeper_connect,
             loop=context.loop,
@@ -234,13 +235,20 @@ class ClusterMember:
     async def ask_controller(self, request: Any, version: int, *, timeout_ms: int) -> Any:
         """The answer of the broker that controls. Raises BrokerUnreachableError."""
         controller_id = self.controller.known_id
-        endpoint = self.endpoint_of(self.image.controller_id if controller_id is None else controller_id)
-        address = (endpoint.host, endpoint.port)
-        client = self._clients.get(address)
+        if controller_id is None:
+            controller_id = self.image.controller_id
+        endpoint = self.endpoint_of(controller_id)
+        key = (controller_id, endpoint.host, endpoint.port)
+        client = self._clients.get(key)
         if client is None:
             name = f"broker-{self._context.node_id}-to-controller"
-            client = self._clients[address] = BrokerClient(*address, client_id=name)
+            client = self._clients[key] = BrokerClient(endpoint.host, endpoint.port, client_id=name)
         return await client.ask(request, version, timeout_ms=timeout_ms)
+
+    def controller_is(self, controller_id: int) -> None:
+        """What was asked of an earlier one is not waited for: it may be paused, and its answer counts no more."""
+        for key in [key for key in self._clients if key[0] != controller_id]:
+            self._clients.pop(key).close()
 
     async def claim_producer_ids(self) -> int:
         """A block of ids out of ZooKeeper itself; the controller would do the same. Raises KafkaError."""
@@ -348,6 +356,8 @@ class ClusterMember:
         """Takes an UpdateMetadata."""
         before = self.image
         self.image = updated(before, told)
+        if self.image.controller_id != before.controller_id:
+            self.controller_is(self.image.controller_id)
         alive = self._context.replicas.alive
         assert alive is not None
         alive.clear()

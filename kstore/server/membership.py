@@ -24,6 +24,9 @@ class Membership(Protocol):
     async def ask_controller(self, request: Any, version: int, *, timeout_ms: int) -> Any:
         """The answer of the broker that controls. Raises BrokerUnreachableError."""
 
+    def controller_is(self, controller_id: int) -> None:
+        """What was asked of an earlier one is not waited for."""
+
 
 class TopicChanges(Protocol):
     """Who changes topics, if this broker controls."""

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED
+from kstore.errors import BrokerUnreachableError
+from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
 from kstore.server.cluster_member import ClusterMember
 from tests.fix_broker import Broker, Client, batch, produce_request
 
@@ -48,6 +51,34 @@ def test_a_suspended_session_changes_nothing_and_an_expired_one_is_not_made_good
     assert not member.is_confirmed
     member.confirmed(told(20))
     assert member.is_confirmed
+
+
+def test_what_a_paused_controller_was_asked_is_not_waited_for_once_there_is_another(member: ClusterMember) -> None:
+    async def ask() -> None:
+        asked = asyncio.Event()
+
+        async def is_paused(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            asked.set()
+
+        async with await asyncio.start_server(is_paused, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            endpoint = BrokerEndpoint("PLAINTEXT", "127.0.0.1", port)
+            member.image = ClusterImage(brokers={2: BrokerImage(2, (endpoint,))}, controller_id=2)
+            member.controller.known_id = 2
+            member._clients = {}
+            member._config = SimpleNamespace(inter_broker_listener="PLAINTEXT")  # type: ignore[assignment]
+            member._context.node_id = 1
+            request = ControlledShutdownRequest(broker_id=1, broker_epoch=10)
+            asking = asyncio.ensure_future(member.ask_controller(request, 3, timeout_ms=60_000))
+            await asyncio.wait_for(asked.wait(), 10)
+            member.controller_is(2)
+            assert not asking.done()
+            member.controller_is(3)
+            with pytest.raises(BrokerUnreachableError):
+                await asyncio.wait_for(asking, 10)
+
+    asyncio.run(ask())
 
 
 @pytest.mark.parametrize("acks", [0, 1])

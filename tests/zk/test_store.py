@@ -201,6 +201,7 @@ def test_an_election_whose_answer_is_lost_is_held_again(zookeeper_of_its_own: Zo
             configs=ConfigStore(store.session),
             image=ClusterImage(),
             is_stopping=False,
+            controller_is=lambda controller_id: None,
         )
         controller = ClusterController(context, member)  # type: ignore[arg-type]
         await controller.look()
