@@ -501,6 +501,10 @@ def settled(pair: Pair, group: str, *names: str, **times: int) -> list[Process]:
     # With no initial delay the first was alone at first.
     for process in members[:-1]:
         join(pair, process, 5, label=process.label, protocols=PROTOCOLS[0], **times)
+    deadline = time.monotonic() + PATIENCE_S
+    while any(process.waits_for is not None for process in members):
+        assert time.monotonic() < deadline, "a join is not answered"
+        pair.settle()
     for process in sorted(members, key=lambda one: one.leads_over is None):
         sync(pair, process, 5, generation=process.generation)
     assert [process.is_synced for process in members] == [True] * len(members)
