@@ -85,6 +85,7 @@ class Fetcher:
         self.positions: dict[TopicPartition, Position] = {}
         self.failed_partitions: set[TopicPartition] = set()
         self.bytes_in = 0
+        self._unflushed: dict[TopicPartition, Partition] = {}
         self._partitions = partitions
         self._quotas = quotas
         self._session = FetchSession()
@@ -112,7 +113,7 @@ class Fetcher:
         self._stirred[topic_partition] = None
         self._newcomers.discard(topic_partition)
 
-    def _give_up(self, topic_partition: TopicPartition) -> None:
+    def give_up(self, topic_partition: TopicPartition) -> None:
         """Until the next LeaderAndIsr, or a new start, tries again."""
         self.remove(topic_partition)
         self.failed_partitions.add(topic_partition)
@@ -264,16 +265,16 @@ class Fetcher:
                     logger.error("%s cannot be written now: %s", key, error)
                     position.delayed_until_ms = now_ms + self.limits.backoff_ms
                 else:
-                    self._give_up(key)
+                    self.give_up(key)
             except (KafkaError, AssertionError) as error:
                 logger.error("%s is not fetched any more: %s", key, error)
-                self._give_up(key)
+                self.give_up(key)
         elif data.error_code == OFFSET_OUT_OF_RANGE:
             position.needs_bounds = True
         elif data.error_code == FENCED_LEADER_EPOCH:
             # There is a newer leader, and the controller will name it (rule 10).
             logger.info("%s: epoch %d is fenced", key, position.leader_epoch)
-            self._give_up(key)
+            self.give_up(key)
         else:
             logger.info("%s: broker %d answers with error %d", key, self.leader_id, data.error_code)
             position.delayed_until_ms = now_ms + self.limits.backoff_ms
@@ -299,8 +300,15 @@ class Fetcher:
         )
         position.offset = log.log_end_offset
         position.lag = max(0, data.high_watermark - position.offset)
+        if log.must_flush:
+            self._unflushed[partition.topic_partition] = partition
         self._count(partition, len(records), now_ms)
         return effects
+
+    def take_unflushed(self) -> list[Partition]:
+        """Those that `flush.messages` wants flushed before the next request says that they are held."""
+        unflushed, self._unflushed = list(self._unflushed.values()), {}
+        return unflushed
 
     def _count(self, partition: Partition, size: int, now_ms: int) -> None:
         self.bytes_in += size
@@ -369,7 +377,7 @@ class Fetcher:
                     position.delayed_until_ms = now_ms + self.limits.backoff_ms
             except KafkaError as error:
                 logger.error("%s is not fetched any more: %s", topic_partition, error)
-                self._give_up(topic_partition)
+                self.give_up(topic_partition)
                 continue
             position.needs_bounds = False
             position.offset = partition.log.log_end_offset

@@ -83,9 +83,13 @@ class Partition:
         lag_time_max_ms: int = LAG_TIME_MAX_MS,
         now_ms: int = 0,
     ) -> tuple[Effect, ...]:
-        """Leads from `epoch` on. Who has led before keeps what it knows of its followers, and whoever waits (rule 14;
-        Partition.makeLeader)."""
-        earlier = self.leader
+        """Leads from `epoch` on. Who has led in the epoch before keeps what it knows of its followers, and whoever
+        waits (rule 14; Partition.makeLeader).
+
+        Every election raises the epoch by one: in one that was missed another broker may have led, and the followers
+        have cut what they held. Kafka trusts what it knew of them all the same.
+        """
+        earlier = self.leader if self.leader is not None and epoch == self.leader_epoch + 1 else None
         began: tuple[Effect, ...]
         if earlier is None:
             began = (*self._role_ended(), LeadershipBegan(self.topic_partition, epoch))

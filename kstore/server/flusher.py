@@ -39,16 +39,25 @@ class Flusher:
         while log.recovery_point < end_offset:
             if partition.leader is None or log.log_end_offset < end_offset:
                 raise NotLeaderOrFollowerError(f"{partition.topic_partition} was lost before it was flushed")
-            running = self._running.get(log)
-            # One that is done is taken out a turn later: to wait for it would be no wait, and the turn never come.
-            if running is None or running.done():
-                running = asyncio.ensure_future(self._flush(log))
-                self._running[log] = running
-                running.add_done_callback(partial(self._ended, log))
-            # One producer that goes away does not take the others' flush with it.
-            await asyncio.shield(running)
+            await self._flushed_once(log)
         self._deliver(partition.flushed())
         self._deliver.turn_ended()
+
+    async def follower_flushed(self, log: PartitionLog) -> None:
+        """Returns when what the log holds now is durable, or was cut. Raises KafkaStorageError."""
+        end_offset = log.log_end_offset
+        while log.recovery_point < min(end_offset, log.log_end_offset):
+            await self._flushed_once(log)
+
+    async def _flushed_once(self, log: PartitionLog) -> None:
+        running = self._running.get(log)
+        # One that is done is taken out a turn later: to wait for it would be no wait, and the turn never come.
+        if running is None or running.done():
+            running = asyncio.ensure_future(self._flush(log))
+            self._running[log] = running
+            running.add_done_callback(partial(self._ended, log))
+        # One producer that goes away does not take the others' flush with it.
+        await asyncio.shield(running)
 
     def _ended(self, log: PartitionLog, ended: "asyncio.Future[None]") -> None:
         if self._running.get(log) is ended:

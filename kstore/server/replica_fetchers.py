@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kstore._native.java_hash import java_hash
 from kstore.client.broker_client import BrokerClient
 from kstore.cluster.image import ClusterImage
-from kstore.errors import BrokerUnreachableError, InvalidRequestError
+from kstore.errors import BrokerUnreachableError, InvalidRequestError, KafkaStorageError
 from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, TopicPartition
 from kstore.replica.fetcher import FETCH_VERSION, LIST_OFFSETS_VERSION, Fetcher, FetchLimits
 from kstore.server.membership import Membership
@@ -41,7 +41,7 @@ class ReplicaFetchers:
         self._fetching: dict[FetcherKey, FetchTask] = {}
         # Where each partition is fetched.
         self._places: dict[TopicPartition, FetcherKey] = {}
-        self._count = 0
+        self._count: int = context.config.num_replica_fetchers
 
     def __iter__(self) -> Iterator[Fetcher]:
         return (task.fetcher for task in self._fetching.values())
@@ -49,7 +49,6 @@ class ReplicaFetchers:
     def add(self, topic_partition: TopicPartition, leader_id: int) -> None:
         self.remove(topic_partition)
         partition = self._context.replicas.partitions[topic_partition]
-        self._count = self._context.config.num_replica_fetchers
         key = FetcherKey(leader_id, fetcher_number(topic_partition, self._count))
         task = self._fetching.get(key)
         if task is None:
@@ -73,7 +72,8 @@ class ReplicaFetchers:
         limits = fetch_limits(self._context)
         for task in self._fetching.values():
             task.fetcher.limits = limits
-        if self._places and self._count != self._context.config.num_replica_fetchers:
+        if self._count != self._context.config.num_replica_fetchers:
+            self._count = self._context.config.num_replica_fetchers
             for topic_partition, key in list(self._places.items()):
                 if topic_partition in self._context.replicas.partitions:
                     self.add(topic_partition, key.leader_id)
@@ -179,6 +179,7 @@ class FetchTask:
             self._said = ""
             context.deliver(self.fetcher.fetched(response, now_ms=context.clock.now_ms()))
             context.deliver.turn_ended()
+            await self._flush()
             await self._ask_bounds()
         except (BrokerUnreachableError, InvalidRequestError) as error:
             self._close()
@@ -190,6 +191,15 @@ class FetchTask:
                 log.info("fetching from broker %d: %s", self._key.leader_id, error)
             self.fetcher.failed(context.clock.now_ms())
             await self._pause(context.config.replica_fetch_backoff_ms)
+
+    async def _flush(self) -> None:
+        """What `flush.messages` wants on the disk is there before the leader is told that it is held."""
+        for partition in self.fetcher.take_unflushed():
+            try:
+                await self._context.flusher.follower_flushed(partition.log)
+            except KafkaStorageError as error:
+                log.error("%s is not fetched any more: %s", partition.topic_partition, error)
+                self.fetcher.give_up(partition.topic_partition)
 
     async def _ask(self, request: Any) -> Any:
         """The answer. Raises BrokerUnreachableError, InvalidRequestError."""

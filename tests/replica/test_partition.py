@@ -130,6 +130,18 @@ def test_who_leads_on_in_a_new_epoch_has_not_ceased_to_lead(partition: Partition
     assert partition.leader.since_epoch == 5
 
 
+def test_who_missed_an_epoch_leads_as_if_it_had_not_before(partition: Partition) -> None:
+    """Another broker may have led in it and had the followers cut what they told to hold: an old word of theirs raised
+    the high watermark, and acknowledged what only the leader had."""
+    both = (ME, 2)
+    lead(partition, epoch=5, replicas=both, isr=both)
+    assert partition.leader is not None
+    partition.leader.remote_end_offsets[2] = 7
+    assert lead(partition, epoch=7, replicas=both, isr=both) == (LeadershipEnded(KEY), LeadershipBegan(KEY, 7))
+    assert partition.leader.remote_end_offsets == {2: -1}
+    assert partition.leader.since_epoch == 7
+
+
 def test_an_epoch_begins_where_the_log_ended_when_it_was_elected(partition: Partition) -> None:
     lead(partition, epoch=3)
     append(partition, b"a")

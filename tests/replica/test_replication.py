@@ -249,3 +249,17 @@ def test_a_follower_that_could_not_ask_for_the_bounds_asks_again(tmp_path: Path)
     assert fetcher.bounds_request(-1) is None
     assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
     assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW + fetcher.limits.backoff_ms) is not None
+
+
+def test_what_flush_messages_wants_on_the_disk_is_named_before_it_is_told_as_held(tmp_path: Path) -> None:
+    leader, follower = Broker(tmp_path, 1), Broker(tmp_path, 2)
+    leader.lead(0, isr=(1, 2))
+    follower.follow(leader, 0)
+    follower.log.update_config(LogConfig(flush_messages=2))
+    leader.append(b"a")
+    follower.fetch(leader)
+    assert follower.fetcher.take_unflushed() == []
+    leader.append(b"b")
+    follower.fetch(leader)
+    assert follower.fetcher.take_unflushed() == [follower.partition]
+    assert follower.fetcher.take_unflushed() == []

@@ -55,3 +55,19 @@ def test_many_producers_that_wait_for_the_disk_are_all_answered(start_broker: St
         for client in clients:
             assert client.receive().responses[0].partition_responses[0].error_code == 0
     assert broker.call(lambda app: app.context.replicas.get("t", 0).log.recovery_point) == 400
+
+
+def test_what_a_follower_holds_is_durable_when_its_flush_is_over(start_broker: StartBroker) -> None:
+    broker = start_broker()
+    broker.connect().create_topic("t")
+
+    async def run(app: App) -> tuple[int, int]:
+        partition = app.context.replicas.get("t", 0)
+        records = bytearray(batch(b"x"))
+        partition.append_as_leader(records, 0, len(records), required_acks=1, now_ms=app.clock.now_ms())
+        partition.become_follower(leader_id=9, epoch=partition.leader_epoch + 1)
+        before = partition.log.recovery_point
+        await app.context.flusher.follower_flushed(partition.log)
+        return before, partition.log.recovery_point
+
+    assert broker.run(run) == (0, 1)

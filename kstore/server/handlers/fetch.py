@@ -412,7 +412,7 @@ def respond(context: Context, request: Request, payload: Any, opened: Opened, re
                 error_code=result[1],
                 high_watermark=result[2],
                 log_start_offset=result[4],
-                told_anyway=has_records or result[8] is not None,
+                told_anyway=has_records or result[8] is not None or result[6] >= 0,
             )
             if session is not None:
                 if not news:
