@@ -23,7 +23,8 @@ class Echo:
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -37,6 +38,9 @@ class Echo:
                 connection.sendall(data)
 
     def close(self) -> None:
+        # Who waits in accept() has a descriptor for the next one already, which later tests would miss.
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._server.close()
 
 
