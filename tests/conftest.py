@@ -5,6 +5,7 @@ how many and why. With CI=true that is a failure: nothing is skipped silently.
 """
 
 import os
+import signal
 from collections import Counter
 
 import pytest
@@ -22,6 +23,9 @@ NOT_RUN = pytest.StashKey[Counter[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[NOT_RUN] = Counter()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what is to run in the background, and so would every process here that is to be interrupted.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)  # after -m and -k have had their say

@@ -20,7 +20,16 @@ from kstore.cluster.leader_election import elect_in_sync, elect_preferred, elect
 from kstore.cluster.notices import Notice, Notices
 from kstore.cluster.plan import Plan, Stop
 from kstore.cluster.reassignment import begun, check_target, finished, is_reassigned, origin_of
-from kstore.cluster.standing import Doubt, LogEnd, elect_longest, is_doubtful
+from kstore.cluster.standing import (
+    Doubt,
+    LogEnd,
+    Standing,
+    elect_longest,
+    has_to_wait,
+    incarnations_after,
+    is_doubtful,
+    standing_of,
+)
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
@@ -42,10 +51,12 @@ Refusals = dict[TopicPartition, KafkaError]
 
 
 class Presence(NamedTuple):
-    """The replicas of one partition that answer, and those of them that may lead."""
+    """The replicas of one partition that answer, those of them that do not shut down, and of these those whose logs
+    nobody has to look at before they lead."""
 
     online: frozenset[int]
     electable: frozenset[int]
+    undoubted: frozenset[int]
 
 
 class Controller:
@@ -56,8 +67,10 @@ class Controller:
         self.shutting_down: set[int] = set()
         # Topics that are being deleted, and which replicas are gone already.
         self.deleting: dict[str, set[tuple[int, int]]] = {}
-        # Partitions whose replicas in sync have just come back, and others are asked whether they hold more.
+        # Partitions whose replicas in sync have come back and may have lost records: all replicas are asked what they
+        # hold; and what they have answered.
         self.doubted: set[TopicPartition] = set()
+        self._ends: Mapping[TopicPartition, Mapping[int, LogEnd]] = {}
         # Replicas whose directory has failed, by broker.
         self.offline: dict[int, set[TopicPartition]] = {}
 
@@ -178,7 +191,7 @@ class Controller:
                 continue
             presence = self._presence(key, partition)
             if partition.leader == broker_id:
-                changed = elect_in_sync(partition, electable=presence.electable)
+                changed = elect_in_sync(partition, electable=presence.undoubted)
             else:
                 stop.append(Stop(broker_id, key, delete=False))
                 changed = without_follower(partition, broker_id) if partition.leader in presence.online else None
@@ -214,19 +227,34 @@ class Controller:
                 found[key] = Doubt(self.image.topics[key.topic].id, partition.leader_epoch, electable)
         return found
 
-    def ends_told(self, ends: Mapping[TopicPartition, Mapping[int, LogEnd]]) -> Plan:
-        """What was answered is all that will be: whoever holds most leads (rule 26)."""
+    def ends_told(self, ends: Mapping[TopicPartition, Mapping[int, LogEnd]], *, min_in_sync: Mapping[str, int]) -> Plan:
+        """Whoever holds most leads, unless one that has not answered has to be waited for (rule 26). `min_in_sync` is
+        min.insync.replicas by topic, 0 where unclean.leader.election.enable is true."""
         writes = {}
+        waiting = set()
         for key, partition in self._decided():
-            if key in self.doubted and partition.leader == NO_LEADER:
-                electable = self._presence(key, partition).electable
-                known = ends.get(key, {})
-                log.info("%s: in sync are %s, logs end at %s", key, list(partition.isr), known)
-                elected = elect_longest(partition, known, electable=electable)
-                if elected is not None:
-                    writes[key] = elected
-        self.doubted.clear()
-        return self._plan(writes, "nobody that is there is known to hold more")
+            if key not in self.doubted or partition.leader != NO_LEADER:
+                continue
+            known, presence = ends.get(key, {}), self._presence(key, partition)
+            _log_ends(key, partition, known, before=self._ends.get(key))
+            if has_to_wait(
+                partition,
+                known,
+                electable=presence.electable,
+                standing=self._standing(partition),
+                min_in_sync=min_in_sync.get(key.topic, 1),
+            ):
+                waiting.add(key)
+                continue
+            elected = elect_longest(partition, known, electable=presence.electable)
+            if elected is not None:
+                writes[key] = elected
+        self.doubted, self._ends = waiting, {key: ends.get(key, {}) for key in waiting}
+        return self._plan(writes, "nobody is known to hold more")
+
+    def lacks_answers(self) -> bool:
+        """Whether somebody who is there has not said what it holds of what waits for that."""
+        return any(doubt.replicas - set(self._ends.get(key, ())) for key, doubt in self.doubts().items())
 
     def unclean_allowed(self, topics: Container[str]) -> Plan:
         """Leaders out of sync for what has none, in topics whose unclean.leader.election.enable is true."""
@@ -260,16 +288,18 @@ class Controller:
         if kind == PREFERRED:
             if partition.leader == partition.replicas[0]:
                 raise ElectionNotNeededError(f"broker {partition.leader} leads {key} already")
-            elected = elect_preferred(partition, electable=presence.electable)
+            elected = elect_preferred(partition, electable=presence.undoubted)
             if elected is None:
                 raise PreferredLeaderNotAvailableError(
                     f"broker {partition.replicas[0]} cannot lead {key}: in sync are {list(partition.isr)}, there are"
-                    f" {sorted(presence.electable)}"
+                    f" {sorted(presence.undoubted)}"
                 )
             return elected
         if partition.leader in presence.online:
             raise ElectionNotNeededError(f"broker {partition.leader} leads {key}")
-        elected = elect_in_sync(partition, electable=presence.electable)
+        elected = elect_in_sync(partition, electable=presence.undoubted)
+        if elected is None and key in self.doubted:
+            elected = elect_longest(partition, self._ends.get(key, {}), electable=presence.electable)
         elected = elected or elect_unclean(partition, electable=presence.electable)
         if elected is None:
             raise EligibleLeadersNotAvailableError(f"no replica of {key} is there: {list(partition.replicas)}")
@@ -281,7 +311,7 @@ class Controller:
         partitions = dict(self._decided())
         for key in imbalanced(partitions.items(), percentage=percentage):
             presence = self._presence(key, partitions[key])
-            elected = elect_preferred(partitions[key], electable=presence.electable)
+            elected = elect_preferred(partitions[key], electable=presence.undoubted)
             if elected is not None:
                 writes[key] = elected
         return self._plan(writes, "too much of what its first replica should lead was led by others")
@@ -318,8 +348,8 @@ class Controller:
         if wanted == partition.replicas and not is_reassigned(partition):
             return None
         presence = self._presence(key, partition)
-        after = begun(partition, wanted, electable=presence.electable)
-        done = finished(after, online=presence.online, electable=presence.electable, raises_epoch=False)
+        after = begun(partition, wanted, electable=presence.undoubted)
+        done = finished(after, online=presence.online, electable=presence.undoubted, raises_epoch=False)
         return done or after
 
     def reassignments_done(self, keys: Iterable[TopicPartition] | None = None) -> Plan:
@@ -329,7 +359,7 @@ class Controller:
         for key, partition in found:
             if partition is not None and is_reassigned(partition) and key.topic not in self.deleting:
                 presence = self._presence(key, partition)
-                done = finished(partition, online=presence.online, electable=presence.electable)
+                done = finished(partition, online=presence.online, electable=presence.undoubted)
                 if done is not None:
                     writes[key] = done
         return self._moves(writes, "its new replicas are in sync")
@@ -463,7 +493,12 @@ class Controller:
             for replica in partition.replicas
             if replica in self.image.brokers and key not in self.offline.get(replica, ())
         )
-        return Presence(online, online - self.shutting_down)
+        electable = online - self.shutting_down
+        broken = self._standing(partition).broken
+        return Presence(online, electable, electable - (broken.union(partition.isr) if key in self.doubted else broken))
+
+    def _standing(self, partition: PartitionImage) -> Standing:
+        return standing_of(partition, self.image.brokers)
 
     def _restarted(self, partition: PartitionImage) -> frozenset[int]:
         """Replicas whose brokers have registered since the state was written. No controller has noticed that they went
@@ -486,11 +521,19 @@ class Controller:
         writes = {}
         for key, partition in self._partitions():
             if only is None or key in only:
-                online, electable = self._presence(key, partition)
+                online, electable, _ = self._presence(key, partition)
+                standing = self._standing(partition)
                 # A doubt lasts until the others have been asked.
                 came = partition.isr if key in self.doubted else came_of(key)
-                doubted = is_doubtful(partition, electable=electable, came=came)
-                after = settled(partition, online=online, electable=electable, came=came, doubted=doubted)
+                doubted = is_doubtful(partition, electable=electable, came=came, standing=standing)
+                after = settled(
+                    partition,
+                    online=online,
+                    electable=electable,
+                    came=[replica for replica in partition.isr if replica in came or replica in standing.broken],
+                    whole=standing.whole,
+                    doubted=doubted,
+                )
                 if (after or partition).leader == NO_LEADER and doubted:
                     self.doubted.add(key)
                 else:
@@ -500,7 +543,13 @@ class Controller:
         return self._plan(writes, reason)
 
     def _plan(self, writes: Mapping[TopicPartition, PartitionImage], reason: str) -> Plan:
-        stamped = {key: state._replace(controller_epoch=self.epoch) for key, state in writes.items()}
+        stamped = {
+            key: state._replace(
+                controller_epoch=self.epoch,
+                incarnations=incarnations_after(self.state(key), state, self.image.brokers),
+            )
+            for key, state in writes.items()
+        }
         made = frozenset(key for key, state in stamped.items() if state.partition_epoch < 0)
         return Plan(stamped, made, reason=reason)
 
@@ -511,6 +560,7 @@ class Controller:
     def _set_partitions(self, states: Mapping[TopicPartition, PartitionImage]) -> None:
         topics = dict(self.image.topics)
         by_topic: dict[str, dict[int, PartitionImage]] = {}
+        self.doubted -= {key for key, state in states.items() if state.leader != NO_LEADER}
         for key, state in states.items():
             by_topic.setdefault(key.topic, {})[key.partition] = state
         for name, changed in by_topic.items():
@@ -540,6 +590,20 @@ def _is_new_replica(partition: PartitionImage, replica: int) -> bool:
     """Whether a broker may begin the replica anew where it has none: one that was in sync has one, perhaps in a
     directory that has failed."""
     return replica in partition.adding_replicas and replica not in partition.isr
+
+
+def _log_ends(
+    key: TopicPartition,
+    partition: PartitionImage,
+    ends: Mapping[int, LogEnd],
+    *,
+    before: Mapping[int, LogEnd] | None,
+) -> None:
+    """What the replicas of a doubtful partition have answered, when it is news."""
+    if ends != before:
+        found = ", ".join(f"broker {id}: {end.offset} of epoch {end.epoch}" for id, end in sorted(ends.items()))
+        missing = [replica for replica in partition.replicas if replica not in ends]
+        log.info("%s: in sync are %s; logs end at %s; not known of %s", key, list(partition.isr), found, missing)
 
 
 def _log_change(key: TopicPartition, before: PartitionImage | None, after: PartitionImage, reason: str) -> None:

@@ -39,6 +39,8 @@ class PartitionImage(NamedTuple):
     offline_replicas: tuple[int, ...] = ()
     # Which of ZooKeeper's changes wrote this, as it was read from there (mzxid); -1 where that is not known.
     written: int = -1
+    # And the incarnations in which replicas came into sync, of those where it is known (kstore/log/incarnation.py).
+    incarnations: Mapping[int, str] = {}
 
     def directory_of(self, broker_id: int) -> bytes | None:
         """The id of the log directory in which `broker_id` keeps this partition; None if it is not said."""
@@ -60,12 +62,14 @@ class BrokerEndpoint(NamedTuple):
 
 
 class BrokerImage(NamedTuple):
-    """A broker that is alive; `epoch` tells its registrations apart (-1 where that is not told)."""
+    """A broker that is alive; `epoch` tells its registrations apart (-1 where that is not told), `incarnation` the
+    unbroken lives of its records ("" where that is not told, as by Kafka)."""
 
     id: int
     endpoints: tuple[BrokerEndpoint, ...]
     rack: str | None = None
     epoch: int = -1
+    incarnation: str = ""
 
     def endpoint_of(self, listener: str) -> BrokerEndpoint | None:
         return next((endpoint for endpoint in self.endpoints if endpoint.listener == listener), None)

@@ -25,10 +25,12 @@ def settled(
     online: Container[int],
     electable: Container[int],
     came: Container[int] = (),
+    whole: Container[int] = (),
     doubted: bool = False,
 ) -> PartitionImage | None:
     """The state that fits who is there, or None if it is so already; `came` are there since a moment ago, and what they
-    led before is over. Where they are `doubted` they are not elected yet (standing.py).
+    led before is over. Of them those that are `whole` come first; where they are `doubted` nobody is elected yet
+    (standing.py).
 
     What is not there leaves the ISR, and a leader that is not there is replaced by the first replica in sync. The ISR
     never empties (rule 26): where all of it is gone, all of it stays, and any of them may lead again, for nothing was
@@ -44,7 +46,9 @@ def settled(
     elected = elect_in_sync(partition, electable=[replica for replica in staying if replica in electable])
     if elected is None and not doubted:
         # What has come back can bring back its partition.
-        elected = elect_in_sync(partition, electable=electable)
+        back = [replica for replica in partition.isr if replica in electable]
+        back = [replica for replica in back if replica in whole] or back
+        elected = elect_in_sync(partition, electable=back)
     if elected is not None or partition.leader == NO_LEADER:
         return elected
     return partition._replace(leader=NO_LEADER, leader_epoch=partition.leader_epoch + 1)

@@ -2,4 +2,5 @@
 memory_directory, offset_checkpoint, rarely, log_dir, leader_epoch, transaction_index, producer_entry,
 producer_snapshots, producer_state, segment_files, segment_reader, segment, segments, twins, append, retention, flush,
 replay, recovery, split, loading, log_state, log_reader, log_writer, partition_log, memory_log, cleaner, work,
-checkpoints, dir_lock, meta_properties, log_dirs, parallel, load_dirs, log_moves, log_table, manager."""
+checkpoints, dir_lock, meta_properties, log_dirs, parallel, load_dirs, incarnation, log_moves, log_table,
+manager."""

@@ -48,8 +48,10 @@ log = logging.getLogger(__name__)
 class App:
     """One broker in one event loop."""
 
-    def __init__(self, config: ServerConfig, *, clock: Clock | None = None) -> None:
+    def __init__(self, config: ServerConfig, *, clock: Clock | None = None, boot_id: str | None = None) -> None:
+        """`boot_id` tells one start of the machine from the next."""
         self.config = config
+        self._boot_id = boot_id
         self.clock: Clock = clock or SystemClock()
         self.context = Context()
         self.stopping = asyncio.Event()
@@ -74,7 +76,7 @@ class App:
                 # What a broker on its own does not load.
                 from kstore.server.cluster_member import ClusterMember
 
-                context.cluster = ClusterMember(context, self.config)
+                context.cluster = ClusterMember(context, self.config, boot_id=self._boot_id)
                 undo.callback(context.cluster.session.give_up)
                 await context.cluster.connect(self.logs)
             self._load(context, now_ms, undo)

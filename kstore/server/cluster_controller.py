@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kstore.cluster.controller import Controller
@@ -24,7 +25,7 @@ from kstore.model import TopicPartition
 from kstore.server.controller_channel import Channel
 from kstore.server.controller_requests import ControllerRequests
 from kstore.server.controller_watches import ControllerWatches
-from kstore.server.log_ends import ends_of
+from kstore.server.log_ends import Ends, ends_of
 from kstore.server.membership import Membership
 from kstore.server.notice_answers import NoticeAnswers
 
@@ -36,8 +37,9 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN_S = 1
 # A cluster whose znodes cannot be understood is left to others for so long.
 REST_S = 5
-# How long replicas are waited for that may hold more than the one in sync.
+# How long replicas are waited for that may hold more than the one in sync, and how soon they are asked again.
 ASK_TIMEOUT_S = 3
+ASK_AGAIN_S = 1
 # How long a broker that stops waits for what it has still to tell as controller.
 LAST_NOTICES_S = 5
 # So soon a new controller looks for the first time whether leaders are where they should be (onControllerFailover).
@@ -55,6 +57,8 @@ class ClusterController:
         self._turn = asyncio.Lock()
         self._channels: dict[int, Channel] = {}
         self._balancing: asyncio.Task[None] | None = None
+        # How often replicas have been compared: only the latest comparison goes on.
+        self._comparison = 0
         self._rests_until = 0.0
         self._stopping = False
         self.watches = ControllerWatches(context, member, self)
@@ -238,27 +242,42 @@ class ClusterController:
 
     async def settle(self, plan: Plan) -> list[asyncio.Future[Any]]:
         """As `carry_out`, and what follows when brokers or directories have come or gone."""
+        told = await self._settle(plan)
+        self.compare_ends(told)
+        return told
+
+    async def _settle(self, plan: Plan) -> list[asyncio.Future[Any]]:
         told = await self.carry_out(plan)
-        decisions = self.active()
-        if decisions.doubted:
-            self._context.start_task(self._compare_ends(decisions, told))
         told += await self.elect_unclean()
-        return told + await self.carry_out(decisions.reassignments_done())
+        return told + await self.carry_out(self.active().reassignments_done())
 
-    async def _compare_ends(self, term: Controller, told: Sequence[asyncio.Future[Any]]) -> None:
-        """Before the last replica in sync leads again: who holds most? (rule 26)"""
+    def compare_ends(self, told: Sequence[asyncio.Future[Any]] = ()) -> None:
+        """Before replicas lead that may have lost records: who holds most? (rule 26) Who came a moment ago knows of its
+        replicas only when it was `told`."""
+        term = self.active()
+        if term.doubted:
+            self._comparison += 1
+            self._context.start_task(self._compare_ends(term, told, number=self._comparison))
+
+    async def _compare_ends(self, term: Controller, told: Sequence[asyncio.Future[Any]], *, number: int) -> None:
         if told:
-            # Who came a moment ago knows of its replicas only when it was told.
             await asyncio.wait(told, timeout=ASK_TIMEOUT_S)
-        if self._decisions is not term:
-            return
-        endpoints = {id: channel.endpoint for id, channel in self._channels.items()}
-        ends = await ends_of(term.doubts(), endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
+        while self._decisions is term and number == self._comparison:
+            brokers = dict(term.image.brokers)
+            endpoints = {id: channel.endpoint for id, channel in self._channels.items()}
+            ends = await ends_of(term.doubts(), endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
+            await self.in_office(partial(self._elect_longest, brokers=brokers, ends=ends), term=term)
+            if not term.lacks_answers():
+                return
+            await asyncio.sleep(ASK_AGAIN_S)
 
-        async def elect(decisions: Controller) -> None:
-            await self.settle(decisions.ends_told(ends))
-
-        await self.in_office(elect, term=term)
+    async def _elect_longest(self, decisions: Controller, *, brokers: Mapping[int, BrokerImage], ends: Ends) -> None:
+        """By what `brokers` have said, as far as they are the same still."""
+        now = decisions.image.brokers
+        same = {id for id, broker in brokers.items() if id in now and now[id].epoch == broker.epoch}
+        known = {key: {id: end for id, end in found.items() if id in same} for key, found in ends.items()}
+        min_in_sync = await self.requests.promised_copies({key.topic for key in decisions.doubted})
+        await self._settle(decisions.ends_told(known, min_in_sync=min_in_sync))
 
     async def elect_unclean(self) -> list[asyncio.Future[Any]]:
         """Leaders for what nobody in sync can lead, where the topic, or the brokers' default, allows it. The topics'

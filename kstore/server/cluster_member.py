@@ -28,6 +28,7 @@ from kstore.errors import (
     StaleBrokerEpochError,
     StaleControllerEpochError,
 )
+from kstore.log.incarnation import continue_incarnation, read_boot_id
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import read_meta_properties
 from kstore.model import ZERO_UUID, TopicPartition
@@ -55,8 +56,10 @@ REGISTER_RETRY_S = 0.5
 
 
 class ClusterMember:
-    def __init__(self, context: "Context", config: ServerConfig) -> None:
+    def __init__(self, context: "Context", config: ServerConfig, *, boot_id: str | None = None) -> None:
         assert config.zookeeper_connect is not None
+        self._boot_id = boot_id or read_boot_id()
+        self._incarnation = ""
         self._context = context
         self._config = config
         self.image = ClusterImage()
@@ -103,6 +106,7 @@ class ClusterMember:
                 f" {cluster_id}"
             )
         logs.write_owner(cluster_id, await self._id_of_its_own(logs), version=0)
+        self._incarnation = continue_incarnation(logs.live_dirs, self._boot_id)
         await self.config_changes.read_all(logs.node_id)
 
     async def _id_of_its_own(self, logs: LogManager) -> int:
@@ -138,6 +142,7 @@ class ClusterMember:
                     self._context.node_id,
                     endpoints,
                     rack=self._config.broker_rack,
+                    incarnation=self._incarnation,
                     now_ms=self._context.clock.now_ms(),
                 )
             except ConfigError as error:

@@ -41,6 +41,9 @@ class Office(Protocol):
     async def settle(self, plan: Plan) -> Told:
         """As `carry_out`, and what follows when brokers or directories have come or gone."""
 
+    def compare_ends(self) -> None:
+        """Asks the replicas of what is doubted what they hold (rule 26)."""
+
     async def elect_unclean(self) -> Told:
         """Leaders for what nobody in sync can lead, where that is allowed."""
 

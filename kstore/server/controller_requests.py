@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 # How long a change of topics waits for the brokers to know of it.
 TELL_TIMEOUT_S = 5
 UNCLEAN = "unclean.leader.election.enable"
+MIN_IN_SYNC = "min.insync.replicas"
 
 
 class ControllerRequests:
@@ -207,10 +208,23 @@ class ControllerRequests:
             name for (_, name), found in stored.items() if allows_unclean(self._context.config, found.configs)
         )
 
+    async def promised_copies(self, names: Iterable[str]) -> dict[str, int]:
+        """By topic, in how many logs what was acknowledged lies: min.insync.replicas, and 0 where it may be lost (an
+        unclean election is allowed). Raises SessionLostError, CorruptMetadataError."""
+        config = self._context.config
+        stored = await self._member.configs.read([(TOPIC_RESOURCE, name) for name in names])
+        return {
+            name: 0 if allows_unclean(config, found.configs) else _topic_value(config, found.configs, MIN_IN_SYNC)
+            for (_, name), found in stored.items()
+        }
+
 
 def allows_unclean(config: ServerConfig, overrides: Mapping[str, str]) -> bool:
-    key = TOPIC_KEYS[UNCLEAN]
-    return bool(key.parse(overrides[UNCLEAN]) if UNCLEAN in overrides else config.topic_defaults[UNCLEAN])
+    return bool(_topic_value(config, overrides, UNCLEAN))
+
+
+def _topic_value(config: ServerConfig, overrides: Mapping[str, str], name: str) -> Any:
+    return TOPIC_KEYS[name].parse(overrides[name]) if name in overrides else config.topic_defaults[name]
 
 
 def _results(decisions: Controller, plan: Plan, refusals: Refusals) -> dict[TopicPartition, KafkaError | None]:

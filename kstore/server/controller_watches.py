@@ -207,10 +207,11 @@ class ControllerWatches:
         self._context.start_task(self._controller.in_office(take, term=term))
 
     def configs_changed(self) -> None:
-        """unclean.leader.election.enable may be true now."""
+        """unclean.leader.election.enable may be true now, or min.insync.replicas lower."""
 
         async def elect(_decisions: Controller) -> None:
             await self._controller.elect_unclean()
+            self._controller.compare_ends()
 
         if self._controller.is_active:
             self._context.start_task(self._controller.in_office(elect))

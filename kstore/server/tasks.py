@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from kstore.errors import KafkaStorageError
 from kstore.log.cleaner.cleaner import CleaningWork
+from kstore.log.incarnation import end_incarnation
 from kstore.log.partition_log import PartitionLog
 from kstore.log.work import FlushWork, RetentionWork
 from kstore.server.context import Context
@@ -91,6 +92,7 @@ class Tasks:
         for path, topic_partitions in replicas.logs.take_failed_dirs().items():
             self._context.deliver(replicas.take_offline(topic_partitions, f"log directory {path} has failed"))
             if self._context.cluster is not None:
+                await self._context.loop.run_in_executor(None, end_incarnation, path)
                 self._context.cluster.log_dir_failed()
         self._context.log_dir_moves.resume()
         self._context.deliver.turn_ended()

@@ -26,9 +26,15 @@ KEY = TopicPartition("orders", 0)
 ID = bytes(15) + b"\x07"
 
 
-def brokers(*ids: int, **epochs: int) -> dict[int, BrokerImage]:
+def brokers(*ids: int, lives: dict[int, str] | None = None, **epochs: int) -> dict[int, BrokerImage]:
     return {
-        id: BrokerImage(id, (BrokerEndpoint("PLAINTEXT", "h", 9000 + id),), None, epochs.get(f"b{id}", 100 + id))
+        id: BrokerImage(
+            id,
+            (BrokerEndpoint("PLAINTEXT", "h", 9000 + id),),
+            None,
+            epochs.get(f"b{id}", 100 + id),
+            (lives or {}).get(id, ""),
+        )
         for id in ids
     }
 
@@ -104,7 +110,7 @@ def test_the_last_in_sync_replica_stays_and_leads_when_it_is_back(controller: Co
     carried_out(controller, controller.brokers_changed(brokers(2, 3)))
     assert state(controller).leader == -1
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
-    carried_out(controller, controller.ends_told({}))
+    carried_out(controller, controller.ends_told({}, min_in_sync={"orders": 2}))
     assert (state(controller).leader, state(controller).isr) == (1, (1,))
 
 
@@ -399,9 +405,72 @@ def test_the_last_in_sync_that_comes_back_is_compared_with_who_is_there(controll
     # Something else happens before the answers are there.
     carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200)))
     assert state(controller).leader == -1
-    plan = controller.ends_told({KEY: {1: LogEnd(0, 5), 2: LogEnd(0, 9)}})
+    plan = controller.ends_told({KEY: {1: LogEnd(0, 5), 2: LogEnd(0, 9)}}, min_in_sync={"orders": 2})
     carried_out(controller, plan)
     assert (state(controller).leader, state(controller).isr, controller.doubted) == (2, (2,), set())
+
+
+LIVES = {1: "a", 2: "b", 3: "c"}
+
+
+def alone_in_sync() -> Controller:
+    """Broker 1 led orders-0 alone in sync, and is gone; broker 2 is there and broker 3 is not."""
+    controller = Controller(broker_id=2, epoch=5)
+    carried_out(controller, controller.started(brokers(1, 2, 3, lives=LIVES), topic(1, 2, 3), []))
+    carried_out(controller, controller.brokers_changed(brokers(1, lives=LIVES)))
+    carried_out(controller, controller.brokers_changed({}))
+    carried_out(controller, controller.brokers_changed(brokers(2, lives=LIVES)))
+    assert (state(controller).leader, state(controller).isr) == (-1, (1,))
+    return controller
+
+
+def test_the_last_in_sync_that_has_lost_nothing_leads_at_once() -> None:
+    controller = alone_in_sync()
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=LIVES)))
+    assert (state(controller).leader, state(controller).isr, controller.doubted) == (1, (1,), set())
+
+
+def test_the_last_in_sync_that_may_have_lost_records_waits_for_all_replicas() -> None:
+    controller = alone_in_sync()
+    crashed = LIVES | {1: "x"}
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=crashed)))
+    known = {1: LogEnd(0, 5), 2: LogEnd(0, 3)}
+    carried_out(controller, controller.ends_told({KEY: known}, min_in_sync={"orders": 2}))
+    assert (state(controller).leader, controller.doubted, controller.lacks_answers()) == (-1, {KEY}, False)
+    # Nobody gets around it: not who asks for the preferred leader, nor a new controller.
+    _, refusals = controller.elections_asked(PREFERRED, [KEY])
+    assert isinstance(refusals[KEY], PreferredLeaderNotAvailableError)
+    assert not controller.balance(0).writes
+    following = Controller(broker_id=2, epoch=6)
+    assert not following.started(brokers(1, 2, b1=200, lives=crashed), controller.image.topics, []).writes
+    assert following.doubted == {KEY}
+    # The third one comes, is asked, and holds most.
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200, lives=crashed)))
+    assert (state(controller).leader, controller.lacks_answers()) == (-1, True)
+    plan = controller.ends_told({KEY: known | {3: LogEnd(0, 9)}}, min_in_sync={"orders": 2})
+    carried_out(controller, plan)
+    assert (state(controller).leader, state(controller).isr, controller.doubted) == (3, (3,), set())
+    assert state(controller).incarnations == {3: "c"}
+
+
+def test_an_administrator_may_end_the_wait_and_the_longest_log_of_those_there_leads() -> None:
+    controller = alone_in_sync()
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=LIVES | {1: "x"})))
+    known = {1: LogEnd(0, 5), 2: LogEnd(0, 7)}
+    carried_out(controller, controller.ends_told({KEY: known}, min_in_sync={"orders": 2}))
+    plan, _ = controller.elections_asked(UNCLEAN, [KEY])
+    assert (plan.writes[KEY].leader, plan.writes[KEY].isr) == (2, (2,))
+
+
+def test_a_follower_that_may_have_lost_records_leaves_the_isr_though_nobody_saw_it_go() -> None:
+    """The state was written after it came back, by a controller that did not know it yet."""
+    state = PartitionImage(
+        (1, 2), isr=(1, 2), leader=1, leader_epoch=4, partition_epoch=7, written=900, incarnations={1: "a", 2: "b"}
+    )
+    topics = {"orders": TopicImage("orders", ID, {0: state})}
+    found = Controller(broker_id=1, epoch=9).started(brokers(1, 2, lives={1: "a", 2: "x"}), topics, [])
+    assert (found.writes[KEY].leader, found.writes[KEY].isr) == (1, (1,))
+    assert not Controller(broker_id=1, epoch=9).started(brokers(1, 2, lives={1: "a", 2: "b"}), topics, []).writes
 
 
 def test_a_new_controller_compares_what_nobody_leads() -> None:
@@ -409,5 +478,5 @@ def test_a_new_controller_compares_what_nobody_leads() -> None:
     controller = Controller(broker_id=2, epoch=5)
     carried_out(controller, controller.started(brokers(1, 2), {"orders": TopicImage("orders", ID, {0: lost})}, []))
     assert state(controller).leader == -1
-    carried_out(controller, controller.ends_told({}))
+    carried_out(controller, controller.ends_told({}, min_in_sync={"orders": 2}))
     assert (state(controller).leader, state(controller).isr) == (1, (1,))

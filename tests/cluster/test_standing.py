@@ -2,20 +2,108 @@
 
 import pytest
 
-from kstore.cluster.image import PartitionImage
-from kstore.cluster.standing import LogEnd, elect_longest, is_doubtful
+from kstore.cluster.image import BrokerImage, PartitionImage
+from kstore.cluster.standing import (
+    LogEnd,
+    Standing,
+    elect_longest,
+    has_to_wait,
+    incarnations_after,
+    is_doubtful,
+    standing_of,
+)
 
 # Broker 1 was alone in sync, and led in epoch 4.
 LOST = PartitionImage((1, 2, 3), isr=(1,), leader=-1, leader_epoch=5, partition_epoch=7)
+NOTHING = frozenset[int]()
+UNKNOWN = Standing(NOTHING, NOTHING)
+END = LogEnd(4, 100)
 
 
-def test_it_is_doubted_when_it_came_a_moment_ago_and_others_are_there() -> None:
-    assert is_doubtful(LOST, electable={1, 2}, came={1})
-    assert not is_doubtful(LOST, electable={1, 2}, came=())
-    assert not is_doubtful(LOST, electable={1}, came={1})
-    assert not is_doubtful(LOST, electable={2, 3}, came={2, 3})
+def broken(*replicas: int) -> Standing:
+    return Standing(NOTHING, frozenset(replicas))
+
+
+def brokers(**incarnations: str) -> dict[int, BrokerImage]:
+    """`b1="a"` is broker 1 in incarnation a, registered as number 101."""
+    return {
+        int(name[1:]): BrokerImage(int(name[1:]), (), None, 100 + int(name[1:]), of)
+        for name, of in incarnations.items()
+    }
+
+
+def test_who_is_not_known_is_doubted_when_it_came_a_moment_ago_and_others_are_there() -> None:
+    assert is_doubtful(LOST, electable={1, 2}, came={1}, standing=UNKNOWN)
+    assert not is_doubtful(LOST, electable={1, 2}, came=(), standing=UNKNOWN)
+    assert not is_doubtful(LOST, electable={1}, came={1}, standing=UNKNOWN)
+    assert not is_doubtful(LOST, electable={2, 3}, came={2, 3}, standing=UNKNOWN)
     # Another one in sync was there all the time.
-    assert not is_doubtful(LOST._replace(isr=(1, 2)), electable={1, 2, 3}, came={1})
+    assert not is_doubtful(LOST._replace(isr=(1, 2)), electable={1, 2, 3}, came={1}, standing=UNKNOWN)
+
+
+def test_who_has_lost_nothing_is_not_doubted() -> None:
+    assert not is_doubtful(LOST, electable={1, 2}, came={1}, standing=Standing(frozenset({1}), NOTHING))
+    both = LOST._replace(isr=(1, 2))
+    assert not is_doubtful(both, electable={1, 2}, came={1, 2}, standing=Standing(frozenset({2}), frozenset({1})))
+
+
+def test_who_may_have_lost_records_is_doubted_whoever_is_there_and_however_long_ago_it_came() -> None:
+    assert is_doubtful(LOST, electable={1}, came=(), standing=broken(1))
+    assert not is_doubtful(LOST, electable={2}, came=(), standing=broken(1))
+    # There is nobody else that could hold more.
+    assert not is_doubtful(LOST._replace(replicas=(1,)), electable={1}, came={1}, standing=broken(1))
+
+
+def test_replicas_are_whole_in_the_incarnation_in_which_they_came_into_sync() -> None:
+    state = LOST._replace(isr=(1, 2, 3), incarnations={1: "a", 2: "b"})
+    assert standing_of(state, brokers(b1="a", b2="c", b3="d")) == Standing(frozenset({1}), frozenset({2}))
+    # Kafka does not say it, and who is away neither.
+    assert standing_of(state, brokers(b2="")) == UNKNOWN
+
+
+def test_a_replica_stays_in_sync_as_what_it_was() -> None:
+    before = LOST._replace(leader=1, isr=(1, 2), incarnations={1: "a", 2: "b"})
+    after = before._replace(isr=(1, 2, 3))
+    # Broker 2 has come back, and the controller has not seen it yet; broker 3 comes into sync.
+    assert incarnations_after(before, after, brokers(b1="a", b2="x", b3="c")) == {1: "a", 2: "b", 3: "c"}
+    elected = before._replace(leader=2, isr=(2,))
+    assert incarnations_after(before, elected, brokers(b1="a", b2="x")) == {2: "x"}
+
+
+def test_of_a_state_that_kafka_wrote_it_is_known_who_was_there_all_the_time() -> None:
+    before = LOST._replace(leader=1, isr=(1, 2, 3), written=103)
+    assert incarnations_after(before, before, brokers(b1="a", b2="b", b3="c")) == {1: "a", 2: "b"}
+    assert incarnations_after(before._replace(written=-1), before, brokers(b1="a", b2="b", b3="c")) == {}
+
+
+@pytest.mark.parametrize(
+    ("answered", "standing", "min_in_sync", "waits"),
+    [
+        # Broker 3 may be the only one of two that has kept what was acknowledged.
+        ((1, 2), broken(1), 2, True),
+        ((1, 2, 3), broken(1), 2, False),
+        ((2, 3), broken(1), 2, True),
+        # One copy was promised, and it was this one; or no promise at all.
+        ((1, 2), broken(1), 1, False),
+        ((1, 2), broken(1), 0, False),
+        # As many are lost as there were copies: nobody can promise anything.
+        ((1, 2), broken(1, 2), 2, False),
+        ((1, 2), broken(1, 2), 3, True),
+        # Of Kafka's brokers it is not known.
+        ((1, 2), UNKNOWN, 2, False),
+    ],
+)
+def test_who_may_be_the_only_holder_is_waited_for(
+    answered: tuple[int, ...], standing: Standing, min_in_sync: int, waits: bool
+) -> None:
+    state = LOST._replace(isr=(1, 2))
+    ends = dict.fromkeys(answered, END)
+    assert has_to_wait(state, ends, electable={1, 2}, standing=standing, min_in_sync=min_in_sync) is waits
+
+
+def test_two_replicas_cannot_hold_three_copies() -> None:
+    state = LOST._replace(replicas=(1, 2), isr=(1, 2))
+    assert not has_to_wait(state, {1: END}, electable={1, 2}, standing=broken(1, 2), min_in_sync=3)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +131,8 @@ def test_the_longest_log_leads(ends: dict[int, tuple[int, int]], leader: int, is
     assert (elected.leader, elected.isr, elected.leader_epoch) == (leader, isr, 6)
 
 
-def test_of_several_in_sync_the_longest_leads_and_all_stay_in_sync() -> None:
+def test_of_several_in_sync_the_longest_leads_and_the_others_have_to_catch_up() -> None:
     both = LOST._replace(isr=(1, 2))
     elected = elect_longest(both, {1: LogEnd(4, 90), 2: LogEnd(4, 100), 3: LogEnd(4, 95)}, electable={1, 2, 3})
     assert elected is not None
-    assert (elected.leader, elected.isr) == (2, (1, 2))
+    assert (elected.leader, elected.isr) == (2, (2,))

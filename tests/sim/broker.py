@@ -61,6 +61,8 @@ class SimBroker:
         self.is_wanted = True
         self.has_started = False
         self.lives = 0
+        # How often its machine has lost its power.
+        self.losses = 0
         directories = [world.disks.directory_of(self.name, each) for each in range(world.plan.log_dirs)]
         self._properties = {
             **PROPERTIES,
@@ -96,7 +98,9 @@ class SimBroker:
     async def _run(self, process: Process) -> None:
         config = config_of(self._properties)
         try:
-            app = self.app = App(config, clock=SimClock(self.world.loop, process))
+            app = self.app = App(
+                config, clock=SimClock(self.world.loop, process), boot_id=f"{self.name} start {self.losses}"
+            )
             await app.start()
             self.has_started = True
             await app.stopping.wait()
@@ -136,6 +140,7 @@ class SimBroker:
         if not self.is_alive:
             return 0
         self._ended(power_lost=True)
+        self.losses += 1
         return self.world.disks.lose_power(self.name, self.world.choose_disk)
 
     def _ended(self, *, power_lost: bool) -> None:

@@ -17,17 +17,6 @@ if TYPE_CHECKING:
 FLEETING = "fleeting"
 
 
-# What takes a broker away, or out of sync.
-TAKES_AWAY = frozenset(
-    ("kill", "pause", "stop", "cut", "cut one way", "isolate", "cut from zookeeper", "expire", "disk fails", "slow")
-)
-
-
-def world_spares(world: "World", kind: str) -> bool:
-    """Where rule 26 is not kept: while a broker has lost records, who still has them is left alone."""
-    return world.plan.spares_the_last and bool(world.judge.in_debt) and kind in TAKES_AWAY
-
-
 class Faults:
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -68,8 +57,6 @@ class Faults:
             return
         who = self._who(event.who)
         if who is None:
-            return
-        if world_spares(self._world, event.kind) and not self._leaves_one(who):
             return
         said = self._does[event.kind](event, who)
         if said is not None:
@@ -154,25 +141,8 @@ class Faults:
         return f"{who.name} is lost with its disks, and comes back empty, after {event.for_s} s"
 
     def _may_lose(self, who: SimBroker) -> bool:
-        """No more than min.insync.replicas - 1 brokers, and where rule 26 is not kept none that may be the last."""
-        if self._world.judge.in_debt - {who.name}:
-            return False
-        return self._leaves_one(who) if self._world.plan.spares_the_last else True
-
-    def _leaves_one(self, who: SimBroker) -> bool:
-        """Whether somebody in sync is well, and has lost nothing, when `who` is away."""
-        world = self._world
-        for key in world.keys:
-            state = world.judge.states.get(key)
-            if state is None:
-                continue
-            others = [world.broker(f"b{number}") for number in state.isr if number != who.id]
-            if not any(self._is_well(other) and other.name not in world.judge.in_debt for other in others):
-                return False
-        return True
-
-    def _is_well(self, broker: SimBroker) -> bool:
-        return broker.is_alive and broker.has_started and broker.process is not None and not broker.process.is_paused
+        """No more than min.insync.replicas - 1 brokers."""
+        return not self._world.judge.in_debt - {who.name}
 
     def _pause(self, event: Event, who: SimBroker) -> str | None:
         process = who.process

@@ -43,8 +43,6 @@ class Plan(NamedTuple):
     end_s: float = END_S
     # How one broker goes away when all is quiet: the others go on, and take acks=all.
     closing: str = ""
-    # False: whatever a broker had in its page cache may be lost, whoever else is in sync (rule 26).
-    spares_the_last: bool = True
 
 
 KINDS = (

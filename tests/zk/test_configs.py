@@ -73,7 +73,8 @@ def test_kafka_and_kstore_take_each_others_changes(zookeeper_of_its_own: ZooKeep
             found = configs_of(broker.port, "orders", "retention_ms", "segment_ms")
             assert found == {"retention.ms": "5000", "segment.ms": "6000"}
         # Each has taken it into its running log, not only read it for the answer.
-        eventually(lambda: kstore.log_text().count("the configuration of orders is"), wanted=lambda count: count >= 2)
+        said = "the configuration of orders is {'retention.ms': '5000', 'segment.ms': '6000'}"
+        eventually(kstore.log_text, wanted=lambda text: said in text)
     finally:
         kstore.kill()
         kafka.kill()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kstore.log.incarnation import INCARNATION_FILE, read_boot_id
 from tests.judge.kafka import KafkaBroker, ZooKeeper
 from tests.zk.members import (
     Ledger,
@@ -31,9 +32,12 @@ def lose_the_page_cache(broker: Member) -> None:
             file.unlink()
     for checkpoint in broker.log_directory.glob("*-checkpoint"):
         checkpoint.unlink()
+    incarnation = broker.log_directory / INCARNATION_FILE
+    if incarnation.exists():
+        incarnation.write_text(incarnation.read_text().replace(read_boot_id(), "an earlier start of the machine"))
 
 
-@pytest.mark.parametrize("kind", ["kafka"])
+@pytest.mark.parametrize("kind", ["kafka", "kstore"])
 def test_what_another_replica_holds_is_not_cut_away(zookeeper_of_its_own: ZooKeeper, tmp_path: Path, kind: str) -> None:
     make = kafka_member if kind == "kafka" else kstore_member
     controller = kstore_member(tmp_path, 1, zookeeper_of_its_own)
@@ -59,9 +63,67 @@ def test_what_another_replica_holds_is_not_cut_away(zookeeper_of_its_own: ZooKee
             unlucky.start()
             wait_for_leader(members, "orders", 3)
             wait_for_isr(members, "orders", {2, 3})
-        assert "nobody that is there is known to hold more" in controller.log_text()
+        assert "nobody is known to hold more" in controller.log_text()
         assert not ledger.failed
         assert consumed(members, "orders", 200) == ledger.acknowledged
+    finally:
+        for member in members:
+            member.kill()
+
+
+def test_the_only_one_that_holds_all_is_waited_for(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
+    """Two copies are promised: one was on the broker whose machine crashed, the other is on the one that is away."""
+    behind, unlucky, away = members = [kstore_member(tmp_path, number, zookeeper_of_its_own) for number in (1, 2, 3)]
+    try:
+        for member in members:
+            member.start()
+        create_topic(members, "orders", [[2, 3, 1]], min_insync_replicas="2")
+        wait_for_isr(members, "orders", {1, 2, 3})
+        ledger = Ledger(members, "orders")
+        ledger.produce(100)
+        ledger.flush()
+        behind.kill()
+        wait_for_isr([unlucky, away], "orders", {2, 3})
+        ledger.produce(100)
+        ledger.flush()
+        away.kill()
+        wait_for_isr([unlucky], "orders", {2})
+        unlucky.kill()
+        lose_the_page_cache(unlucky)
+        with znodes(zookeeper_of_its_own) as zk:
+            # Whoever comes first controls.
+            behind.start()
+            unlucky.start()
+            eventually(behind.log_text, wanted=lambda text: "not known of [3]" in text)
+            assert json_at(zk, STATE)["leader"] == -1
+            away.start()
+            wait_for_leader(members, "orders", 3)
+            wait_for_isr(members, "orders", {1, 2, 3})
+        assert not ledger.failed
+        assert consumed(members, "orders", 200) == ledger.acknowledged
+    finally:
+        for member in members:
+            member.kill()
+
+
+def test_the_last_in_sync_that_was_only_killed_leads_at_once(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
+    one, two = members = [kstore_member(tmp_path, number, zookeeper_of_its_own) for number in (1, 2)]
+    try:
+        for member in members:
+            member.start()
+        create_topic(members, "orders", [[2, 1]], min_insync_replicas="2")
+        wait_for_isr(members, "orders", {1, 2})
+        ledger = Ledger(members, "orders")
+        ledger.produce(50)
+        ledger.flush()
+        one.kill()
+        wait_for_isr([two], "orders", {2})
+        two.kill()
+        two.start()
+        wait_for_leader([two], "orders", 2)
+        one.start()
+        wait_for_isr(members, "orders", {1, 2})
+        assert consumed(members, "orders", 50) == ledger.acknowledged
     finally:
         for member in members:
             member.kill()

@@ -32,6 +32,7 @@ from kstore.log.directory import (
     STRAY_DIR_SUFFIX,
     parse_partition_dir_name,
 )
+from kstore.log.incarnation import INCARNATION_FILE
 from kstore.log.meta_properties import META_PROPERTIES, MetaProperties, read_meta_properties
 from kstore.model import TopicPartition, uuid_to_text
 
@@ -40,7 +41,13 @@ SIDE_DIRS = {
     FUTURE_DIR_SUFFIX: "a copy of a partition on its way into this directory",
     STRAY_DIR_SUFFIX: "a partition that belonged to no topic when the broker started; not looked at",
 }
-KNOWN_ROOT_FILES = {".lock", "cleaner-offset-checkpoint", ".kafka_cleanshutdown", BOOTSTRAP_CHECKPOINT}
+KNOWN_ROOT_FILES = {
+    ".lock",
+    "cleaner-offset-checkpoint",
+    ".kafka_cleanshutdown",
+    INCARNATION_FILE,
+    BOOTSTRAP_CHECKPOINT,
+}
 
 
 class DirectoriesCheck:

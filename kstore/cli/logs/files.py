@@ -31,6 +31,7 @@ from kstore.log.directory import (
     offset_of,
     parse_partition_dir_name,
 )
+from kstore.log.incarnation import INCARNATION_FILE
 from kstore.log.meta_properties import META_PROPERTIES
 from kstore.model import TopicPartition
 
@@ -70,6 +71,7 @@ KINDS_BY_NAME = {
     PARTITION_METADATA: PROPERTIES,
     QUORUM_STATE: PROPERTIES,
     CLEAN_SHUTDOWN: OTHER,
+    INCARNATION_FILE: PROPERTIES,
     BOOTSTRAP_CHECKPOINT: KRAFT_SNAPSHOT,
 }
 ALL_KINDS = (*dict.fromkeys((*KINDS.values(), *KINDS_BY_NAME.values())),)

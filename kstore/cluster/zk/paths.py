@@ -47,6 +47,9 @@ PERSISTENT = (
 )
 
 PLAINTEXT = "PLAINTEXT"
+# Fields of kstore's own.
+INCARNATION = "kstore_incarnation"
+ISR_INCARNATIONS = "kstore_isr_incarnations"
 
 
 def broker(broker_id: int) -> str:
@@ -95,8 +98,9 @@ def _dump(value: Mapping[str, Any]) -> bytes:
 # --- brokers ---
 
 
-def broker_json(endpoints: Sequence[BrokerEndpoint], *, rack: str | None, now_ms: int) -> bytes:
-    """A registration, version 5. `host` and `port` are those of the first listener without encryption."""
+def broker_json(endpoints: Sequence[BrokerEndpoint], *, rack: str | None, incarnation: str = "", now_ms: int) -> bytes:
+    """A registration, version 5. `host` and `port` are those of the first listener without encryption. The incarnation
+    (kstore/log/incarnation.py) is kstore's: Kafka passes over fields that it does not know."""
     plain = next((endpoint for endpoint in endpoints if endpoint.protocol == PLAINTEXT), None)
     found: dict[str, Any] = {
         "features": {},
@@ -108,7 +112,11 @@ def broker_json(endpoints: Sequence[BrokerEndpoint], *, rack: str | None, now_ms
         "version": 5,
         "timestamp": str(now_ms),
     }
-    return _dump(found if rack is None else found | {"rack": rack})
+    if rack is not None:
+        found["rack"] = rack
+    if incarnation:
+        found[INCARNATION] = incarnation
+    return _dump(found)
 
 
 def parse_broker(broker_id: int, data: bytes, *, epoch: int) -> BrokerImage:
@@ -124,7 +132,7 @@ def parse_broker(broker_id: int, data: bytes, *, epoch: int) -> BrokerImage:
             listener, _, address = text.partition("://")
             host, _, port = address.rpartition(":")
             endpoints.append(BrokerEndpoint(listener, host.strip("[]"), int(port), protocols.get(listener, listener)))
-        return BrokerImage(broker_id, tuple(endpoints), found.get("rack"), epoch)
+        return BrokerImage(broker_id, tuple(endpoints), found.get("rack"), epoch, str(found.get(INCARNATION, "")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptMetadataError(f"znode {path} is no registration of a broker: {error!r}") from None
 
@@ -229,6 +237,7 @@ def _replicas(found: Mapping[str, Sequence[int]]) -> dict[int, tuple[int, ...]]:
 
 
 def state_json(partition: PartitionImage) -> bytes:
+    """Version 1. A controller of Kafka's leaves out the incarnations when it writes it anew: then they are unknown."""
     found: dict[str, Any] = {
         "controller_epoch": partition.controller_epoch,
         "leader": partition.leader,
@@ -238,6 +247,8 @@ def state_json(partition: PartitionImage) -> bytes:
     }
     if partition.leader_recovery_state:
         found["leader_recovery_state"] = partition.leader_recovery_state
+    if partition.incarnations:
+        found[ISR_INCARNATIONS] = {str(replica): partition.incarnations[replica] for replica in partition.incarnations}
     return _dump(found)
 
 
@@ -253,6 +264,7 @@ def parse_state(path: str, data: bytes, *, version: int, replicas: tuple[int, ..
             partition_epoch=version,
             leader_recovery_state=int(found.get("leader_recovery_state") or 0),
             controller_epoch=int(found["controller_epoch"]),
+            incarnations={int(id): str(found[ISR_INCARNATIONS][id]) for id in found.get(ISR_INCARNATIONS, ())},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptMetadataError(f"znode {path} is no state of a partition: {error!r}") from None

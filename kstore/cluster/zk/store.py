@@ -57,7 +57,13 @@ class ClusterStore:
         return reserved + version
 
     async def register(
-        self, broker_id: int, endpoints: Sequence[BrokerEndpoint], *, rack: str | None, now_ms: int
+        self,
+        broker_id: int,
+        endpoints: Sequence[BrokerEndpoint],
+        *,
+        rack: str | None,
+        incarnation: str = "",
+        now_ms: int,
     ) -> int:
         """Says that this broker is alive, as long as the session is; returns the broker epoch (rule 47).
 
@@ -68,7 +74,7 @@ class ClusterStore:
             if other.id != broker_id and shared:
                 raise ConfigError(f"broker {other.id} is registered with {shared} already")
         path = paths.broker(broker_id)
-        data = paths.broker_json(endpoints, rack=rack, now_ms=now_ms)
+        data = paths.broker_json(endpoints, rack=rack, incarnation=incarnation, now_ms=now_ms)
         for _ in range(REGISTER_TRIES):
             # In two steps, so that the second one's answer has the creation's number.
             done = await self.session.multi([Create(path, b"", ephemeral=True), SetData(path, data, 0)])

@@ -307,6 +307,27 @@ MUTANTS = (
         ("tests/replica",),
     ),
     Mutant(
+        "26a",
+        "a broker that may have lost records and was alone in sync leads again without a look at the others",
+        "cluster.standing:is_doubtful",
+        "return bool(others) or not standing.broken.isdisjoint(in_sync)",
+        "return False",
+    ),
+    Mutant(
+        "26b",
+        "one that is away and may be the only holder is not waited for",
+        "cluster.standing:has_to_wait",
+        "return 0 < lost < min(min_in_sync, len(partition.replicas))",
+        "return False",
+    ),
+    Mutant(
+        "26c",
+        "a broker is believed to hold what it held before its machine crashed",
+        "cluster.standing:standing_of",
+        "(whole if before == now else broken).add(replica)",
+        "whole.add(replica)",
+    ),
+    Mutant(
         "27",
         "a replica that is not in sync is elected",
         "cluster.leader_election:elect_in_sync",
