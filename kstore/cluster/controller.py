@@ -147,6 +147,7 @@ class Controller:
         gone = frozenset(names)
         for name in gone:
             self.deleting.pop(name, None)
+        self.doubted = {key for key in self.doubted if key.topic not in gone}
         self._set_topics({name: topic for name, topic in self.image.topics.items() if name not in gone})
 
     def states_read(self, states: Mapping[TopicPartition, PartitionImage]) -> list[Notice]:
@@ -260,7 +261,7 @@ class Controller:
         """Leaders out of sync for what has none, in topics whose unclean.leader.election.enable is true."""
         writes = {}
         for key, partition in self._decided():
-            if partition.leader == NO_LEADER and key.topic in topics:
+            if partition.leader == NO_LEADER and key.topic in topics and key not in self.doubted:
                 elected = elect_unclean(partition, electable=self._presence(key, partition).electable)
                 if elected is not None:
                     writes[key] = elected

@@ -453,6 +453,21 @@ def test_the_last_in_sync_that_may_have_lost_records_waits_for_all_replicas() ->
     assert state(controller).incarnations == {3: "c"}
 
 
+def test_unclean_elections_do_not_come_before_the_comparison() -> None:
+    controller = alone_in_sync()
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=LIVES | {1: "x"})))
+    assert not controller.unclean_allowed({"orders"}).writes
+    plan = controller.ends_told({KEY: {1: LogEnd(0, 5), 2: LogEnd(0, 7)}}, min_in_sync={"orders": 0})
+    assert plan.writes[KEY].leader == 2
+
+
+def test_a_topic_that_is_gone_is_not_doubted_any_more() -> None:
+    controller = alone_in_sync()
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=LIVES | {1: "x"})))
+    controller.topics_went(["orders"])
+    assert controller.doubted == set()
+
+
 def test_an_administrator_may_end_the_wait_and_the_longest_log_of_those_there_leads() -> None:
     controller = alone_in_sync()
     carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=LIVES | {1: "x"})))
