@@ -16,6 +16,7 @@ from kstore.log.files import Directory
 from kstore.log.leader_epoch import EpochEndOffset
 from kstore.log.loading import LoadedLog
 from kstore.log.log_dir import LogDir
+from kstore.log.refused_appends import RefusedAppends
 from kstore.log.segment import Segment
 from kstore.model import TopicPartition, uuid_to_text
 
@@ -32,6 +33,7 @@ class LogState:
         "_lso_segment",
         "_name_number",
         "_names_unsynced",
+        "_refused",
         "_rules",
         "_sealed",
         "_tail_offset",
@@ -99,6 +101,7 @@ class LogState:
         # Held while a cleaning makes known that it has a segment ready, and while a cut takes that back.
         self.rewrite_lock = Lock()
         self._sealed: list[Segment] = []  # since the last flush
+        self._refused = RefusedAppends()
         # Names and contents that must be durable before the first append.
         self._unsynced = self._names_unsynced = loaded.is_new
         self._name_number = 0

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from kstore._native.batch import RecordBatch, iter_batches
-from kstore.errors import CorruptRecordError, KafkaError, RecordListTooLargeError
+from kstore.errors import CorruptRecordError, KafkaError, KafkaStorageError, RecordListTooLargeError
 from kstore.log.append import CLIENT, REPLICATION, LogAppendInfo, single_batch, validate
 from kstore.log.config import LONG_MAX
 from kstore.log.directory import SEGMENT_SUFFIXES, file_name
@@ -70,11 +70,15 @@ class LogWriter(LogReader):
         batch_size = batch.size_in_bytes
         last_offset = batch.last_offset
         max_timestamp = batch.max_timestamp
-        if leader_epoch != self.leader_epoch_cache.latest_epoch or self._unsynced:
-            self._sync_before_append(leader_epoch, first_offset)
-        segment = self._active
-        if not segment.fits(batch_size, last_offset, max_timestamp, now_ms):
-            segment = self._make_room(batch_size, first_offset, now_ms)
+        try:
+            if leader_epoch != self.leader_epoch_cache.latest_epoch or self._unsynced:
+                self._sync_before_append(leader_epoch, first_offset)
+            segment = self._active
+            if not segment.fits(batch_size, last_offset, max_timestamp, now_ms):
+                segment = self._make_room(batch_size, first_offset, now_ms)
+        except KafkaStorageError:
+            self._note_refused(batch, origin)
+            raise
 
         producer_id = batch.producer_id
         if producer_id >= 0:
@@ -93,6 +97,7 @@ class LogWriter(LogReader):
         try:
             start = segment.append(batch.buffer, batch.position, batch_size, last_offset, max_timestamp)
         except OSError as error:
+            self._note_refused(batch, origin)
             raise self._append_error(error) from error
         self.log_end_offset = last_offset + 1
         if producer_id >= 0:
@@ -212,6 +217,10 @@ class LogWriter(LogReader):
             )
         return self.roll(now_ms=now_ms, expected_next_offset=first_offset)
 
+    def _note_refused(self, batch: RecordBatch, origin: str) -> None:
+        if batch.producer_id >= 0 and origin == CLIENT:
+            self._refused.note(batch.producer_id, batch.producer_epoch, batch.base_sequence)
+
     def _check_producer(self, batch: RecordBatch, offset: int, origin: str) -> BatchMetadata | None:
         state = self.producer_state
         producer_id = batch.producer_id
@@ -227,6 +236,7 @@ class LogWriter(LogReader):
             duplicate = state.find_duplicate(producer_id, epoch, first_sequence, batch.last_sequence)
             if duplicate is not None:
                 return duplicate
+            self._refused.check(producer_id, epoch, first_sequence)
         if origin != REPLICATION:
             state.check_data(
                 producer_id,
@@ -242,6 +252,7 @@ class LogWriter(LogReader):
         """Takes a batch that was written into the producer state, and an aborted transaction into its
         index."""
         state = self.producer_state
+        self._refused.forget(batch.producer_id)
         completed = apply_batch(state, batch, segment.base_offset, position)
         if completed is not None:
             if completed.is_aborted:

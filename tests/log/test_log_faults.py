@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kstore.errors import KafkaError, KafkaStorageError
+from kstore.errors import KafkaError, KafkaStorageError, OutOfOrderSequenceError
 from kstore.log.config import LogConfig
 from kstore.log.memory_directory import MemoryDirectory
 from kstore.log.memory_log import MemoryLog
@@ -103,6 +103,48 @@ def test_full_disk_refuses_reads_on_and_accepts_when_there_is_room() -> None:
     assert log.log_dir.failure is None
     log.memory.room = None
     assert append(log, batch()).first_offset == 3
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_follows_a_batch_that_the_full_disk_did_not_take_is_no_gap(known: bool) -> None:
+    """Told of a gap, librdkafka began a new epoch and sent again what other partitions had appended (found with three
+    brokers and random faults)."""
+    log = MemoryLog.create(TP, LogConfig(), now_ms=NOW)
+    first = 3 if known else 0
+
+    def send(sequence: int, epoch: int = 0) -> int:
+        return append(log, batch(producer_id=7, producer_epoch=epoch, base_sequence=sequence)).first_offset
+
+    for sequence in range(first):
+        send(sequence)
+    log.memory.fault = lambda kind, name: errno.ENOSPC if kind == "write" else None
+    with pytest.raises(KafkaStorageError):
+        send(first)
+    log.memory.fault = None
+    for sequence in (first + 1, first + 2):
+        with pytest.raises(KafkaStorageError, match=f"behind {first}, which the disk did not take"):
+            send(sequence)
+    # Another producer has nothing to do with it; all goes on in order, and a repetition is known again.
+    other = append(log, batch(producer_id=8, producer_epoch=0, base_sequence=0)).first_offset
+    assert [send(first + each) for each in range(3)] == [other + 1, other + 2, other + 3]
+    assert send(first) == other + 1
+    with pytest.raises(OutOfOrderSequenceError):
+        send(first + 9)
+
+
+@pytest.mark.parametrize("from_leader", [False, True])
+def test_a_new_epoch_of_the_producer_and_what_another_leader_took_end_the_refusal(from_leader: bool) -> None:
+    log = MemoryLog.create(TP, LogConfig(), now_ms=NOW)
+    log.memory.fault = lambda kind, name: errno.ENOSPC if kind == "write" else None
+    with pytest.raises(KafkaStorageError):
+        append(log, batch(producer_id=7, producer_epoch=0, base_sequence=0))
+    log.memory.fault = None
+    if from_leader:
+        log.append_as_follower(batch(producer_id=7, producer_epoch=0, base_sequence=0), leader_epoch=0, now_ms=NOW)
+    else:
+        append(log, batch(producer_id=7, producer_epoch=1, base_sequence=0))
+    append(log, batch(producer_id=7, producer_epoch=0 if from_leader else 1, base_sequence=1))
+    assert log.log_end_offset == 2
 
 
 def test_full_disk_lets_retention_make_room() -> None:
