@@ -33,6 +33,7 @@ from kstore.cluster.standing import (
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
+    InvalidReplicaAssignmentError,
     InvalidTopicError,
     KafkaError,
     NoReassignmentInProgressError,
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 # ElectLeadersRequest.ElectionType
 PREFERRED, UNCLEAN = 0, 1
+# So often those who are there are asked what they hold before they are taken for such as hold nothing.
+MOST_IN_VAIN = 5
 
 Refusals = dict[TopicPartition, KafkaError]
 
@@ -70,7 +73,9 @@ class Controller:
         # Partitions whose replicas in sync have come back and may have lost records: all replicas are asked what they
         # hold; and what they have answered.
         self.doubted: set[TopicPartition] = set()
-        self._ends: Mapping[TopicPartition, Mapping[int, LogEnd]] = {}
+        self._ends: dict[TopicPartition, Mapping[int, LogEnd]] = {}
+        # How often those who are there have been asked in vain.
+        self._asked_in_vain: dict[TopicPartition, int] = {}
         # Replicas whose directory has failed, by broker.
         self.offline: dict[int, set[TopicPartition]] = {}
 
@@ -99,6 +104,9 @@ class Controller:
         came = {id for id, broker in brokers.items() if id not in before or before[id].epoch != broker.epoch}
         gone = {id for id, broker in before.items() if id not in brokers or brokers[id].epoch != broker.epoch}
         self.shutting_down -= came | gone
+        self._ends = {
+            key: {id: end for id, end in ends.items() if id not in came | gone} for key, ends in self._ends.items()
+        }
         for broker_id in came | gone:
             self.offline.pop(broker_id, None)
         self.image = self.image._replace(brokers=brokers)
@@ -147,7 +155,8 @@ class Controller:
         gone = frozenset(names)
         for name in gone:
             self.deleting.pop(name, None)
-        self.doubted = {key for key in self.doubted if key.topic not in gone}
+        for key in [key for key in self.doubted if key.topic in gone]:
+            self._end_doubt(key)
         self._set_topics({name: topic for name, topic in self.image.topics.items() if name not in gone})
 
     def states_read(self, states: Mapping[TopicPartition, PartitionImage]) -> list[Notice]:
@@ -228,30 +237,44 @@ class Controller:
                 found[key] = Doubt(self.image.topics[key.topic].id, partition.leader_epoch, electable)
         return found
 
-    def ends_told(self, ends: Mapping[TopicPartition, Mapping[int, LogEnd]], *, min_in_sync: Mapping[str, int]) -> Plan:
-        """Whoever holds most leads, unless one that has not answered has to be waited for (rule 26). `min_in_sync` is
-        min.insync.replicas by topic, 0 where unclean.leader.election.enable is true."""
+    def ends_told(
+        self,
+        asked: Mapping[TopicPartition, Doubt],
+        ends: Mapping[TopicPartition, Mapping[int, LogEnd]],
+        *,
+        min_in_sync: Mapping[str, int],
+    ) -> Plan:
+        """What the replicas of doubted partitions hold: whoever holds most leads, unless one that has not answered has
+        to be waited for (rule 26). `min_in_sync` is min.insync.replicas by topic, 0 where
+        unclean.leader.election.enable is true."""
         writes = {}
-        waiting = set()
-        for key, partition in self._decided():
-            if key not in self.doubted or partition.leader != NO_LEADER:
+        for key in self.doubted & asked.keys():
+            partition, doubt = self.state(key), asked[key]
+            if partition is None or partition.leader_epoch != doubt.leader_epoch:
                 continue
-            known, presence = ends.get(key, {}), self._presence(key, partition)
+            electable = self._presence(key, partition).electable
+            if not electable <= doubt.replicas:
+                continue  # somebody has come since, and is asked by now
+            known = {id: end for id, end in ends.get(key, {}).items() if id in electable}
             _log_ends(key, partition, known, before=self._ends.get(key))
-            if has_to_wait(
-                partition,
-                known,
-                electable=presence.electable,
-                standing=self._standing(partition),
-                min_in_sync=min_in_sync.get(key.topic, 1),
-            ):
-                waiting.add(key)
+            self._ends[key] = known
+            if self._is_patient(key, electable - known.keys()):
                 continue
-            elected = elect_longest(partition, known, electable=presence.electable)
+            lost = len(self._standing(partition).broken & electable)
+            if has_to_wait(partition, known, lost=lost, min_in_sync=min_in_sync.get(key.topic, 1)):
+                continue
+            elected = elect_longest(partition, known, electable=electable)
             if elected is not None:
                 writes[key] = elected
-        self.doubted, self._ends = waiting, {key: ends.get(key, {}) for key in waiting}
         return self._plan(writes, "nobody is known to hold more")
+
+    def _is_patient(self, key: TopicPartition, silent: Container[int]) -> bool:
+        """Whether those who are there and have not answered are asked once more, whatever was promised."""
+        if not silent:
+            self._asked_in_vain.pop(key, None)
+            return False
+        self._asked_in_vain[key] = self._asked_in_vain.get(key, 0) + 1
+        return self._asked_in_vain[key] < MOST_IN_VAIN
 
     def lacks_answers(self) -> bool:
         """Whether somebody who is there has not said what it holds of what waits for that."""
@@ -300,7 +323,10 @@ class Controller:
             raise ElectionNotNeededError(f"broker {partition.leader} leads {key}")
         elected = elect_in_sync(partition, electable=presence.undoubted)
         if elected is None and key in self.doubted:
-            elected = elect_longest(partition, self._ends.get(key, {}), electable=presence.electable)
+            if key not in self._ends:
+                raise EligibleLeadersNotAvailableError(f"the replicas of {key} are being asked what they hold")
+            known = {id: end for id, end in self._ends[key].items() if id in presence.electable}
+            elected = elect_longest(partition, known, electable=presence.electable)
         elected = elected or elect_unclean(partition, electable=presence.electable)
         if elected is None:
             raise EligibleLeadersNotAvailableError(f"no replica of {key} is there: {list(partition.replicas)}")
@@ -350,6 +376,10 @@ class Controller:
             return None
         presence = self._presence(key, partition)
         after = begun(partition, wanted, electable=presence.undoubted)
+        if key in self.doubted and not set(partition.isr) <= set(after.replicas):
+            raise InvalidReplicaAssignmentError(
+                f"{list(after.replicas)} lack some of {list(partition.isr)}: what they hold is being found out"
+            )
         done = finished(after, online=presence.online, electable=presence.undoubted, raises_epoch=False)
         return done or after
 
@@ -538,10 +568,15 @@ class Controller:
                 if (after or partition).leader == NO_LEADER and doubted:
                     self.doubted.add(key)
                 else:
-                    self.doubted.discard(key)
+                    self._end_doubt(key)
                 if after is not None:
                     writes[key] = after
         return self._plan(writes, reason)
+
+    def _end_doubt(self, key: TopicPartition) -> None:
+        self.doubted.discard(key)
+        self._ends.pop(key, None)
+        self._asked_in_vain.pop(key, None)
 
     def _plan(self, writes: Mapping[TopicPartition, PartitionImage], reason: str) -> Plan:
         stamped = {
@@ -561,8 +596,9 @@ class Controller:
     def _set_partitions(self, states: Mapping[TopicPartition, PartitionImage]) -> None:
         topics = dict(self.image.topics)
         by_topic: dict[str, dict[int, PartitionImage]] = {}
-        self.doubted -= {key for key, state in states.items() if state.leader != NO_LEADER}
         for key, state in states.items():
+            if state.leader != NO_LEADER:
+                self._end_doubt(key)
             by_topic.setdefault(key.topic, {})[key.partition] = state
         for name, changed in by_topic.items():
             topics[name] = topics[name]._replace(partitions={**topics[name].partitions, **changed})

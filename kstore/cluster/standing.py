@@ -9,7 +9,8 @@ has got committed, and of the same epoch the longer one begins with the shorter 
 election of the replica in sync would have kept.
 
 Whoever does not answer may be the only one that holds it. What was acknowledged lies in min.insync.replicas logs, and
-is promised as long as fewer of them are lost: so long nobody leads before all replicas have answered.
+is promised as long as fewer of them are lost: so long nobody leads before all replicas have answered. Whoever is there
+and is slow to answer is waited for in any case, for a while.
 """
 
 from collections.abc import Container, Mapping
@@ -20,13 +21,14 @@ from kstore.cluster.leader_election import elect_in_sync
 
 
 class LogEnd(NamedTuple):
-    """Epoch of the last record, and the offset after it."""
+    """Epoch of the last record, and the offset after it. NO_RECORDS is the epoch of an empty log, which holds less than
+    any other; what has records and no epochs cannot be compared (NO_EPOCHS)."""
 
     epoch: int
     offset: int
 
 
-EMPTY = LogEnd(-1, 0)
+NO_RECORDS, NO_EPOCHS = -1, -2
 
 
 class Doubt(NamedTuple):
@@ -69,7 +71,8 @@ def incarnations_after(
     for replica in after.isr:
         broker = brokers.get(replica)
         incarnation = "" if broker is None else broker.incarnation
-        if before is not None and replica in before.isr and (replica != after.leader or before.leader == after.leader):
+        is_elected = replica == after.leader and (before is None or before.leader != after.leader)
+        if before is not None and replica in before.isr and not is_elected:
             known = before.incarnations.get(replica, "")
             # One that was there already when the state was written, by a controller of Kafka's, is the one it was.
             was_there = broker is not None and broker.epoch < before.written
@@ -94,19 +97,12 @@ def is_doubtful(
     return bool(others) or not standing.broken.isdisjoint(in_sync)
 
 
-def has_to_wait(
-    partition: PartitionImage,
-    ends: Mapping[int, LogEnd],
-    *,
-    electable: Container[int],
-    standing: Standing,
-    min_in_sync: int,
-) -> bool:
-    """Whether one that has not said where its log ends may be the only one that holds what was acknowledged.
-    `min_in_sync` is 0 where records may be lost (unclean.leader.election.enable)."""
+def has_to_wait(partition: PartitionImage, ends: Mapping[int, LogEnd], *, lost: int, min_in_sync: int) -> bool:
+    """Whether one that has not said where its log ends may be the only one that holds what was acknowledged. `ends` are
+    of replicas that can be elected, `lost` is how many of those in sync may have lost records, and `min_in_sync` 0
+    where records may be lost (unclean.leader.election.enable)."""
     if all(replica in ends for replica in partition.replicas):
         return False
-    lost = sum(replica in electable for replica in standing.broken)
     return 0 < lost < min(min_in_sync, len(partition.replicas))
 
 
@@ -114,8 +110,8 @@ def elect_longest(
     partition: PartitionImage, ends: Mapping[int, LogEnd], *, electable: Container[int]
 ) -> PartitionImage | None:
     """Led by whoever holds most, or by a replica in sync as long as nobody is known to hold more; whoever leads is
-    alone in sync, for the others may hold less."""
-    known = {replica: end for replica, end in ends.items() if replica in electable and _is_comparable(end, partition)}
+    alone in sync, for the others may hold less. `ends` are of replicas that can be elected."""
+    known = {replica: end for replica, end in ends.items() if _is_comparable(end, partition)}
     in_sync = elect_in_sync(partition, electable=electable)
     if in_sync is None:
         return None
@@ -127,6 +123,5 @@ def elect_longest(
 
 
 def _is_comparable(end: LogEnd, partition: PartitionImage) -> bool:
-    """Nobody led in the epoch that has no leader: whoever names it does not speak of records. What has records and no
-    epochs cannot be compared."""
-    return end == EMPTY or 0 <= end.epoch < partition.leader_epoch
+    """Nobody led in the epoch that has no leader: whoever names it does not speak of records."""
+    return NO_RECORDS <= end.epoch < partition.leader_epoch

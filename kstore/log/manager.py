@@ -21,6 +21,7 @@ from kstore.log.checkpoint_file import (
 from kstore.log.cleaner.cleaner import LogCleaner
 from kstore.log.cleaner.config import CleanerConfig
 from kstore.log.config import LogConfig
+from kstore.log.incarnation import end_incarnation
 from kstore.log.load_dirs import CLEAN_SHUTDOWN_FILE, IsStray
 from kstore.log.log_dir import CHECKPOINTS, LogDir
 from kstore.log.log_table import LogTable
@@ -269,6 +270,8 @@ class LogManager(LogTable):
             except OSError as error:
                 # What an index holds in memory found no room: the directory is not marked as clean then.
                 logger.error("closing %s: %s", log.topic_partition, error)
+        if len(self.live_dirs) < len(self.dirs):
+            end_incarnation(self.dirs)
         self.logs.clear()
         self.moves.futures.clear()
         self._unlock()

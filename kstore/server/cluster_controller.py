@@ -18,6 +18,7 @@ from kstore.cluster.controller import Controller
 from kstore.cluster.image import BrokerImage, PartitionImage
 from kstore.cluster.notices import Notice
 from kstore.cluster.plan import Plan
+from kstore.cluster.standing import Doubt
 from kstore.cluster.zk.fencing import ControllerMovedError, Elected
 from kstore.cluster.zk.paths import TopicAssignment
 from kstore.errors import CorruptMetadataError, NotControllerError, SessionLostError
@@ -39,7 +40,7 @@ LOOK_AGAIN_S = 1
 REST_S = 5
 # How long replicas are waited for that may hold more than the one in sync, and how soon they are asked again.
 ASK_TIMEOUT_S = 3
-ASK_AGAIN_S = 1
+ASK_AGAIN_S, ASK_AGAIN_AT_MOST_S = 1, 30
 # How long a broker that stops waits for what it has still to tell as controller.
 LAST_NOTICES_S = 5
 # So soon a new controller looks for the first time whether leaders are where they should be (onControllerFailover).
@@ -237,6 +238,7 @@ class ClusterController:
         if missed:
             told += await self._read_again(missed)
         if plan.moved:
+            self.compare_ends()  # whom it waits for may be another one
             await self._member.wishes.forget_reassignment(plan.moved_last, elected)
         return told
 
@@ -262,22 +264,39 @@ class ClusterController:
     async def _compare_ends(self, term: Controller, told: Sequence[asyncio.Future[Any]], *, number: int) -> None:
         if told:
             await asyncio.wait(told, timeout=ASK_TIMEOUT_S)
-        while self._decisions is term and number == self._comparison:
-            brokers = dict(term.image.brokers)
+        pause_s = ASK_AGAIN_S
+        while self._decisions is term and number == self._comparison and term.doubted:
+            brokers, doubts = dict(term.image.brokers), term.doubts()
             endpoints = {id: channel.endpoint for id, channel in self._channels.items()}
-            ends = await ends_of(term.doubts(), endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
-            await self.in_office(partial(self._elect_longest, brokers=brokers, ends=ends), term=term)
-            if not term.lacks_answers():
-                return
-            await asyncio.sleep(ASK_AGAIN_S)
+            try:
+                ends = await ends_of(doubts, endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
+                await self.in_office(
+                    partial(self._elect_longest, brokers=brokers, doubts=doubts, ends=ends),
+                    term=term,
+                )
+            except Exception:
+                # One answer that nobody understands must not leave all of them without a leader.
+                log.exception("replicas cannot be compared")
+            else:
+                if not term.lacks_answers():
+                    return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, ASK_AGAIN_AT_MOST_S)
 
-    async def _elect_longest(self, decisions: Controller, *, brokers: Mapping[int, BrokerImage], ends: Ends) -> None:
+    async def _elect_longest(
+        self,
+        decisions: Controller,
+        *,
+        brokers: Mapping[int, BrokerImage],
+        doubts: Mapping[TopicPartition, Doubt],
+        ends: Ends,
+    ) -> None:
         """By what `brokers` have said, as far as they are the same still."""
         now = decisions.image.brokers
         same = {id for id, broker in brokers.items() if id in now and now[id].epoch == broker.epoch}
         known = {key: {id: end for id, end in found.items() if id in same} for key, found in ends.items()}
-        min_in_sync = await self.requests.promised_copies({key.topic for key in decisions.doubted})
-        await self._settle(decisions.ends_told(known, min_in_sync=min_in_sync))
+        min_in_sync = await self.requests.promised_copies({key.topic for key in doubts})
+        await self._settle(decisions.ends_told(doubts, known, min_in_sync=min_in_sync))
 
     async def elect_unclean(self) -> list[asyncio.Future[Any]]:
         """Leaders for what nobody in sync can lead, where the topic, or the brokers' default, allows it. The topics'

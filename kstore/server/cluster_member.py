@@ -106,7 +106,7 @@ class ClusterMember:
                 f" {cluster_id}"
             )
         logs.write_owner(cluster_id, await self._id_of_its_own(logs), version=0)
-        self._incarnation = continue_incarnation(logs.live_dirs, self._boot_id)
+        self._incarnation = continue_incarnation(logs.dirs, self._boot_id)
         await self.config_changes.read_all(logs.node_id)
 
     async def _id_of_its_own(self, logs: LogManager) -> int:

@@ -11,6 +11,7 @@ from kstore.cluster.isr_update import IsrProposal
 from kstore.cluster.plan import Plan
 from kstore.cluster.zk.paths import TopicAssignment
 from kstore.errors import (
+    InvalidConfigError,
     InvalidPartitionsError,
     InvalidUpdateVersionError,
     KafkaError,
@@ -224,7 +225,13 @@ def allows_unclean(config: ServerConfig, overrides: Mapping[str, str]) -> bool:
 
 
 def _topic_value(config: ServerConfig, overrides: Mapping[str, str], name: str) -> Any:
-    return TOPIC_KEYS[name].parse(overrides[name]) if name in overrides else config.topic_defaults[name]
+    """What holds for a topic. What somebody has written by hand and is no value counts as not written."""
+    if name in overrides:
+        try:
+            return TOPIC_KEYS[name].parse(overrides[name])
+        except InvalidConfigError as error:
+            log.warning("%s", error)
+    return config.topic_defaults[name]
 
 
 def _results(decisions: Controller, plan: Plan, refusals: Refusals) -> dict[TopicPartition, KafkaError | None]:

@@ -92,8 +92,9 @@ class Tasks:
         for path, topic_partitions in replicas.logs.take_failed_dirs().items():
             self._context.deliver(replicas.take_offline(topic_partitions, f"log directory {path} has failed"))
             if self._context.cluster is not None:
-                await self._context.loop.run_in_executor(None, end_incarnation, path)
                 self._context.cluster.log_dir_failed()
+                # Nobody waits for a disk that may hang.
+                self._context.loop.run_in_executor(None, end_incarnation, list(replicas.logs.dirs))
         self._context.log_dir_moves.resume()
         self._context.deliver.turn_ended()
         if not replicas.logs.live_dirs:

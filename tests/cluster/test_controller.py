@@ -2,7 +2,7 @@
 
 import pytest
 
-from kstore.cluster.controller import PREFERRED, UNCLEAN, Controller
+from kstore.cluster.controller import MOST_IN_VAIN, PREFERRED, UNCLEAN, Controller
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage, TopicImage
 from kstore.cluster.isr_update import IsrProposal
 from kstore.cluster.notices import DELETED
@@ -11,6 +11,7 @@ from kstore.cluster.standing import Doubt, LogEnd
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
+    InvalidReplicaAssignmentError,
     InvalidTopicError,
     NoReassignmentInProgressError,
     PreferredLeaderNotAvailableError,
@@ -110,7 +111,11 @@ def test_the_last_in_sync_replica_stays_and_leads_when_it_is_back(controller: Co
     carried_out(controller, controller.brokers_changed(brokers(2, 3)))
     assert state(controller).leader == -1
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
-    carried_out(controller, controller.ends_told({}, min_in_sync={"orders": 2}))
+    # Nobody answers, and they are asked again; whoever stays silent holds nothing, as far as anybody knows.
+    for _ in range(MOST_IN_VAIN - 1):
+        assert not told(controller, {}).writes
+        assert controller.lacks_answers()
+    carried_out(controller, told(controller, {}))
     assert (state(controller).leader, state(controller).isr) == (1, (1,))
 
 
@@ -405,12 +410,17 @@ def test_the_last_in_sync_that_comes_back_is_compared_with_who_is_there(controll
     # Something else happens before the answers are there.
     carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200)))
     assert state(controller).leader == -1
-    plan = controller.ends_told({KEY: {1: LogEnd(0, 5), 2: LogEnd(0, 9)}}, min_in_sync={"orders": 2})
+    plan = told(controller, {1: LogEnd(0, 5), 2: LogEnd(0, 9)})
     carried_out(controller, plan)
     assert (state(controller).leader, state(controller).isr, controller.doubted) == (2, (2,), set())
 
 
 LIVES = {1: "a", 2: "b", 3: "c"}
+
+
+def told(controller: Controller, ends: dict[int, LogEnd], min_in_sync: int = 2) -> Plan:
+    """What all that are there have answered just now."""
+    return controller.ends_told(controller.doubts(), {KEY: ends}, min_in_sync={"orders": min_in_sync})
 
 
 def alone_in_sync() -> Controller:
@@ -435,7 +445,7 @@ def test_the_last_in_sync_that_may_have_lost_records_waits_for_all_replicas() ->
     crashed = LIVES | {1: "x"}
     carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=crashed)))
     known = {1: LogEnd(0, 5), 2: LogEnd(0, 3)}
-    carried_out(controller, controller.ends_told({KEY: known}, min_in_sync={"orders": 2}))
+    carried_out(controller, told(controller, known))
     assert (state(controller).leader, controller.doubted, controller.lacks_answers()) == (-1, {KEY}, False)
     # Nobody gets around it: not who asks for the preferred leader, nor a new controller.
     _, refusals = controller.elections_asked(PREFERRED, [KEY])
@@ -447,17 +457,74 @@ def test_the_last_in_sync_that_may_have_lost_records_waits_for_all_replicas() ->
     # The third one comes, is asked, and holds most.
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200, lives=crashed)))
     assert (state(controller).leader, controller.lacks_answers()) == (-1, True)
-    plan = controller.ends_told({KEY: known | {3: LogEnd(0, 9)}}, min_in_sync={"orders": 2})
+    plan = told(controller, known | {3: LogEnd(0, 9)})
     carried_out(controller, plan)
     assert (state(controller).leader, state(controller).isr, controller.doubted) == (3, (3,), set())
     assert state(controller).incarnations == {3: "c"}
+
+
+def doubtful() -> Controller:
+    """As `alone_in_sync`, and broker 1 is back from a crash of its machine."""
+    controller = alone_in_sync()
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=LIVES | {1: "x"})))
+    return controller
+
+
+def test_who_has_answered_and_is_not_to_lead_any_more_is_waited_for() -> None:
+    """It asked to shut down between its answer and the decision: it held most, and another one was elected."""
+    controller = doubtful()
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200, lives=LIVES | {1: "x"})))
+    carried_out(controller, controller.shutdown_asked(3, 103))
+    assert not told(controller, {1: LogEnd(0, 5), 2: LogEnd(0, 3), 3: LogEnd(0, 9)}).writes
+    assert controller.doubted == {KEY}
+
+
+def test_what_was_answered_to_an_earlier_question_decides_nothing() -> None:
+    controller = doubtful()
+    asked = controller.doubts()
+    ends = {KEY: {1: LogEnd(0, 5), 2: LogEnd(0, 3)}}
+    # Broker 3 came after the question.
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200, lives=LIVES | {1: "x"})))
+    assert not controller.ends_told(asked, ends, min_in_sync={"orders": 1}).writes
+    # The question was about another partition.
+    assert not controller.ends_told({}, ends, min_in_sync={"orders": 1}).writes
+    assert controller.lacks_answers()
+
+
+def test_an_administrator_cannot_end_the_wait_before_the_first_answers() -> None:
+    controller = doubtful()
+    _, refusals = controller.elections_asked(UNCLEAN, [KEY])
+    assert isinstance(refusals[KEY], EligibleLeadersNotAvailableError)
+
+
+def test_what_a_broker_said_in_an_earlier_life_does_not_count() -> None:
+    controller = doubtful()
+    told(controller, {1: LogEnd(0, 5), 2: LogEnd(0, 7)})
+    again = brokers(1, 2, b1=200, b2=300, lives=LIVES | {1: "x", 2: "y"})
+    carried_out(controller, controller.brokers_changed(again))
+    assert controller.lacks_answers()
+    plan, _ = controller.elections_asked(UNCLEAN, [KEY])
+    assert plan.writes[KEY].leader == 1
+
+
+def test_a_doubted_partition_does_not_lose_a_replica_that_is_in_sync() -> None:
+    state = PartitionImage(
+        (1, 2, 4), isr=(1, 4), leader=-1, leader_epoch=4, partition_epoch=7, adding_replicas=(4,),
+        incarnations={1: "a", 4: "d"},
+    )  # fmt: skip
+    controller = Controller(broker_id=2, epoch=9)
+    topics = {"orders": TopicImage("orders", ID, {0: state})}
+    carried_out(controller, controller.started(brokers(1, 2, lives={1: "x", 2: "b"}), topics, []))
+    assert controller.doubted == {KEY}
+    _, refusals = controller.reassignments_asked({KEY: None})
+    assert isinstance(refusals[KEY], InvalidReplicaAssignmentError)
 
 
 def test_unclean_elections_do_not_come_before_the_comparison() -> None:
     controller = alone_in_sync()
     carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=LIVES | {1: "x"})))
     assert not controller.unclean_allowed({"orders"}).writes
-    plan = controller.ends_told({KEY: {1: LogEnd(0, 5), 2: LogEnd(0, 7)}}, min_in_sync={"orders": 0})
+    plan = told(controller, {1: LogEnd(0, 5), 2: LogEnd(0, 7)}, min_in_sync=0)
     assert plan.writes[KEY].leader == 2
 
 
@@ -472,7 +539,7 @@ def test_an_administrator_may_end_the_wait_and_the_longest_log_of_those_there_le
     controller = alone_in_sync()
     carried_out(controller, controller.brokers_changed(brokers(1, 2, b1=200, lives=LIVES | {1: "x"})))
     known = {1: LogEnd(0, 5), 2: LogEnd(0, 7)}
-    carried_out(controller, controller.ends_told({KEY: known}, min_in_sync={"orders": 2}))
+    carried_out(controller, told(controller, known))
     plan, _ = controller.elections_asked(UNCLEAN, [KEY])
     assert (plan.writes[KEY].leader, plan.writes[KEY].isr) == (2, (2,))
 
@@ -493,5 +560,9 @@ def test_a_new_controller_compares_what_nobody_leads() -> None:
     controller = Controller(broker_id=2, epoch=5)
     carried_out(controller, controller.started(brokers(1, 2), {"orders": TopicImage("orders", ID, {0: lost})}, []))
     assert state(controller).leader == -1
-    carried_out(controller, controller.ends_told({}, min_in_sync={"orders": 2}))
+    # Nobody answers, and they are asked again; whoever stays silent holds nothing, as far as anybody knows.
+    for _ in range(MOST_IN_VAIN - 1):
+        assert not told(controller, {}).writes
+        assert controller.lacks_answers()
+    carried_out(controller, told(controller, {}))
     assert (state(controller).leader, state(controller).isr) == (1, (1,))

@@ -132,7 +132,7 @@ def parse_broker(broker_id: int, data: bytes, *, epoch: int) -> BrokerImage:
             listener, _, address = text.partition("://")
             host, _, port = address.rpartition(":")
             endpoints.append(BrokerEndpoint(listener, host.strip("[]"), int(port), protocols.get(listener, listener)))
-        return BrokerImage(broker_id, tuple(endpoints), found.get("rack"), epoch, str(found.get(INCARNATION, "")))
+        return BrokerImage(broker_id, tuple(endpoints), found.get("rack"), epoch, _incarnation(found.get(INCARNATION)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptMetadataError(f"znode {path} is no registration of a broker: {error!r}") from None
 
@@ -264,10 +264,21 @@ def parse_state(path: str, data: bytes, *, version: int, replicas: tuple[int, ..
             partition_epoch=version,
             leader_recovery_state=int(found.get("leader_recovery_state") or 0),
             controller_epoch=int(found["controller_epoch"]),
-            incarnations={int(id): str(found[ISR_INCARNATIONS][id]) for id in found.get(ISR_INCARNATIONS, ())},
+            incarnations=_incarnations(found.get(ISR_INCARNATIONS)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptMetadataError(f"znode {path} is no state of a partition: {error!r}") from None
+
+
+def _incarnations(found: Any) -> dict[int, str]:
+    """What cannot be read is not known: Kafka's controllers do not look at it either."""
+    if not isinstance(found, dict):
+        return {}
+    return {int(id): name for id, name in found.items() if id.isdecimal() and _incarnation(name)}
+
+
+def _incarnation(found: Any) -> str:
+    return found if isinstance(found, str) else ""
 
 
 # --- wishes and news for the controller ---
