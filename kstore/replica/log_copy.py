@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 ANY_EPOCH = 2**31 - 1
 
 
-def append_as_follower(log: PartitionLog, records: "Buffer", *, leader_epoch: int, now_ms: int) -> None:
+def append_as_follower(
+    log: PartitionLog, records: "Buffer", *, leader_epoch: int, leader_start_offset: int = -1, now_ms: int
+) -> None:
     """Raises CorruptRecordError, UnexpectedAppendOffsetError, KafkaStorageError."""
     try:
         log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
     except UnexpectedAppendOffsetError as error:
-        # An empty log asked for an offset inside the leader's first batch: it begins where that batch does (rule 42).
-        if log.log_end_offset != log.log_start_offset or error.last_offset < log.log_end_offset:
+        # A log without anything that the leader still has asked for an offset inside its first batch: it begins
+        # where that batch does (rule 42). Kafka knows this of an empty log only, and follows no longer where records
+        # were deleted that the two had in other batches.
+        holds_nothing = log.log_end_offset in (log.log_start_offset, leader_start_offset)
+        if not holds_nothing or error.last_offset < log.log_end_offset:
             raise
         log.truncate_fully_and_start_at(error.first_offset, now_ms=now_ms)
         log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)

@@ -151,7 +151,9 @@ class Partition:
         log = self.log
         known = log.high_watermark
         if len(memoryview(records)):
-            append_as_follower(log, records, leader_epoch=leader_epoch, now_ms=now_ms)
+            append_as_follower(
+                log, records, leader_epoch=leader_epoch, leader_start_offset=log_start_offset, now_ms=now_ms
+            )
         log.update_high_watermark(high_watermark)
         if log.log_start_offset < log_start_offset <= log.high_watermark:
             log.maybe_increment_log_start_offset(log_start_offset)

@@ -58,17 +58,22 @@ class Wanted:
             self.max_bytes,
         ) = request
 
-    def has_news(self, *, error_code: int, high_watermark: int, log_start_offset: int, told_anyway: bool) -> bool:
-        """True if this partition belongs into the answer; notes what it is told then."""
+    def has_news(
+        self, *, error_code: int, diverges: bool, high_watermark: int, log_start_offset: int, told_anyway: bool
+    ) -> bool:
+        """True if this partition belongs into the answer; notes what it is told then. A follower that `diverges` takes
+        nothing else from the answer (rule 5)."""
         news = (
             told_anyway
+            or diverges
             or error_code != 0
             or high_watermark != self.told_high_watermark
             or log_start_offset != self.told_log_start
         )
         # After an error the partition is told of again even if nothing else has changed.
-        self.told_high_watermark = high_watermark if error_code == 0 else -1
-        self.told_log_start = log_start_offset
+        is_taken = error_code == 0 and not diverges
+        self.told_high_watermark = high_watermark if is_taken else -1
+        self.told_log_start = log_start_offset if is_taken else -1
         return news
 
 

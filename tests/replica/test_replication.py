@@ -263,3 +263,23 @@ def test_what_flush_messages_wants_on_the_disk_is_named_before_it_is_told_as_hel
     follower.fetch(leader)
     assert follower.fetcher.take_unflushed() == [follower.partition]
     assert follower.fetcher.take_unflushed() == []
+
+
+def test_a_follower_whose_batches_below_the_leaders_log_start_are_others_begins_anew(one: Broker, two: Broker) -> None:
+    """Both led, and wrote other batches at the same offsets; what the leader has of them was committed and then deleted
+    up to the middle of a batch. The follower cut its log there, and was sent the batch from its beginning on, which it
+    could not append: it followed no longer (found by the simulator; Kafka does so too)."""
+    one.lead(0, isr=(1, 2))
+    two.follow(one, 0)
+    one.append(b"a")
+    two.fetch(one)
+    for value in (b"x", b"y", b"z", b"w"):
+        one.append(value)
+    two.lead(1, isr=(2,))
+    two.append(b"b", b"c", b"d")
+    two.log.maybe_increment_log_start_offset(3)
+    one.follow(two, 1)
+    for _ in range(4):
+        one.fetch(two)
+    assert (one.log.log_start_offset, one.log.log_end_offset) == (3, two.log.log_end_offset) == (3, 4)
+    assert one.log.latest_epoch == 1

@@ -154,9 +154,10 @@ def want_in(cache):
     return next(iter(open_fetch(cache, topics=[asked(0)]).wanted.values()))
 
 
-def news(want, *, error_code=0, high_watermark=10, log_start_offset=0, told_anyway=False):
+def news(want, *, error_code=0, diverges=False, high_watermark=10, log_start_offset=0, told_anyway=False):
     return want.has_news(
         error_code=error_code,
+        diverges=diverges,
         high_watermark=high_watermark,
         log_start_offset=log_start_offset,
         told_anyway=told_anyway,
@@ -178,6 +179,15 @@ def test_a_partition_is_told_of_again_when_its_error_is_gone():
     news(want)
     assert news(want, error_code=3, high_watermark=-1, log_start_offset=-1)
     assert news(want)
+
+
+def test_a_follower_that_diverged_is_told_the_watermark_once_it_takes_it():
+    """It takes nothing from the answer that tells it where its log parts, and so never heard of the watermark in it
+    (found by the simulator)."""
+    want = want_in(FetchSessionCache(1))
+    assert news(want, diverges=True)
+    assert news(want)
+    assert not news(want)
 
 
 def test_a_partition_that_gave_data_comes_last_next_time():

@@ -410,9 +410,10 @@ def respond(context: Context, request: Request, payload: Any, opened: Opened, re
         if session_id != NO_SESSION:
             news = want.has_news(
                 error_code=result[1],
+                diverges=result[8] is not None,
                 high_watermark=result[2],
                 log_start_offset=result[4],
-                told_anyway=has_records or result[8] is not None or result[6] >= 0,
+                told_anyway=has_records or result[6] >= 0,
             )
             if session is not None:
                 if not news:
