@@ -150,6 +150,27 @@ def test_of_many_states_those_that_fit_are_written(zookeeper_of_its_own: ZooKeep
     with_store(zookeeper_of_its_own, story)
 
 
+@pytest.mark.parametrize("partitions", [1, 60])
+def test_no_state_brings_back_a_topic_that_is_gone(zookeeper_of_its_own: ZooKeeper, partitions: int) -> None:
+    """An empty znode was left behind: a topic without an assignment, which no controller could understand."""
+
+    async def story(store: ClusterStore) -> None:
+        elected = await store.elect(1, 0)
+        assert elected is not None
+        first = new_partition((1,))._replace(leader=1, isr=(1,), leader_epoch=0)
+        states = {TopicPartition("orders", index): first for index in range(partitions)}
+        assert set((await store.write_states(states, elected)).values()) == {None}
+        # Whoever has been replaced makes nothing at all.
+        assert await store.create_topic(topic("letters"), {}, elected)
+        with pytest.raises(ControllerMovedError):
+            late = Elected(elected.epoch, elected.epoch_version - 1)
+            await store.write_states({TopicPartition("letters", 0): first}, late)
+        assert not await store.session.exists(paths.partitions("letters"))
+        assert await store.topic_names() == ["letters"]
+
+    with_store(zookeeper_of_its_own, story)
+
+
 def test_a_configuration_is_written_over_the_version_that_was_read_only(zookeeper_of_its_own: ZooKeeper) -> None:
     async def story(store: ClusterStore) -> None:
         elected = await store.elect(1, 0)

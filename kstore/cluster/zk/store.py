@@ -256,7 +256,8 @@ class ClusterStore:
         Gives the new versions, None for those that were not written. Raises ControllerMovedError, SessionLostError.
         """
         for name in dict.fromkeys(key.topic for key, state in states.items() if state.partition_epoch < 0):
-            await self.session.create(paths.partitions(name))
+            # Not with the znodes above it: a topic that is gone by now would be back, without an assignment.
+            await fenced(self.session, elected, [Create(paths.partitions(name), b"")])
         keys = list(states)
         chunks = [keys[first : first + STATES_AT_ONCE] for first in range(0, len(keys), STATES_AT_ONCE)]
         written = await asyncio.gather(
@@ -282,7 +283,7 @@ class ClusterStore:
 
     async def _write_state(self, key: TopicPartition, state: PartitionImage, elected: Elected) -> int | None:
         if state.partition_epoch < 0:
-            await self.session.create(paths.partition(*key))
+            await fenced(self.session, elected, [Create(paths.partition(*key), b"")])
         done = await fenced(self.session, elected, [_state_write(key, state)])
         if not isinstance(done, OperationFailed):
             return 0 if state.partition_epoch < 0 else int(done[0].version)
