@@ -19,7 +19,7 @@ from kstore.cluster.notices import Notice
 from kstore.cluster.plan import Plan
 from kstore.cluster.zk.fencing import ControllerMovedError, Elected
 from kstore.cluster.zk.paths import TopicAssignment
-from kstore.errors import CorruptMetadataError, NotControllerError, SessionLostError
+from kstore.errors import KafkaError, KstoreError, NotControllerError, SessionLostError
 from kstore.model import TopicPartition
 from kstore.server.controller_channel import Channel
 from kstore.server.controller_requests import ControllerRequests
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 1
-# A cluster whose znodes cannot be understood is left to others for so long.
+# A cluster that this broker cannot control, as where znodes cannot be understood, is left to others for so long.
 REST_S = 5
 # How long replicas are waited for that may hold more than the one in sync.
 ASK_TIMEOUT_S = 3
@@ -86,7 +86,7 @@ class ClusterController:
             if self._stopping:
                 return
             with suppress(NotControllerError):
-                async with self._until_it_fails():
+                async with self._until_it_fails(refusals=NotControllerError):
                     await self._look()
                     if anew and self._decisions is not None:
                         await self.watches.look_anew()
@@ -180,17 +180,18 @@ class ClusterController:
     # --- one event after the other ---
 
     @asynccontextmanager
-    async def office(self) -> AsyncIterator[Controller]:
-        """What decides, for one event. Raises NotControllerError, also when the event ends the term of office."""
+    async def office(self, *, refusals: type[KafkaError] = KafkaError) -> AsyncIterator[Controller]:
+        """What decides, for one event. Raises NotControllerError, also when the event ends the term of office, and the
+        `refusals` that may come out of the event while all is well."""
         async with self._turn:
             if self._stopping:
                 raise NotControllerError("this broker stops")
             decisions = self.active()
-            async with self._until_it_fails():
+            async with self._until_it_fails(refusals=refusals):
                 yield decisions
 
     @asynccontextmanager
-    async def _until_it_fails(self) -> AsyncIterator[None]:
+    async def _until_it_fails(self, *, refusals: type[KafkaError]) -> AsyncIterator[None]:
         """What is not known to be carried out ends the term of office, and raises NotControllerError."""
         try:
             yield
@@ -202,19 +203,23 @@ class ClusterController:
             self.resign(str(error))
             self._look_later()
             raise
-        except CorruptMetadataError as error:
-            log.error("this broker cannot control the cluster: %s", error)
+        except refusals:
+            raise
+        except Exception as error:
+            # Also what nobody has foreseen: an office that is held and not filled would be nobody's.
+            known = isinstance(error, KstoreError)
+            log.error("this broker cannot control the cluster: %s", error if known else repr(error), exc_info=not known)
             self.resign("it cannot")
             self._rests_until = asyncio.get_running_loop().time() + REST_S
+            self._look_later()
             with suppress(SessionLostError):
                 await self._member.store.step_down()
-            self._look_later()
             raise NotControllerError(str(error)) from None
 
     async def in_office(self, event: Callable[[Controller], Awaitable[Any]], *, term: Controller | None = None) -> None:
         """Runs an event that nobody waits for; in the term of office that it belongs to, if it belongs to one."""
         with suppress(NotControllerError):
-            async with self.office() as decisions:
+            async with self.office(refusals=NotControllerError) as decisions:
                 if term is None or term is decisions:
                     await event(decisions)
 

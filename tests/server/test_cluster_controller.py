@@ -1,0 +1,180 @@
+"""The office of a controller, on a ZooKeeper that is a dictionary: who holds it decides, or gives it up."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kstore.clock import SystemClock
+from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
+from kstore.cluster.zk.fencing import Elected
+from kstore.cluster.zk.store import new_partition
+from kstore.errors import (
+    KafkaError,
+    NotControllerError,
+    UnknownTopicOrPartitionError,
+)
+from kstore.model import TopicPartition
+from kstore.server.cluster_controller import ClusterController
+from kstore.server.config import ServerConfig
+from kstore.server.properties_file import Property
+
+ID = bytes(15) + b"\x07"
+
+
+class FakeStore:
+    """What stands in ZooKeeper; `failures` are raised by the next calls that read the topics."""
+
+    def __init__(self) -> None:
+        self.held_by: int | None = None
+        self.epoch = 0
+        self.there: dict[str, TopicImage] = {}
+        self.wishes_to_delete: list[str] = []
+        self.removed: list[str] = []
+        self.failures: list[Exception] = []
+
+    async def controller_id(self, *, watcher: Any = None) -> int | None:
+        return self.held_by
+
+    async def elect(self, broker_id: int, now_ms: int) -> Elected | None:
+        self.held_by, self.epoch = broker_id, self.epoch + 1
+        return Elected(self.epoch, self.epoch)
+
+    async def step_down(self) -> bool:
+        self.held_by = None
+        return True
+
+    async def brokers(self, *, watcher: Any = None) -> dict[int, Any]:
+        return {}
+
+    async def topic_names(self, *, watcher: Any = None) -> list[str]:
+        return list(self.there)
+
+    async def topics(self, names: Iterable[str], *, watcher: Any = None) -> dict[str, TopicImage]:
+        if self.failures:
+            raise self.failures.pop()
+        return {name: self.there[name] for name in names if name in self.there}
+
+    async def topics_to_delete(self, *, watcher: Any = None) -> list[str]:
+        return list(self.wishes_to_delete)
+
+    async def forget_deletion(self, name: str, elected: Elected) -> None:
+        self.wishes_to_delete.remove(name)
+
+    async def delete_topic(self, name: str, elected: Elected) -> None:
+        self.wishes_to_delete.remove(name)
+        self.removed.append(name)
+
+    async def write_states(self, states: Mapping[TopicPartition, PartitionImage], elected: Elected) -> dict[Any, int]:
+        return {key: state.partition_epoch + 1 for key, state in states.items()}
+
+    async def change_assignment(self, name: str, change: Any, elected: Elected) -> Any:
+        raise AssertionError(f"{name} is written")
+
+
+class FakeWishes:
+    async def log_dir_events(self, *, watcher: Any = None) -> dict[str, Any]:
+        return {}
+
+    async def isr_changes(self, *, watcher: Any = None) -> dict[str, Any]:
+        return {}
+
+    async def reassignment(self, *, watcher: Any = None) -> dict[TopicPartition, Any]:
+        return {}
+
+    async def preferred_election(self, *, watcher: Any = None) -> None:
+        return None
+
+    async def forget_news(self, found: Any, elected: Elected) -> None: ...
+
+    async def forget_reassignment(self, done: Any, elected: Elected) -> None: ...
+
+
+class Scene:
+    def __init__(self, directory: Path, properties: Mapping[str, str]) -> None:
+        self.store = FakeStore()
+        self._tasks: set[asyncio.Task[None]] = set()
+        own = {"broker.id": "1", "zookeeper.connect": "unused", "log.dirs": str(directory)}
+        context = SimpleNamespace(
+            node_id=1,
+            clock=SystemClock(),
+            loop=asyncio.get_running_loop(),
+            config=ServerConfig([Property(key, value, "test") for key, value in (own | dict(properties)).items()]),
+            start_task=self._start_task,
+        )
+        member = SimpleNamespace(
+            store=self.store,
+            wishes=FakeWishes(),
+            image=ClusterImage(),
+            is_stopping=False,
+            controller_is=lambda controller_id: None,
+        )
+        self.controller = ClusterController(context, member)  # type: ignore[arg-type]
+
+    def _start_task(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        return task
+
+    def end(self) -> None:
+        self.controller.stop()
+        for task in self._tasks:
+            task.cancel()
+
+
+def played(
+    directory: Path, story: Callable[[Scene], Awaitable[None]], properties: Mapping[str, str] | None = None
+) -> None:
+    async def play() -> None:
+        scene = Scene(directory, properties or {})
+        try:
+            await asyncio.wait_for(story(scene), 30)
+        finally:
+            scene.end()
+
+    asyncio.run(play())
+
+
+def topic(*replicas: int) -> TopicImage:
+    return TopicImage("orders", ID, {0: new_partition(replicas)})
+
+
+@pytest.mark.parametrize("error", [KeyError("odd"), UnknownTopicOrPartitionError("a topic went while it was read")])
+def test_an_office_that_cannot_be_filled_is_given_up_and_held_anew(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was held by a broker that decided nothing, and nobody else was elected."""
+    monkeypatch.setattr("kstore.server.cluster_controller.REST_S", 0)
+    monkeypatch.setattr("kstore.server.cluster_controller.LOOK_AGAIN_S", 0)
+
+    async def story(scene: Scene) -> None:
+        scene.store.failures.append(error)
+        await scene.controller.look()
+        assert (scene.controller.is_active, scene.store.held_by) == (False, None)
+        while not scene.controller.is_active:
+            await asyncio.sleep(0)
+        assert (scene.store.held_by, scene.controller.elected.epoch) == (1, 2)
+
+    played(tmp_path, story)
+
+
+def test_an_event_that_fails_half_way_ends_the_term_and_a_refusal_does_not(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        async def fails(_decisions: object) -> None:
+            raise UnknownTopicOrPartitionError("its topic is gone")
+
+        await scene.controller.look()
+        with pytest.raises(KafkaError, match="refused"):
+            async with scene.controller.office():
+                raise UnknownTopicOrPartitionError("a wish is refused")
+        assert scene.controller.is_active
+        await scene.controller.in_office(fails)
+        assert (scene.controller.is_active, scene.store.held_by) == (False, None)
+        with pytest.raises(NotControllerError):
+            async with scene.controller.office():
+                pass
+
+    played(tmp_path, story)
