@@ -178,3 +178,27 @@ def test_an_event_that_fails_half_way_ends_the_term_and_a_refusal_does_not(tmp_p
                 pass
 
     played(tmp_path, story)
+
+
+def test_a_new_controller_deletes_no_topic_where_that_is_not_allowed(tmp_path: Path) -> None:
+    """Only wishes that came later were refused."""
+
+    async def story(scene: Scene) -> None:
+        scene.store.there = {"orders": topic(1)}
+        scene.store.wishes_to_delete = ["orders", "gone"]
+        await scene.controller.look()
+        assert scene.controller.active().deleting == {}
+        assert (scene.store.wishes_to_delete, scene.store.removed) == ([], [])
+
+    played(tmp_path, story, {"delete.topic.enable": "false"})
+
+
+def test_a_new_controller_goes_on_with_deletions(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        scene.store.there = {"orders": topic(1)}
+        scene.store.wishes_to_delete = ["orders", "gone"]
+        await scene.controller.look()
+        assert scene.controller.active().deleting == {"orders": set()}
+        assert scene.store.removed == ["gone"]
+
+    played(tmp_path, story)
