@@ -12,6 +12,7 @@ from kstore.cluster.plan import Plan
 from kstore.cluster.zk.paths import TopicAssignment
 from kstore.errors import (
     InvalidPartitionsError,
+    InvalidTopicError,
     InvalidUpdateVersionError,
     KafkaError,
     NotControllerError,
@@ -86,6 +87,10 @@ class ControllerRequests:
     async def _grow_topics(self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]) -> Told:
         grown: dict[str, TopicImage] = {}
         for name, topic in wishes.grown.items():
+            if name in decisions.deleting:
+                # Its deletion would wait for replicas that nobody has (KafkaApis.handleCreatePartitionsRequest).
+                refusals[name] = InvalidTopicError(f"topic {name!r} is being deleted")
+                continue
             more = {index: found.replicas for index, found in topic.partitions.items() if found.partition_epoch < 0}
 
             def with_more(known: TopicAssignment, more: Mapping[int, tuple[int, ...]] = more) -> TopicAssignment:

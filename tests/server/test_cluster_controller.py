@@ -13,11 +13,14 @@ from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.zk.fencing import Elected
 from kstore.cluster.zk.store import new_partition
 from kstore.errors import (
+    InvalidTopicError,
     KafkaError,
     NotControllerError,
+    PartlyRefusedError,
     UnknownTopicOrPartitionError,
 )
 from kstore.model import TopicPartition
+from kstore.protocol.messages.metadata_records import PartitionRecord
 from kstore.server.cluster_controller import ClusterController
 from kstore.server.config import ServerConfig
 from kstore.server.properties_file import Property
@@ -200,5 +203,21 @@ def test_a_new_controller_goes_on_with_deletions(tmp_path: Path) -> None:
         await scene.controller.look()
         assert scene.controller.active().deleting == {"orders": set()}
         assert scene.store.removed == ["gone"]
+
+    played(tmp_path, story)
+
+
+def test_a_topic_that_is_being_deleted_does_not_grow(tmp_path: Path) -> None:
+    """Its deletion waited for replicas of the new partition, which nobody had been told to make."""
+
+    async def story(scene: Scene) -> None:
+        scene.store.there = {"orders": topic(1)}
+        scene.store.wishes_to_delete = ["orders"]
+        await scene.controller.look()
+        more = PartitionRecord(topic_id=ID, partition_id=1, replicas=[1])
+        with pytest.raises(PartlyRefusedError) as refused:
+            await scene.controller.requests.change_topics(lambda _image: [more])
+        assert [type(each) for each in refused.value.refusals.values()] == [InvalidTopicError]
+        assert list(scene.controller.active().image.topics["orders"].partitions) == [0]
 
     played(tmp_path, story)
