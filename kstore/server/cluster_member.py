@@ -254,7 +254,7 @@ class ClusterMember:
         """A block of ids out of ZooKeeper itself; the controller would do the same. Raises KafkaError."""
         try:
             return await self.store.claim_producer_ids(self._context.node_id)
-        except SessionLostError as error:
+        except (SessionLostError, CorruptMetadataError) as error:
             raise CoordinatorNotAvailableError(str(error)) from None
 
     # --- what the replica floor has to say ---

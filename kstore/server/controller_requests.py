@@ -11,6 +11,8 @@ from kstore.cluster.isr_update import IsrProposal
 from kstore.cluster.plan import Plan
 from kstore.cluster.zk.paths import TopicAssignment
 from kstore.errors import (
+    CorruptMetadataError,
+    InvalidConfigError,
     InvalidPartitionsError,
     InvalidTopicError,
     InvalidUpdateVersionError,
@@ -19,6 +21,7 @@ from kstore.errors import (
     PartlyRefusedError,
     SessionLostError,
     TopicAlreadyExistsError,
+    UnknownServerError,
 )
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.model import TopicPartition
@@ -172,6 +175,8 @@ class ControllerRequests:
             return await self._member.store.claim_producer_ids(broker_id)
         except SessionLostError as error:
             raise NotControllerError(str(error)) from None
+        except CorruptMetadataError as error:
+            raise UnknownServerError(str(error)) from None
 
     # --- elections and reassignments ---
 
@@ -206,11 +211,19 @@ class ControllerRequests:
 
     async def topics_allowing_unclean(self, names: Iterable[str]) -> frozenset[str]:
         """The topics that allow an election of replicas out of sync, by their configuration or the brokers' default.
-        Raises SessionLostError, CorruptMetadataError."""
-        stored = await self._member.configs.read([(TOPIC_RESOURCE, name) for name in names])
-        return frozenset(
-            name for (_, name), found in stored.items() if allows_unclean(self._context.config, found.configs)
-        )
+        Raises SessionLostError."""
+        wanted = list(names)
+        allowed = await asyncio.gather(*(self._allows_unclean(name) for name in wanted))
+        return frozenset(name for name, is_allowed in zip(wanted, allowed, strict=True) if is_allowed)
+
+    async def _allows_unclean(self, name: str) -> bool:
+        resource = (TOPIC_RESOURCE, name)
+        try:
+            stored = await self._member.configs.read([resource])
+            return allows_unclean(self._context.config, stored[resource].configs)
+        except (CorruptMetadataError, InvalidConfigError) as error:
+            log.error("topic %s waits for a replica in sync: %s", name, error)
+            return False
 
 
 def allows_unclean(config: ServerConfig, overrides: Mapping[str, str]) -> bool:

@@ -112,7 +112,10 @@ class ControllerWatches:
     async def _look_at_topics(self, decisions: Controller) -> None:
         """Topics whose assignment was written: others may have added partitions."""
         touched, self._touched = self._touched, set()
-        await self._grown(decisions, [name for name in touched if name in decisions.image.topics])
+        known = [name for name in touched if name in decisions.image.topics]
+        await self._grown(decisions, known)
+        if len(known) < len(touched):
+            await self.topics(decisions)  # mended, where they could not be understood
 
     async def _grown(self, decisions: Controller, names: Sequence[str]) -> None:
         grown = {}
@@ -132,7 +135,9 @@ class ControllerWatches:
         for name in await store.topics_to_delete(watcher=self._news(decisions, self.deletions)):
             if name not in decisions.image.topics:
                 await self.topics(decisions)  # made a moment ago, or not there at all
-            if name not in decisions.image.topics:
+            if name not in decisions.image.topics and await self._member.configs.topic_exists(name):
+                log.warning("topic %s is not deleted before it can be understood", name)
+            elif name not in decisions.image.topics:
                 log.warning("there is no topic %r to delete", name)
                 await store.forget_deletion(name, elected)
             elif not self._context.config.delete_topic_enable:

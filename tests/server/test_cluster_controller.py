@@ -10,9 +10,11 @@ import pytest
 
 from kstore.clock import SystemClock
 from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
+from kstore.cluster.zk.configs import Resource, StoredConfig
 from kstore.cluster.zk.fencing import Elected
 from kstore.cluster.zk.store import new_partition
 from kstore.errors import (
+    CorruptMetadataError,
     InvalidTopicError,
     KafkaError,
     NotControllerError,
@@ -96,11 +98,24 @@ class FakeWishes:
     async def forget_reassignment(self, done: Any, elected: Elected) -> None: ...
 
 
+class FakeConfigs:
+    def __init__(self) -> None:
+        self.damaged: set[str] = set()
+        self.stored: dict[str, dict[str, str]] = {}
+
+    async def read(self, resources: Iterable[Resource]) -> dict[Resource, StoredConfig]:
+        wanted = list(resources)
+        if self.damaged.intersection(name for _, name in wanted):
+            raise CorruptMetadataError("no JSON")
+        return {resource: StoredConfig(self.stored.get(resource[1], {})) for resource in wanted}
+
+
 class Scene:
     def __init__(self, directory: Path, properties: Mapping[str, str]) -> None:
         self.store = FakeStore()
         self._tasks: set[asyncio.Task[None]] = set()
         own = {"broker.id": "1", "zookeeper.connect": "unused", "log.dirs": str(directory)}
+        self.configs = FakeConfigs()
         context = SimpleNamespace(
             node_id=1,
             clock=SystemClock(),
@@ -111,6 +126,7 @@ class Scene:
         member = SimpleNamespace(
             store=self.store,
             wishes=FakeWishes(),
+            configs=self.configs,
             image=ClusterImage(),
             is_stopping=False,
             controller_is=lambda controller_id: None,
@@ -219,5 +235,18 @@ def test_a_topic_that_is_being_deleted_does_not_grow(tmp_path: Path) -> None:
             await scene.controller.requests.change_topics(lambda _image: [more])
         assert [type(each) for each in refused.value.refusals.values()] == [InvalidTopicError]
         assert list(scene.controller.active().image.topics["orders"].partitions) == [0]
+
+    played(tmp_path, story)
+
+
+def test_a_topic_whose_configuration_is_damaged_waits_for_a_replica_in_sync_and_no_other_does(tmp_path: Path) -> None:
+    """Each controller gave its office up when it was to know whether records may be lost."""
+
+    async def story(scene: Scene) -> None:
+        key = "unclean.leader.election.enable"
+        scene.configs.stored = {"yes": {key: "true"}, "no": {}, "odd": {key: "perhaps"}}
+        scene.configs.damaged = {"damaged"}
+        allowed = await scene.controller.requests.topics_allowing_unclean(["damaged", "yes", "no", "odd"])
+        assert allowed == {"yes"}
 
     played(tmp_path, story)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from kstore.clock import SystemClock
-from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage, TopicImage
+from kstore.cluster.image import TOPIC_RESOURCE, BrokerEndpoint, ClusterImage, TopicImage
 from kstore.cluster.zk import paths
 from kstore.cluster.zk.configs import ConfigStore
 from kstore.cluster.zk.fencing import ControllerMovedError, Elected
@@ -169,6 +169,28 @@ def test_no_state_brings_back_a_topic_that_is_gone(zookeeper_of_its_own: ZooKeep
         assert await store.topic_names() == ["letters"]
 
     with_store(zookeeper_of_its_own, story)
+
+
+def test_what_is_damaged_is_left_out_and_the_others_are_read(
+    zookeeper_of_its_own: ZooKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(store: ClusterStore) -> None:
+        elected = await store.elect(1, 0)
+        assert elected is not None
+        endpoints = [BrokerEndpoint("PLAINTEXT", "h", 9092)]
+        await store.register(1, endpoints, rack=None, now_ms=0)
+        for name in ("2", "odd"):
+            await store.session.create(f"{paths.BROKER_IDS}/{name}", b"{")
+        assert list(await store.brokers()) == [1]
+        for name in ("orders", "letters"):
+            assert await store.create_topic(topic(name), {}, elected)
+        await store.session.create(paths.topic("damaged"), b"{")
+        await store.session.create(paths.state("letters", 0), b'{"leader":"x"}')
+        assert list(await store.topics(["damaged", "letters", "orders"])) == ["orders"]
+
+    with_store(zookeeper_of_its_own, story)
+    assert "broker 2 is taken for one that is not there: znode /brokers/ids/2" in caplog.text
+    assert "topic letters is left alone: znode /brokers/topics/letters/partitions/0/state" in caplog.text
 
 
 def test_a_configuration_is_written_over_the_version_that_was_read_only(zookeeper_of_its_own: ZooKeeper) -> None:
