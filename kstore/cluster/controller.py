@@ -138,7 +138,9 @@ class Controller:
 
     def states_read(self, states: Mapping[TopicPartition, PartitionImage]) -> list[Notice]:
         """What others have written of partitions; all brokers are told."""
-        self._set_partitions({key: found for key, found in states.items() if key.topic in self.image.topics})
+        # Partitions that are new are known, and made, when their topic's assignment is looked at.
+        known = {key for key, _ in self._partitions()}
+        self._set_partitions({key: found for key, found in states.items() if key in known})
         notices = self._notices()
         notices.update_metadata(self.image.brokers, [key for key in states if self.state(key) is not None])
         return notices.take()

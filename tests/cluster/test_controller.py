@@ -369,6 +369,13 @@ def test_what_others_have_written_counts(controller: Controller) -> None:
     assert controller.unsettled({KEY}).writes[KEY].leader == -1
 
 
+def test_news_of_a_partition_that_nobody_has_made_does_not_keep_it_from_being_made(controller: Controller) -> None:
+    """It was taken for known, and the look at the topic's assignment found nothing new."""
+    unmade = PartitionImage((1, 2), isr=(), leader=-1, leader_epoch=-1, partition_epoch=-1)
+    controller.states_read({TopicPartition("orders", 1): unmade})
+    assert list(controller.image.topics["orders"].partitions) == [0]
+
+
 def test_a_new_controller_notices_who_has_restarted_since_the_state_was_written() -> None:
     """The controller before it was gone when the leader's znode went and came: it would have led on in its epoch
     with less than was acknowledged in it (found by the simulator)."""
