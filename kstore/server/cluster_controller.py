@@ -56,6 +56,7 @@ class ClusterController:
         self._channels: dict[int, Channel] = {}
         self._balancing: asyncio.Task[None] | None = None
         self._rests_until = 0.0
+        self._look_is_due = False
         self._stopping = False
         self.watches = ControllerWatches(context, member, self)
         self.requests = ControllerRequests(context, member, self, self.watches)
@@ -83,6 +84,7 @@ class ClusterController:
     async def look(self, *, anew: bool = False) -> None:
         """Who controls? If nobody does, this broker tries to. `anew`: what was watched may have been missed."""
         async with self._turn:
+            self._look_is_due = False
             if self._stopping:
                 return
             with suppress(NotControllerError):
@@ -93,7 +95,7 @@ class ClusterController:
 
     async def _look(self) -> None:
         store, me = self._member.store, self._context.node_id
-        self.known_id = await store.controller_id(watcher=self._news(self.look))
+        self.known_id = await store.controller_id(watcher=self._controller_changed)
         if self.known_id == me and self._decisions is None:
             # Of this session, whose term has ended in between, or whose election had no answer; or of an earlier one,
             # which will end.
@@ -168,14 +170,11 @@ class ClusterController:
         if not self._stopping:
             self._context.start_task(later())
 
-    def _news(self, look: Callable[[], Any]) -> Callable[[], None]:
-        """What a watch calls."""
-
-        def changed() -> None:
-            if not self._stopping:
-                self._context.start_task(look())
-
-        return changed
+    def _controller_changed(self) -> None:
+        """What a watch calls. Each look leaves one: of all that fire together the first is enough."""
+        if not self._stopping and not self._look_is_due:
+            self._look_is_due = True
+            self._context.start_task(self.look())
 
     # --- one event after the other ---
 
@@ -231,10 +230,11 @@ class ClusterController:
         await self._write_assignments(plan, plan.moved_first)
         versions = await self._member.store.write_states(plan.writes, elected) if plan.writes else {}
         missed = [key for key, version in versions.items() if version is None]
-        await self._write_assignments(plan, [key for key in plan.moved_last if key not in missed])
         if self._decisions is not decisions:
             raise ControllerMovedError("the term of office ended while it was written")
         told = self.tell(decisions.written(plan, versions))
+        # Those that go are told first: nobody would know of them any more (KafkaController.onPartitionReassignment).
+        await self._write_assignments(plan, [key for key in plan.moved_last if key not in missed])
         if missed:
             told += await self._read_again(missed)
         if plan.moved:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from kstore.clock import SystemClock
-from kstore.cluster.image import ClusterImage, PartitionImage, TopicImage
+from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage, PartitionImage, TopicImage
+from kstore.cluster.notices import Notice
 from kstore.cluster.zk.configs import Resource, StoredConfig
 from kstore.cluster.zk.fencing import Elected
-from kstore.cluster.zk.store import new_partition
+from kstore.cluster.zk.paths import TopicAssignment
+from kstore.cluster.zk.store import assignment_of, new_partition
 from kstore.errors import (
     CorruptMetadataError,
     InvalidTopicError,
@@ -23,6 +25,7 @@ from kstore.errors import (
 )
 from kstore.model import TopicPartition
 from kstore.protocol.messages.metadata_records import PartitionRecord
+from kstore.protocol.messages.stop_replica import StopReplicaRequest
 from kstore.server.cluster_controller import ClusterController
 from kstore.server.config import ServerConfig
 from kstore.server.properties_file import Property
@@ -40,8 +43,13 @@ class FakeStore:
         self.wishes_to_delete: list[str] = []
         self.removed: list[str] = []
         self.failures: list[Exception] = []
+        self.alive: dict[int, BrokerImage] = {}
+        self.assigned: list[TopicAssignment] = []
+        # Of /controller: what fires when it changes.
+        self.watchers: list[Callable[[], None]] = []
 
     async def controller_id(self, *, watcher: Any = None) -> int | None:
+        self.watchers.append(watcher)
         return self.held_by
 
     async def elect(self, broker_id: int, now_ms: int) -> Elected | None:
@@ -52,8 +60,8 @@ class FakeStore:
         self.held_by = None
         return True
 
-    async def brokers(self, *, watcher: Any = None) -> dict[int, Any]:
-        return {}
+    async def brokers(self, *, watcher: Any = None) -> dict[int, BrokerImage]:
+        return self.alive
 
     async def topic_names(self, *, watcher: Any = None) -> list[str]:
         return list(self.there)
@@ -77,7 +85,8 @@ class FakeStore:
         return {key: state.partition_epoch + 1 for key, state in states.items()}
 
     async def change_assignment(self, name: str, change: Any, elected: Elected) -> Any:
-        raise AssertionError(f"{name} is written")
+        self.assigned.append(change(assignment_of(self.there[name])))
+        return self.assigned[-1]
 
 
 class FakeWishes:
@@ -235,6 +244,7 @@ def test_a_topic_that_is_being_deleted_does_not_grow(tmp_path: Path) -> None:
             await scene.controller.requests.change_topics(lambda _image: [more])
         assert [type(each) for each in refused.value.refusals.values()] == [InvalidTopicError]
         assert list(scene.controller.active().image.topics["orders"].partitions) == [0]
+        assert scene.store.assigned == []
 
     played(tmp_path, story)
 
@@ -248,5 +258,50 @@ def test_a_topic_whose_configuration_is_damaged_waits_for_a_replica_in_sync_and_
         scene.configs.damaged = {"damaged"}
         allowed = await scene.controller.requests.topics_allowing_unclean(["damaged", "yes", "no", "odd"])
         assert allowed == {"yes"}
+
+    played(tmp_path, story)
+
+
+def test_replicas_that_go_are_told_before_nobody_knows_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller that died between the two left a replica that nobody was to delete any more."""
+
+    async def story(scene: Scene) -> None:
+        store = scene.store
+        store.alive = {id: BrokerImage(id, (BrokerEndpoint("PLAINTEXT", "127.0.0.1", 1),), None, id) for id in (1, 2)}
+        moving = PartitionImage((1, 2), isr=(1, 2), leader=1, leader_epoch=3, partition_epoch=4, removing_replicas=(2,))
+        store.there = {"orders": TopicImage("orders", ID, {0: moving})}
+        assigned_when_told: list[int] = []
+
+        def tell(notices: Iterable[Notice]) -> list[Any]:
+            if any(isinstance(notice.request, StopReplicaRequest) for notice in notices):
+                assigned_when_told.append(len(store.assigned))
+            return []
+
+        monkeypatch.setattr(scene.controller, "tell", tell)
+        await scene.controller.look()
+        assert assigned_when_told == [0]
+        assert [(each.partitions, each.removing) for each in store.assigned] == [({0: (1,)}, {})]
+
+    played(tmp_path, story)
+
+
+def test_one_look_follows_however_many_watches_fire(tmp_path: Path) -> None:
+    """Each look leaves a watch, and each watch that fired brought a look: they were more with every lost connection."""
+
+    async def story(scene: Scene) -> None:
+        for _ in range(3):
+            await scene.controller.look()
+        fired, scene.store.watchers = scene.store.watchers, []
+        assert len(fired) == 3
+        for watcher in fired:
+            watcher()
+        while not scene.store.watchers:
+            await asyncio.sleep(0)
+        await scene.controller.look()
+        assert len(scene.store.watchers) == 2
+        # And what fires later is heard again.
+        scene.store.watchers[0]()
+        while len(scene.store.watchers) < 3:
+            await asyncio.sleep(0)
 
     played(tmp_path, story)
