@@ -244,8 +244,10 @@ def parse_topic(name: str, data: bytes) -> TopicAssignment:
 
 
 def _replicas(found: Mapping[str, Sequence[int]], *, fewest: int) -> dict[int, tuple[int, ...]]:
-    """Partition -> `fewest` brokers or more, none twice. Raises ValueError, TypeError."""
+    """Partition -> `fewest` brokers or more, none twice; as many partitions at least. Raises ValueError, TypeError."""
     replicas = {_number(int(index)): _broker_ids(found[index]) for index in sorted(found, key=int)}
+    if len(replicas) < fewest:
+        raise ValueError("there are no partitions")
     odd = [index for index, members in replicas.items() if len(members) < fewest or len(set(members)) < len(members)]
     if odd:
         raise ValueError(f"partitions {odd} have no replicas, or one twice")
