@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kstore.client.broker_client import BrokerClient
 from kstore.cluster.image import TOPIC_RESOURCE, BrokerEndpoint, ClusterImage
+from kstore.cluster.topic_names import validate_topic_name
 from kstore.cluster.zk.configs import ConfigStore
 from kstore.cluster.zk.log_dir_events import EVENT_PREFIX, log_dir_event_json
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED, Session
@@ -23,6 +24,7 @@ from kstore.errors import (
     CoordinatorNotAvailableError,
     CorruptMetadataError,
     InvalidRequestError,
+    InvalidTopicError,
     KafkaStorageError,
     SessionLostError,
     StaleBrokerEpochError,
@@ -327,10 +329,15 @@ class ClusterMember:
         return any((name, index) not in self._context.replicas.partitions for index in indexes)
 
     def lead_or_follow(self, key: TopicPartition, topic_id: bytes, state: Any) -> int:
-        """Takes one partition's part of LeaderAndIsr; gives its error code."""
+        """Takes one partition's part of LeaderAndIsr; gives its error code. Raises KafkaError."""
         context = self._context
         replicas = context.replicas
         held = replicas.partitions.get(key)
+        if held is None:
+            # Directories are named after it: anybody may have written this request, and the znode that it tells of.
+            validate_topic_name(key.topic)
+            if key.partition < 0:
+                raise InvalidTopicError(f"there is no partition {key}")
         if held is not None and state.leader_epoch <= held.leader_epoch:
             if state.leader_epoch == held.leader_epoch and held.log.topic_id is None and topic_id != ZERO_UUID:
                 held.log.assign_topic_id(topic_id)

@@ -9,7 +9,8 @@ import pytest
 
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED
-from kstore.errors import BrokerUnreachableError, CorruptMetadataError, SessionLostError
+from kstore.errors import BrokerUnreachableError, CorruptMetadataError, InvalidTopicError, SessionLostError
+from kstore.model import TopicPartition
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
 from kstore.server.cluster_member import ClusterMember
 from tests.fix_broker import Broker, Client, batch, produce_request
@@ -219,3 +220,13 @@ def test_a_registration_that_ended_before_it_was_heard_of_is_none(returning: Clu
     returning.store = SimpleNamespace(register=register)  # type: ignore[assignment]
     asyncio.run(returning._reconnected())
     assert (returning.is_registered, returning.broker_epoch) == (True, 30)
+
+
+@pytest.mark.parametrize(
+    "key", [TopicPartition("../elsewhere", 0), TopicPartition("x" * 250, 0), TopicPartition("orders", -1)]
+)
+def test_nothing_is_made_in_a_directory_that_no_partition_can_have(member: ClusterMember, key: TopicPartition) -> None:
+    """Whoever reaches a listener could have had directories made anywhere."""
+    member._context = SimpleNamespace(replicas=SimpleNamespace(partitions={}))  # type: ignore[assignment]
+    with pytest.raises(InvalidTopicError):
+        member.lead_or_follow(key, bytes(16), SimpleNamespace(leader_epoch=0))

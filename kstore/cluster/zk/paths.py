@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kstore.cluster.image import NO_LEADER, BrokerEndpoint, BrokerImage, PartitionImage
-from kstore.errors import CorruptMetadataError
+from kstore.cluster.topic_names import validate_topic_name
+from kstore.errors import CorruptMetadataError, InvalidTopicError
 from kstore.model import TopicPartition, uuid_from_text, uuid_to_text
 
 BROKER_IDS = "/brokers/ids"
@@ -229,9 +230,10 @@ def topic_json(assignment: TopicAssignment) -> bytes:
 
 
 def parse_topic(name: str, data: bytes) -> TopicAssignment:
-    """Raises CorruptMetadataError."""
+    """Raises CorruptMetadataError, also for a name that no topic can have: it is to be that of directories."""
     found = parse(topic(name), data)
     try:
+        validate_topic_name(name)
         topic_id = found.get("topic_id")
         return TopicAssignment(
             None if topic_id is None else uuid_from_text(topic_id),
@@ -239,7 +241,7 @@ def parse_topic(name: str, data: bytes) -> TopicAssignment:
             _replicas(found.get("adding_replicas") or {}, fewest=0),
             _replicas(found.get("removing_replicas") or {}, fewest=0),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidTopicError) as error:
         raise CorruptMetadataError(f"znode {topic(name)} is no assignment of a topic: {error!r}") from None
 
 

@@ -131,3 +131,10 @@ def test_numbers_that_are_none_are_damage_wherever_they_stand() -> None:
         paths.parse_partitions("/isr_change", b'{"partitions":[{"topic":"t","partition":Infinity}]}')
     with pytest.raises(CorruptMetadataError, match="/brokers/topics/t"):
         paths.parse_topic("t", b"[" * 100_000)
+
+
+@pytest.mark.parametrize("name", ["a b", "x" * 250, "a\\b"])
+def test_a_name_that_no_topic_can_have_is_damage(name: str) -> None:
+    """A name that is too long failed each log directory in which it was to be made."""
+    with pytest.raises(CorruptMetadataError, match="/brokers/topics/"):
+        paths.parse_topic(name, b'{"version":3,"partitions":{"0":[1]}}')
