@@ -120,8 +120,8 @@ class Wire:
         )
 
     def metadata(self, topics: Sequence[str] | None = None) -> Any:
-        """What the cluster says of these topics, or of all. Raises CommandError, also for a topic that it says nothing of:
-        it is not there, or its name is none."""
+        """What the cluster says of these topics, or of all. Raises CommandError, also for a topic that it says nothing
+        of: it is not there, or its name is none."""
         wanted = None if topics is None else [MetadataRequest.MetadataRequestTopic(name=name) for name in topics]
         try:
             answer = self._link.ask(MetadataRequest(topics=wanted, allow_auto_topic_creation=False), METADATA_VERSION)

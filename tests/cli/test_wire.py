@@ -18,7 +18,8 @@ def wire_that_hears(*topics: MetadataResponse.MetadataResponseTopic) -> Wire:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(3, "orders: there is no such topic"), (17, "orders: no topic can have this name"), (29, "orders: not")]
+    ("code", "said"),
+    [(3, "orders: there is no such topic"), (17, "orders: no topic can have this name"), (29, "orders: not")],
 )
 def test_a_topic_that_the_cluster_says_nothing_of_is_an_error(code: int, said: str) -> None:
     """A name that no topic can have had `elect` say that there is nothing to do."""

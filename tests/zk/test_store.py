@@ -162,8 +162,8 @@ def test_no_state_brings_back_a_topic_that_is_gone(zookeeper_of_its_own: ZooKeep
         assert set((await store.write_states(states, elected)).values()) == {None}
         # Whoever has been replaced makes nothing at all.
         assert await store.create_topic(topic("letters"), {}, elected)
+        late = Elected(elected.epoch, elected.epoch_version - 1)
         with pytest.raises(ControllerMovedError):
-            late = Elected(elected.epoch, elected.epoch_version - 1)
             await store.write_states({TopicPartition("letters", 0): first}, late)
         assert not await store.session.exists(paths.partitions("letters"))
         assert await store.topic_names() == ["letters"]

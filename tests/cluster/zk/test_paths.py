@@ -108,7 +108,8 @@ def test_a_state_that_could_not_be_told_to_anybody_is_damaged(change: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "partitions", [{}, {"0": []}, {"0": [1, 1]}, {"0": ["1"]}, {"0": "12"}, {"0": [2**31]}, {"-1": [1]}, {"x": [1]}, [[1]]]
+    "partitions",
+    [{}, {"0": []}, {"0": [1, 1]}, {"0": ["1"]}, {"0": "12"}, {"0": [2**31]}, {"-1": [1]}, {"x": [1]}, [[1]]],
 )
 def test_an_assignment_has_partitions_and_replicas_none_of_them_twice(partitions: object) -> None:
     """A topic without any could neither grow nor be deleted: nobody was there to answer."""
