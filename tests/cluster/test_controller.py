@@ -11,6 +11,7 @@ from kstore.cluster.standing import Doubt, LogEnd
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
+    IneligibleReplicaError,
     InvalidTopicError,
     NoReassignmentInProgressError,
     PreferredLeaderNotAvailableError,
@@ -211,6 +212,8 @@ def test_a_replica_without_a_directory_leads_no_more_and_is_told_as_offline(cont
     assert metadata.topic_states[0].partition_states[0].offline_replicas == [1]
     # Said again it is no news, and a proposal cannot bring it back before the broker has its directory again.
     assert not controller.replicas_answered(1, online=[], offline=[KEY]).tells_brokers
+    with pytest.raises(IneligibleReplicaError):
+        in_sync(controller, 1, 2)
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
     assert controller.offline == {}
 
@@ -261,6 +264,10 @@ def test_an_unclean_leader_is_elected_when_it_is_asked_for(controller: Controlle
     _, refusals = controller.elections_asked(UNCLEAN, [KEY])
     assert isinstance(refusals[KEY], EligibleLeadersNotAvailableError)
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b2=200)))
+    leaderless(controller)
+    plan, refusals = controller.elections_asked(UNCLEAN, [KEY])
+    assert (plan.writes[KEY].leader, plan.writes[KEY].isr, refusals) == (2, (2,), {})
+    assert plan.writes[KEY].leader_recovery_state == 1
 
 
 def test_leaders_go_back_by_themselves(controller: Controller) -> None:
