@@ -16,13 +16,15 @@ from kstore.protocol.messages.metadata import MetadataRequest
 
 DEFAULT_PORT = 9092
 METADATA_VERSION = 9
+UNKNOWN_TOPIC = 3
 NOT_CONTROLLER = 41
 RETRY_S = 0.1
 
 # What a broker that gives no reason means, of these APIs (Errors.java).
 REASONS = {
-    3: "there is no such partition",
+    UNKNOWN_TOPIC: "there is no such partition",
     7: "it took longer than --timeout; it may be done yet",
+    17: "no topic can have this name",
     29: "not authorized",
     31: "not authorized",
     39: "no replicas like that can be assigned",
@@ -118,15 +120,17 @@ class Wire:
         )
 
     def metadata(self, topics: Sequence[str] | None = None) -> Any:
-        """What the cluster says of these topics, or of all. Raises CommandError, also for a topic that is not there."""
+        """What the cluster says of these topics, or of all. Raises CommandError, also for a topic that it says nothing
+        of: it is not there, or its name is none."""
         wanted = None if topics is None else [MetadataRequest.MetadataRequestTopic(name=name) for name in topics]
         try:
             answer = self._link.ask(MetadataRequest(topics=wanted, allow_auto_topic_creation=False), METADATA_VERSION)
         except OSError as error:
             raise CommandError(f"{self._bootstrap}: {error}") from None
         for topic in answer.topics:
-            if topic.error_code == 3:
-                raise CommandError(f"{topic.name}: {NO_SUCH_TOPIC}")
+            if topic.error_code and not topic.partitions:
+                missing = topic.error_code == UNKNOWN_TOPIC
+                raise CommandError(f"{topic.name}: {NO_SUCH_TOPIC if missing else reason(topic.error_code, None)}")
         return answer
 
     def ask_controller(self, request: Any, version: int, *, codes: Callable[[Any], Sequence[int]]) -> Any:

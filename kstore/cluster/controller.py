@@ -161,7 +161,15 @@ class Controller:
 
     def states_read(self, states: Mapping[TopicPartition, PartitionImage]) -> list[Notice]:
         """What others have written of partitions; all brokers are told."""
-        self._set_partitions({key: found for key, found in states.items() if key.topic in self.image.topics})
+        # Partitions that are new are known, and made, when their topic's assignment is looked at.
+        known = self.image.topics
+        self._set_partitions(
+            {
+                key: found
+                for key, found in states.items()
+                if key.topic in known and key.partition in known[key.topic].partitions
+            }
+        )
         notices = self._notices()
         notices.update_metadata(self.image.brokers, [key for key in states if self.state(key) is not None])
         return notices.take()
@@ -182,7 +190,9 @@ class Controller:
         current = self.state(key)
         if current is None or key.topic in self.deleting:
             raise UnknownTopicOrPartitionError(f"there is no partition {key}")
-        decided = decide_isr(current, proposal, brokers=self.image.brokers, shutting_down=self.shutting_down)
+        # What a replica fetched before its directory failed does not let it in.
+        present = {id: each for id, each in self.image.brokers.items() if key not in self.offline.get(id, ())}
+        decided = decide_isr(current, proposal, brokers=present, shutting_down=self.shutting_down)
         if decided is None:
             return Plan()
         return self._plan({key: decided}, "its leader proposes it")._replace(tells_replicas=False)

@@ -21,7 +21,8 @@ class Plan(NamedTuple):
 
     `made` are partitions that nobody holds yet, `catch_up` the brokers that are to be told all. `moved` are partitions
     whose replicas are written anew in the topic's znode: before the state where new ones begin to follow, so that they
-    are known whoever controls next; after it where old ones go, so that whoever controls next does it again.
+    are known whoever controls next; after it, and after they have been told, where old ones go, so that whoever
+    controls next does it again.
     """
 
     writes: Mapping[TopicPartition, PartitionImage] = {}

@@ -177,6 +177,8 @@ def grow_topic(
     if added < 0:
         raise InvalidPartitionsError(f"topic {topic.name!r} has {known} partition(s) and cannot shrink to {count}")
     check_size(added)
+    if topic.partitions.keys() != set(range(known)):
+        raise InvalidPartitionsError(f"topic {topic.name!r} has not all of its partitions: {sorted(topic.partitions)}")
     if any(is_reassigned(partition) for partition in topic.partitions.values()):
         raise ReassignmentInProgressError(f"partitions of topic {topic.name!r} are being reassigned")
     factor = len(topic.partitions[0].replicas)

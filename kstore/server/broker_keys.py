@@ -386,15 +386,15 @@ quota.window.size.seconds int 1 ro 1..
 """,
     "cluster": """
 auto.leader.rebalance.enable boolean true ro
+controlled.shutdown.enable boolean true ro
+controlled.shutdown.max.retries int 3 ro,3
+controlled.shutdown.retry.backoff.ms long 5000 ro,3
 inter.broker.protocol.version string 3.9-IV0 ro,3 @version
 leader.imbalance.check.interval.seconds long 300 ro 1..
 leader.imbalance.per.broker.percentage int 10 ro,3
 unclean.leader.election.enable boolean false cluster
 """,
     "replication": """
-controlled.shutdown.enable boolean true ro
-controlled.shutdown.max.retries int 3 ro,3
-controlled.shutdown.retry.backoff.ms long 5000 ro,3
 request.timeout.ms int 30000 ro
 socket.connection.setup.timeout.max.ms long 30000 ro
 socket.connection.setup.timeout.ms long 10000 ro

@@ -21,7 +21,7 @@ from kstore.cluster.plan import Plan
 from kstore.cluster.standing import Doubt
 from kstore.cluster.zk.fencing import ControllerMovedError, Elected
 from kstore.cluster.zk.paths import TopicAssignment
-from kstore.errors import CorruptMetadataError, NotControllerError, SessionLostError
+from kstore.errors import KafkaError, KstoreError, NotControllerError, SessionLostError
 from kstore.model import TopicPartition
 from kstore.server.controller_channel import Channel
 from kstore.server.controller_requests import ControllerRequests
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 1
-# A cluster whose znodes cannot be understood is left to others for so long.
+# A cluster that this broker cannot control, as where znodes cannot be understood, is left to others for so long.
 REST_S = 5
 # How long replicas are waited for that may hold more than the one in sync, and how soon they are asked again.
 ASK_TIMEOUT_S = 3
@@ -61,6 +61,7 @@ class ClusterController:
         # How often replicas have been compared: only the latest comparison goes on.
         self._comparison = 0
         self._rests_until = 0.0
+        self._look_is_due = False
         self._stopping = False
         self.watches = ControllerWatches(context, member, self)
         self.requests = ControllerRequests(context, member, self, self.watches)
@@ -88,17 +89,18 @@ class ClusterController:
     async def look(self, *, anew: bool = False) -> None:
         """Who controls? If nobody does, this broker tries to. `anew`: what was watched may have been missed."""
         async with self._turn:
+            self._look_is_due = False
             if self._stopping:
                 return
             with suppress(NotControllerError):
-                async with self._until_it_fails():
+                async with self._until_it_fails(refusals=NotControllerError):
                     await self._look()
                     if anew and self._decisions is not None:
                         await self.watches.look_anew()
 
     async def _look(self) -> None:
         store, me = self._member.store, self._context.node_id
-        self.known_id = await store.controller_id(watcher=self._news(self.look))
+        self.known_id = await store.controller_id(watcher=self._controller_changed)
         if self.known_id == me and self._decisions is None:
             # Of this session, whose term has ended in between, or whose election had no answer; or of an earlier one,
             # which will end.
@@ -173,29 +175,27 @@ class ClusterController:
         if not self._stopping:
             self._context.start_task(later())
 
-    def _news(self, look: Callable[[], Any]) -> Callable[[], None]:
-        """What a watch calls."""
-
-        def changed() -> None:
-            if not self._stopping:
-                self._context.start_task(look())
-
-        return changed
+    def _controller_changed(self) -> None:
+        """What a watch calls. Each look leaves one: of all that fire together the first is enough."""
+        if not self._stopping and not self._look_is_due:
+            self._look_is_due = True
+            self._context.start_task(self.look())
 
     # --- one event after the other ---
 
     @asynccontextmanager
-    async def office(self) -> AsyncIterator[Controller]:
-        """What decides, for one event. Raises NotControllerError, also when the event ends the term of office."""
+    async def office(self, *, refusals: type[KafkaError] = KafkaError) -> AsyncIterator[Controller]:
+        """What decides, for one event. Raises NotControllerError, also when the event ends the term of office, and the
+        `refusals` that may come out of the event while all is well."""
         async with self._turn:
             if self._stopping:
                 raise NotControllerError("this broker stops")
             decisions = self.active()
-            async with self._until_it_fails():
+            async with self._until_it_fails(refusals=refusals):
                 yield decisions
 
     @asynccontextmanager
-    async def _until_it_fails(self) -> AsyncIterator[None]:
+    async def _until_it_fails(self, *, refusals: type[KafkaError]) -> AsyncIterator[None]:
         """What is not known to be carried out ends the term of office, and raises NotControllerError."""
         try:
             yield
@@ -207,19 +207,23 @@ class ClusterController:
             self.resign(str(error))
             self._look_later()
             raise
-        except CorruptMetadataError as error:
-            log.error("this broker cannot control the cluster: %s", error)
+        except refusals:
+            raise
+        except Exception as error:
+            # Also what nobody has foreseen: an office that is held and not filled would be nobody's.
+            known = isinstance(error, KstoreError)
+            log.error("this broker cannot control the cluster: %s", error if known else repr(error), exc_info=not known)
             self.resign("it cannot")
             self._rests_until = asyncio.get_running_loop().time() + REST_S
+            self._look_later()
             with suppress(SessionLostError):
                 await self._member.store.step_down()
-            self._look_later()
             raise NotControllerError(str(error)) from None
 
     async def in_office(self, event: Callable[[Controller], Awaitable[Any]], *, term: Controller | None = None) -> None:
         """Runs an event that nobody waits for; in the term of office that it belongs to, if it belongs to one."""
         with suppress(NotControllerError):
-            async with self.office() as decisions:
+            async with self.office(refusals=NotControllerError) as decisions:
                 if term is None or term is decisions:
                     await event(decisions)
 
@@ -231,10 +235,11 @@ class ClusterController:
         await self._write_assignments(plan, plan.moved_first)
         versions = await self._member.store.write_states(plan.writes, elected) if plan.writes else {}
         missed = [key for key, version in versions.items() if version is None]
-        await self._write_assignments(plan, [key for key in plan.moved_last if key not in missed])
         if self._decisions is not decisions:
             raise ControllerMovedError("the term of office ended while it was written")
         told = self.tell(decisions.written(plan, versions))
+        # Those that go are told first: nobody would know of them any more (KafkaController.onPartitionReassignment).
+        await self._write_assignments(plan, [key for key in plan.moved_last if key not in missed])
         if missed:
             told += await self._read_again(missed)
         if plan.moved:

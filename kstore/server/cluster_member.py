@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kstore.client.broker_client import BrokerClient
 from kstore.cluster.image import TOPIC_RESOURCE, BrokerEndpoint, ClusterImage
+from kstore.cluster.topic_names import validate_topic_name
 from kstore.cluster.zk.configs import ConfigStore
 from kstore.cluster.zk.log_dir_events import EVENT_PREFIX, log_dir_event_json
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED, Session
@@ -23,6 +24,7 @@ from kstore.errors import (
     CoordinatorNotAvailableError,
     CorruptMetadataError,
     InvalidRequestError,
+    InvalidTopicError,
     KafkaStorageError,
     SessionLostError,
     StaleBrokerEpochError,
@@ -49,8 +51,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONTROLLED_SHUTDOWN_VERSION = 3
-SHUTDOWN_TRIES = 3
-SHUTDOWN_RETRY_S = 0.5
 SHUTDOWN_TIMEOUT_MS = 10_000
 REGISTER_RETRY_S = 0.5
 
@@ -137,8 +137,9 @@ class ClusterMember:
         loop = self._context.loop
         deadline = loop.time() + 2 * self._config.zookeeper_session_timeout_ms / 1000
         while True:
+            expirations = self.session.expirations
             try:
-                self.broker_epoch = await self.store.register(
+                epoch = await self.store.register(
                     self._context.node_id,
                     endpoints,
                     rack=self._config.broker_rack,
@@ -151,28 +152,42 @@ class ClusterMember:
                 log.warning("waiting to be registered: %s", error)
                 await asyncio.sleep(REGISTER_RETRY_S)
             else:
-                self.is_registered = True
+                if self.session.expirations != expirations:
+                    # The registration went with the session, and the next one has none.
+                    raise SessionLostError("the session ended while this broker was registered")
+                self.broker_epoch, self.is_registered = epoch, True
                 log.info("broker %d is registered with epoch %d", self._context.node_id, self.broker_epoch)
                 return
 
     async def ask_to_shut_down(self) -> None:
-        """Has the controller move elsewhere what this broker leads, as far as others are in sync."""
+        """Has the controller move elsewhere what this broker leads, as far as others are in sync; stops without that
+        after some tries (KafkaServer.controlledShutdown)."""
+        config = self._config
+        if not config.controlled_shutdown_enable:
+            return
+        for left in reversed(range(config.controlled_shutdown_max_retries)):
+            if await self._is_let_go():
+                return
+            if left:
+                await asyncio.sleep(config.controlled_shutdown_retry_backoff_ms / 1000)
+        log.warning("controlled shutdown: this broker stops without it")
+
+    async def _is_let_go(self) -> bool:
+        """Whether the controller has moved all that it could."""
+        if not self._is_connected:
+            log.warning("controlled shutdown: ZooKeeper is away, nobody can take over what this broker leads")
+            return False
         request = ControlledShutdownRequest(broker_id=self._context.node_id, broker_epoch=self.broker_epoch)
-        for _ in range(SHUTDOWN_TRIES):
-            if not self._is_connected:
-                log.warning("controlled shutdown: ZooKeeper is away, nobody can take over what this broker leads")
-                await asyncio.sleep(SHUTDOWN_RETRY_S)
-                continue
-            try:
-                answer = await self.ask_controller(request, CONTROLLED_SHUTDOWN_VERSION, timeout_ms=SHUTDOWN_TIMEOUT_MS)
-            except (BrokerUnreachableError, InvalidRequestError) as error:
-                log.warning("controlled shutdown: %s", error)
-            else:
-                if answer.error_code == NONE and not answer.remaining_partitions:
-                    return
-                left = [f"{each.topic_name}-{each.partition_index}" for each in answer.remaining_partitions]
-                log.warning("controlled shutdown: error %d, left: %s", answer.error_code, left)
-            await asyncio.sleep(SHUTDOWN_RETRY_S)
+        try:
+            answer = await self.ask_controller(request, CONTROLLED_SHUTDOWN_VERSION, timeout_ms=SHUTDOWN_TIMEOUT_MS)
+        except (BrokerUnreachableError, InvalidRequestError) as error:
+            log.warning("controlled shutdown: %s", error)
+            return False
+        if answer.error_code == NONE and not answer.remaining_partitions:
+            return True
+        left = [f"{each.topic_name}-{each.partition_index}" for each in answer.remaining_partitions]
+        log.warning("controlled shutdown: error %d, left: %s", answer.error_code, left)
+        return False
 
     async def finish_controlling(self) -> None:
         """Waits until the others know what this broker has decided as their controller."""
@@ -210,13 +225,18 @@ class ClusterMember:
         """Watches may have been lost meanwhile, and after an expired session the registration too (rule 48)."""
         if self.broker_epoch < 0:
             return  # the first connection
-        try:
-            if not self.is_registered:
-                await self._register_again()
-            await self.config_changes.follow()
-            await self.controller.look(anew=True)
-        except (SessionLostError, CorruptMetadataError) as error:
-            log.warning("%s", error)
+        while self._is_connected and not self.is_stopping:
+            try:
+                if not self.is_registered:
+                    await self._register_again()
+                await self.config_changes.follow()
+                await self.controller.look(anew=True)
+            except (SessionLostError, CorruptMetadataError) as error:
+                # Nothing else would have this broker registered while the connection stays.
+                log.warning("%s", error)
+                await asyncio.sleep(REGISTER_RETRY_S)
+            else:
+                return
 
     async def _register_again(self) -> None:
         """As long as it takes: somebody else may have the id, or the address, for a while. Raises SessionLostError."""
@@ -259,7 +279,7 @@ class ClusterMember:
         """A block of ids out of ZooKeeper itself; the controller would do the same. Raises KafkaError."""
         try:
             return await self.store.claim_producer_ids(self._context.node_id)
-        except SessionLostError as error:
+        except (SessionLostError, CorruptMetadataError) as error:
             raise CoordinatorNotAvailableError(str(error)) from None
 
     # --- what the replica floor has to say ---
@@ -314,10 +334,15 @@ class ClusterMember:
         return any((name, index) not in self._context.replicas.partitions for index in indexes)
 
     def lead_or_follow(self, key: TopicPartition, topic_id: bytes, state: Any) -> int:
-        """Takes one partition's part of LeaderAndIsr; gives its error code."""
+        """Takes one partition's part of LeaderAndIsr; gives its error code. Raises KafkaError."""
         context = self._context
         replicas = context.replicas
         held = replicas.partitions.get(key)
+        if held is None:
+            # Directories are named after it: anybody may have written this request, and the znode that it tells of.
+            validate_topic_name(key.topic)
+            if key.partition < 0:
+                raise InvalidTopicError(f"there is no partition {key}")
         if held is not None and state.leader_epoch <= held.leader_epoch:
             if state.leader_epoch == held.leader_epoch and held.log.topic_id is None and topic_id != ZERO_UUID:
                 held.log.assign_topic_id(topic_id)

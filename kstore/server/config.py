@@ -63,6 +63,9 @@ class ServerConfig:
     broker_id_generation_enable: bool
     broker_rack: str | None
     connections_max_idle_ms: int
+    controlled_shutdown_enable: bool
+    controlled_shutdown_max_retries: int
+    controlled_shutdown_retry_backoff_ms: int
     default_replication_factor: int
     delete_topic_enable: bool
     fetch_max_bytes: int

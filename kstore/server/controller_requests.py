@@ -2,23 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kstore.cluster.controller import Controller, Refusals
 from kstore.cluster.image import TOPIC_RESOURCE, BrokerImage, PartitionImage, TopicImage
 from kstore.cluster.isr_update import IsrProposal
 from kstore.cluster.plan import Plan
-from kstore.cluster.zk.paths import TopicAssignment
+from kstore.cluster.zk.paths import INT32_MAX, TopicAssignment
 from kstore.errors import (
+    CorruptMetadataError,
     InvalidConfigError,
     InvalidPartitionsError,
+    InvalidTopicError,
     InvalidUpdateVersionError,
     KafkaError,
     NotControllerError,
     PartlyRefusedError,
     SessionLostError,
     TopicAlreadyExistsError,
+    UnknownServerError,
 )
 from kstore.log.topic_keys import TOPIC_KEYS
 from kstore.model import TopicPartition
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from kstore.server.context import Context
 
 log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
 
 # How long a change of topics waits for the brokers to know of it.
 TELL_TIMEOUT_S = 5
@@ -88,6 +93,10 @@ class ControllerRequests:
     async def _grow_topics(self, decisions: Controller, wishes: TopicWishes, refusals: dict[str, KafkaError]) -> Told:
         grown: dict[str, TopicImage] = {}
         for name, topic in wishes.grown.items():
+            if name in decisions.deleting:
+                # Its deletion would wait for replicas that nobody has (KafkaApis.handleCreatePartitionsRequest).
+                refusals[name] = InvalidTopicError(f"topic {name!r} is being deleted")
+                continue
             more = {index: found.replicas for index, found in topic.partitions.items() if found.partition_epoch < 0}
 
             def with_more(known: TopicAssignment, more: Mapping[int, tuple[int, ...]] = more) -> TopicAssignment:
@@ -169,6 +178,8 @@ class ControllerRequests:
             return await self._member.store.claim_producer_ids(broker_id)
         except SessionLostError as error:
             raise NotControllerError(str(error)) from None
+        except CorruptMetadataError as error:
+            raise UnknownServerError(str(error)) from None
 
     # --- elections and reassignments ---
 
@@ -203,35 +214,43 @@ class ControllerRequests:
 
     async def topics_allowing_unclean(self, names: Iterable[str]) -> frozenset[str]:
         """The topics that allow an election of replicas out of sync, by their configuration or the brokers' default.
-        Raises SessionLostError, CorruptMetadataError."""
-        stored = await self._member.configs.read([(TOPIC_RESOURCE, name) for name in names])
-        return frozenset(
-            name for (_, name), found in stored.items() if allows_unclean(self._context.config, found.configs)
-        )
+        Raises SessionLostError."""
+        wanted = list(names)
+        allowed = await asyncio.gather(*(self._of_topic(name, allows_unclean, False) for name in wanted))
+        return frozenset(name for name, is_allowed in zip(wanted, allowed, strict=True) if is_allowed)
 
     async def promised_copies(self, names: Iterable[str]) -> dict[str, int]:
         """By topic, in how many logs what was acknowledged lies: min.insync.replicas, and 0 where it may be lost (an
-        unclean election is allowed). Raises SessionLostError, CorruptMetadataError."""
-        config = self._context.config
-        stored = await self._member.configs.read([(TOPIC_RESOURCE, name) for name in names])
-        return {
-            name: 0 if allows_unclean(config, found.configs) else _topic_value(config, found.configs, MIN_IN_SYNC)
-            for (_, name), found in stored.items()
-        }
+        unclean election is allowed). Raises SessionLostError."""
+        wanted = list(names)
+        found = await asyncio.gather(*(self._of_topic(name, promised, INT32_MAX) for name in wanted))
+        return dict(zip(wanted, found, strict=True))
+
+    async def _of_topic(
+        self, name: str, ask: Callable[[ServerConfig, Mapping[str, str]], Value], without: Value
+    ) -> Value:
+        """What a topic's configuration says; `without` where it is damaged, so that nothing is lost by it."""
+        resource = (TOPIC_RESOURCE, name)
+        try:
+            stored = await self._member.configs.read([resource])
+            return ask(self._context.config, stored[resource].configs)
+        except (CorruptMetadataError, InvalidConfigError) as error:
+            log.error("topic %s waits for a replica in sync: %s", name, error)
+            return without
 
 
 def allows_unclean(config: ServerConfig, overrides: Mapping[str, str]) -> bool:
+    """Raises InvalidConfigError."""
     return bool(_topic_value(config, overrides, UNCLEAN))
 
 
+def promised(config: ServerConfig, overrides: Mapping[str, str]) -> int:
+    """Raises InvalidConfigError."""
+    return 0 if allows_unclean(config, overrides) else int(_topic_value(config, overrides, MIN_IN_SYNC))
+
+
 def _topic_value(config: ServerConfig, overrides: Mapping[str, str], name: str) -> Any:
-    """What holds for a topic. What somebody has written by hand and is no value counts as not written."""
-    if name in overrides:
-        try:
-            return TOPIC_KEYS[name].parse(overrides[name])
-        except InvalidConfigError as error:
-            log.warning("%s", error)
-    return config.topic_defaults[name]
+    return TOPIC_KEYS[name].parse(overrides[name]) if name in overrides else config.topic_defaults[name]
 
 
 def _results(decisions: Controller, plan: Plan, refusals: Refusals) -> dict[TopicPartition, KafkaError | None]:

@@ -50,16 +50,28 @@ class ControllerWatches:
         brokers = await store.brokers(watcher=self._news(decisions, self.brokers))
         names = await store.topic_names(watcher=self._news(decisions, self.topics))
         topics = await self._with_ids(await self._read_topics(decisions, names), elected)
-        to_delete = await store.topics_to_delete(watcher=self._news(decisions, self.deletions))
-        for name in [name for name in to_delete if name not in topics]:
-            # What is left of a deletion must not meet a later topic of the same name (KafkaController.scala).
-            await store.delete_topic(name, elected)
-            to_delete.remove(name)
-        plan = decisions.started(brokers, topics, to_delete)
+        plan = decisions.started(brokers, topics, await self._read_deletions(decisions, names, elected))
         self._controller.take_office(decisions, brokers)
         await self._controller.settle(plan)
         await self.reassignment(decisions)
         await self.preferred_election(decisions)
+
+    async def _read_deletions(self, decisions: Controller, names: Sequence[str], elected: Elected) -> list[str]:
+        """The topics that are to be deleted; `names` are all there are."""
+        store = self._member.store
+        wanted = await store.topics_to_delete(watcher=self._news(decisions, self.deletions))
+        if not self._context.config.delete_topic_enable:
+            for name in wanted:
+                await self._refuse_deletion(name, elected)
+            return []
+        for name in [name for name in wanted if name not in names]:
+            # What is left of a deletion must not meet a later topic of the same name (KafkaController.scala).
+            await store.delete_topic(name, elected)
+        return [name for name in wanted if name in names]
+
+    async def _refuse_deletion(self, name: str, elected: Elected) -> None:
+        log.warning("topic %s is not deleted: delete.topic.enable is false", name)
+        await self._member.store.forget_deletion(name, elected)
 
     async def look_anew(self) -> None:
         """What was watched may have been missed while there was no connection."""
@@ -100,7 +112,10 @@ class ControllerWatches:
     async def _look_at_topics(self, decisions: Controller) -> None:
         """Topics whose assignment was written: others may have added partitions."""
         touched, self._touched = self._touched, set()
-        await self._grown(decisions, [name for name in touched if name in decisions.image.topics])
+        known = [name for name in touched if name in decisions.image.topics]
+        await self._grown(decisions, known)
+        if len(known) < len(touched):
+            await self.topics(decisions)  # mended, where they could not be understood
 
     async def _grown(self, decisions: Controller, names: Sequence[str]) -> None:
         grown = {}
@@ -120,12 +135,13 @@ class ControllerWatches:
         for name in await store.topics_to_delete(watcher=self._news(decisions, self.deletions)):
             if name not in decisions.image.topics:
                 await self.topics(decisions)  # made a moment ago, or not there at all
-            if name not in decisions.image.topics:
+            if name not in decisions.image.topics and await self._member.configs.topic_exists(name):
+                log.warning("topic %s is not deleted before it can be understood", name)
+            elif name not in decisions.image.topics:
                 log.warning("there is no topic %r to delete", name)
                 await store.forget_deletion(name, elected)
             elif not self._context.config.delete_topic_enable:
-                log.warning("topic %s is not deleted: delete.topic.enable is false", name)
-                await store.forget_deletion(name, elected)
+                await self._refuse_deletion(name, elected)
             elif name not in decisions.deleting:
                 self._controller.tell(decisions.deletion_asked(name))
                 await self._member.wishes.forget_reassignment(keys_of(decisions.image.topics[name]), elected)

@@ -42,6 +42,7 @@ GROUPS_TOPIC = "__consumer_offsets"
 SETTINGS = {
     "zookeeper.session.timeout.ms": "4000",
     "zookeeper.connection.timeout.ms": "20000",
+    "controlled.shutdown.retry.backoff.ms": "500",
     "replica.lag.time.max.ms": "4000",
     "replica.fetch.backoff.ms": "100",
     "replica.fetch.wait.max.ms": "200",

@@ -11,6 +11,7 @@ from kstore.cluster.standing import Doubt, LogEnd
 from kstore.errors import (
     ElectionNotNeededError,
     EligibleLeadersNotAvailableError,
+    IneligibleReplicaError,
     InvalidReplicaAssignmentError,
     InvalidTopicError,
     NoReassignmentInProgressError,
@@ -222,6 +223,8 @@ def test_a_replica_without_a_directory_leads_no_more_and_is_told_as_offline(cont
     assert metadata.topic_states[0].partition_states[0].offline_replicas == [1]
     # Said again it is no news, and a proposal cannot bring it back before the broker has its directory again.
     assert not controller.replicas_answered(1, online=[], offline=[KEY]).tells_brokers
+    with pytest.raises(IneligibleReplicaError):
+        in_sync(controller, 1, 2)
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))
     assert controller.offline == {}
 
@@ -272,6 +275,10 @@ def test_an_unclean_leader_is_elected_when_it_is_asked_for(controller: Controlle
     _, refusals = controller.elections_asked(UNCLEAN, [KEY])
     assert isinstance(refusals[KEY], EligibleLeadersNotAvailableError)
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b2=200)))
+    leaderless(controller)
+    plan, refusals = controller.elections_asked(UNCLEAN, [KEY])
+    assert (plan.writes[KEY].leader, plan.writes[KEY].isr, refusals) == (2, (2,), {})
+    assert plan.writes[KEY].leader_recovery_state == 1
 
 
 def test_leaders_go_back_by_themselves(controller: Controller) -> None:
@@ -378,6 +385,13 @@ def test_what_others_have_written_counts(controller: Controller) -> None:
     assert state(controller) == theirs
     controller.image = controller.image._replace(brokers=brokers(2, 3))
     assert controller.unsettled({KEY}).writes[KEY].leader == -1
+
+
+def test_news_of_a_partition_that_nobody_has_made_does_not_keep_it_from_being_made(controller: Controller) -> None:
+    """It was taken for known, and the look at the topic's assignment found nothing new."""
+    unmade = PartitionImage((1, 2), isr=(), leader=-1, leader_epoch=-1, partition_epoch=-1)
+    controller.states_read({TopicPartition("orders", 1): unmade})
+    assert list(controller.image.topics["orders"].partitions) == [0]
 
 
 def test_a_new_controller_notices_who_has_restarted_since_the_state_was_written() -> None:

@@ -207,6 +207,14 @@ def test_assignments_of_new_partitions_are_checked(assignments):
         grow_topic(topic("t", 1), count=3, assignments=assignments, placement=placement(1, 2))
 
 
+def test_a_topic_that_lacks_a_partition_does_not_grow():
+    """As a script may have written it: its number of partitions is not that of the next one."""
+    known = topic("t", 3)
+    odd = known._replace(partitions={index: found for index, found in known.partitions.items() if index})
+    with pytest.raises(InvalidPartitionsError, match=r"\[1, 2\]"):
+        grow_topic(odd, count=4, assignments=None, placement=placement())
+
+
 def test_growth_beyond_all_reason_is_refused():
     with pytest.raises(TooManyRecordsError):
         grow_topic(topic("t"), count=2**31 - 1, assignments=None, placement=placement())

@@ -9,7 +9,8 @@ import pytest
 
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED
-from kstore.errors import BrokerUnreachableError
+from kstore.errors import BrokerUnreachableError, CorruptMetadataError, InvalidTopicError, SessionLostError
+from kstore.model import TopicPartition
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
 from kstore.server.cluster_member import ClusterMember
 from tests.fix_broker import Broker, Client, batch, produce_request
@@ -112,8 +113,6 @@ def test_acks_of_the_leader_alone_are_refused_until_the_controller_has_spoken(
 def test_a_failed_directory_is_told_until_zookeeper_has_heard_it(
     member: ClusterMember, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from kstore.errors import SessionLostError
-
     made: list[tuple[str, bytes, bool]] = []
     failures = [SessionLostError("away"), SessionLostError("away")]
 
@@ -130,3 +129,104 @@ def test_a_failed_directory_is_told_until_zookeeper_has_heard_it(
         member.log_dir_failed()
         asyncio.run(tasks[0])
     assert made == [("/log_dir_event_notification/log_dir_event_", b'{"version":1,"broker":3,"event":1}', True)]
+
+
+@pytest.mark.parametrize(
+    ("is_enabled", "tries", "refusals", "asked", "slept"),
+    [
+        (False, 3, 0, 0, []),
+        (True, 0, 0, 0, []),
+        (True, 1, 9, 1, []),
+        (True, 3, 9, 3, [1.5, 1.5]),
+        (True, 3, 1, 2, [1.5]),
+    ],
+)
+def test_the_controller_is_asked_before_a_stop_as_often_as_the_configuration_says(
+    member: ClusterMember,
+    monkeypatch: pytest.MonkeyPatch,
+    is_enabled: bool,
+    tries: int,
+    refusals: int,
+    asked: int,
+    slept: list[float],
+) -> None:
+    requests: list[Any] = []
+    pauses: list[float] = []
+
+    async def ask(request: Any, version: int, *, timeout_ms: int) -> Any:
+        requests.append((request.broker_id, request.broker_epoch))
+        remaining = [SimpleNamespace(topic_name="t", partition_index=0)] if len(requests) <= refusals else []
+        return SimpleNamespace(error_code=0, remaining_partitions=remaining)
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    member._is_connected = True
+    member._context.node_id = 3
+    member._config = SimpleNamespace(  # type: ignore[assignment]
+        controlled_shutdown_enable=is_enabled,
+        controlled_shutdown_max_retries=tries,
+        controlled_shutdown_retry_backoff_ms=1500,
+    )
+    monkeypatch.setattr(member, "ask_controller", ask)
+    monkeypatch.setattr("kstore.server.cluster_member.asyncio.sleep", sleep)
+    asyncio.run(member.ask_to_shut_down())
+    assert requests == [(3, 10)] * asked
+    assert pauses == slept
+
+
+@pytest.fixture
+def returning(member: ClusterMember, monkeypatch: pytest.MonkeyPatch) -> ClusterMember:
+    """A member whose session was over; it is connected again."""
+    monkeypatch.setattr("kstore.server.cluster_member.REGISTER_RETRY_S", 0)
+    member.is_registered, member._is_connected = False, True
+    member.session = SimpleNamespace(expirations=1)  # type: ignore[assignment]
+    member._config = SimpleNamespace(zookeeper_session_timeout_ms=1000, broker_rack=None)  # type: ignore[assignment]
+    member._context = SimpleNamespace(  # type: ignore[assignment]
+        node_id=3, advertised={}, clock=SimpleNamespace(now_ms=lambda: 0), loop=SimpleNamespace(time=lambda: 0.0)
+    )
+
+    async def nothing(**_: object) -> None: ...
+
+    member.config_changes = SimpleNamespace(follow=nothing)  # type: ignore[assignment]
+    member.controller = SimpleNamespace(look=nothing)  # type: ignore[assignment]
+    return member
+
+
+@pytest.mark.parametrize("error", [SessionLostError("refused"), CorruptMetadataError("no JSON")])
+def test_a_broker_is_registered_again_in_the_end(returning: ClusterMember, error: Exception) -> None:
+    """It gave up at the first error, and was not in the cluster until its session was over once more."""
+    failures = [error]
+
+    async def register(*_: object, **__: object) -> int:
+        if failures:
+            raise failures.pop()
+        return 20
+
+    returning.store = SimpleNamespace(register=register)  # type: ignore[assignment]
+    asyncio.run(returning._reconnected())
+    assert (returning.is_registered, returning.broker_epoch) == (True, 20)
+
+
+def test_a_registration_that_ended_before_it_was_heard_of_is_none(returning: ClusterMember) -> None:
+    """The broker took itself for registered, and was not registered with the next session."""
+    epochs = [20, 30]
+
+    async def register(*_: object, **__: object) -> int:
+        if len(epochs) == 2:
+            returning.session.expirations += 1
+        return epochs.pop(0)
+
+    returning.store = SimpleNamespace(register=register)  # type: ignore[assignment]
+    asyncio.run(returning._reconnected())
+    assert (returning.is_registered, returning.broker_epoch) == (True, 30)
+
+
+@pytest.mark.parametrize(
+    "key", [TopicPartition("../elsewhere", 0), TopicPartition("x" * 250, 0), TopicPartition("orders", -1)]
+)
+def test_nothing_is_made_in_a_directory_that_no_partition_can_have(member: ClusterMember, key: TopicPartition) -> None:
+    """Whoever reaches a listener could have had directories made anywhere."""
+    member._context = SimpleNamespace(replicas=SimpleNamespace(partitions={}))  # type: ignore[assignment]
+    with pytest.raises(InvalidTopicError):
+        member.lead_or_follow(key, bytes(16), SimpleNamespace(leader_epoch=0))

@@ -256,4 +256,5 @@ def test_what_matters_to_a_cluster_only_has_an_effect_there(tmp_path: Path) -> N
     member = ["zookeeper.connect=localhost:2181", "inter.broker.protocol.version=3.9", "broker.id=1"]
     joined = ServerConfig.from_arguments(str(tmp_path), 9092, [*member, "unclean.leader.election.enable=true"])
     assert not any("inter.broker.protocol.version" in note or "unclean" in note for note in joined.notes)
+    assert (joined.controlled_shutdown_enable, joined.controlled_shutdown_retry_backoff_ms) == (True, 5000)
     assert joined.topic_defaults["unclean.leader.election.enable"] is True

@@ -27,6 +27,7 @@ PROPERTIES = {
     "auto.create.topics.enable": "false",
     "min.insync.replicas": "2",
     "default.replication.factor": "3",
+    "controlled.shutdown.retry.backoff.ms": "500",
     "replica.lag.time.max.ms": "8000",
     "replica.fetch.wait.max.ms": "2000",
     "replica.fetch.backoff.ms": "200",

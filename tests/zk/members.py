@@ -17,6 +17,7 @@ Member = KstoreServer | KafkaBroker
 # Failures are noticed in seconds.
 QUICK = {
     "zookeeper.session.timeout.ms": "2000",
+    "controlled.shutdown.retry.backoff.ms": "500",
     "replica.lag.time.max.ms": "5000",
     "replica.fetch.backoff.ms": "100",
     "replica.fetch.wait.max.ms": "200",

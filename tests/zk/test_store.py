@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from kstore.clock import SystemClock
-from kstore.cluster.image import TOPIC_RESOURCE, ClusterImage, TopicImage
+from kstore.cluster.image import TOPIC_RESOURCE, BrokerEndpoint, ClusterImage, TopicImage
 from kstore.cluster.zk import paths
 from kstore.cluster.zk.configs import ConfigStore
 from kstore.cluster.zk.fencing import ControllerMovedError, Elected
@@ -148,6 +148,49 @@ def test_of_many_states_those_that_fit_are_written(zookeeper_of_its_own: ZooKeep
             await store.write_states(second, Elected(elected.epoch, elected.epoch_version - 1))
 
     with_store(zookeeper_of_its_own, story)
+
+
+@pytest.mark.parametrize("partitions", [1, 60])
+def test_no_state_brings_back_a_topic_that_is_gone(zookeeper_of_its_own: ZooKeeper, partitions: int) -> None:
+    """An empty znode was left behind: a topic without an assignment, which no controller could understand."""
+
+    async def story(store: ClusterStore) -> None:
+        elected = await store.elect(1, 0)
+        assert elected is not None
+        first = new_partition((1,))._replace(leader=1, isr=(1,), leader_epoch=0)
+        states = {TopicPartition("orders", index): first for index in range(partitions)}
+        assert set((await store.write_states(states, elected)).values()) == {None}
+        # Whoever has been replaced makes nothing at all.
+        assert await store.create_topic(topic("letters"), {}, elected)
+        late = Elected(elected.epoch, elected.epoch_version - 1)
+        with pytest.raises(ControllerMovedError):
+            await store.write_states({TopicPartition("letters", 0): first}, late)
+        assert not await store.session.exists(paths.partitions("letters"))
+        assert await store.topic_names() == ["letters"]
+
+    with_store(zookeeper_of_its_own, story)
+
+
+def test_what_is_damaged_is_left_out_and_the_others_are_read(
+    zookeeper_of_its_own: ZooKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(store: ClusterStore) -> None:
+        elected = await store.elect(1, 0)
+        assert elected is not None
+        endpoints = [BrokerEndpoint("PLAINTEXT", "h", 9092)]
+        await store.register(1, endpoints, rack=None, now_ms=0)
+        for name in ("2", "odd"):
+            await store.session.create(f"{paths.BROKER_IDS}/{name}", b"{")
+        assert list(await store.brokers()) == [1]
+        for name in ("orders", "letters"):
+            assert await store.create_topic(topic(name), {}, elected)
+        await store.session.create(paths.topic("damaged"), b"{")
+        await store.session.create(paths.state("letters", 0), b'{"leader":"x"}')
+        assert list(await store.topics(["damaged", "letters", "orders"])) == ["orders"]
+
+    with_store(zookeeper_of_its_own, story)
+    assert "broker 2 is taken for one that is not there: znode /brokers/ids/2" in caplog.text
+    assert "topic letters is left alone: znode /brokers/topics/letters/partitions/0/state" in caplog.text
 
 
 def test_a_configuration_is_written_over_the_version_that_was_read_only(zookeeper_of_its_own: ZooKeeper) -> None:

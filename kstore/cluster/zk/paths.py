@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage
-from kstore.errors import CorruptMetadataError
+from kstore.cluster.image import NO_LEADER, BrokerEndpoint, BrokerImage, PartitionImage
+from kstore.cluster.topic_names import validate_topic_name
+from kstore.errors import CorruptMetadataError, InvalidTopicError
 from kstore.model import TopicPartition, uuid_from_text, uuid_to_text
 
 BROKER_IDS = "/brokers/ids"
@@ -51,6 +52,10 @@ PLAINTEXT = "PLAINTEXT"
 INCARNATION = "kstore_incarnation"
 ISR_INCARNATIONS = "kstore_isr_incarnations"
 
+INT32_MAX, INT64_MAX = 2**31 - 1, 2**63 - 1
+# Behind the last block of producer ids there has to be room for another one.
+MOST_PRODUCER_IDS = 1 << 20
+
 
 def broker(broker_id: int) -> str:
     return f"{BROKER_IDS}/{broker_id}"
@@ -84,11 +89,23 @@ def parse(path: str, data: bytes) -> dict[str, Any]:
     """The JSON object in a znode. Raises CorruptMetadataError."""
     try:
         found = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptMetadataError(f"znode {path} holds {data[:64]!r}, which is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise CorruptMetadataError(f"znode {path} holds {data[:64]!r}, which is no JSON object")
     return found
+
+
+def _number(value: Any, low: int = 0, high: int = INT32_MAX) -> int:
+    """What is written on, and told to others, has to fit. Raises ValueError."""
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{value!r} is no number from {low} to {high}")
+    return value
+
+
+def _broker_ids(found: Any, *, low: int = 0) -> tuple[int, ...]:
+    """Raises ValueError, TypeError."""
+    return tuple(_number(each, low) for each in found)
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:
@@ -152,17 +169,20 @@ def controller_json(broker_id: int, now_ms: int) -> bytes:
 def parse_controller(data: bytes) -> int:
     """The controller's broker id. Raises CorruptMetadataError."""
     found = parse(CONTROLLER, data)
-    broker_id = found.get("brokerid")
-    if not isinstance(broker_id, int):
-        raise CorruptMetadataError(f"znode {CONTROLLER} names no broker: {data[:64]!r}")
-    if (found.get("kraftControllerEpoch") or -1) > 0:
+    try:
+        broker_id = _number(found.get("brokerid"))
+        kraft_epoch = _number(found.get("kraftControllerEpoch", -1), -1)
+    except ValueError as error:
+        raise CorruptMetadataError(f"znode {CONTROLLER} names no broker: {error}") from None
+    if kraft_epoch > 0:
         raise CorruptMetadataError(f"znode {CONTROLLER} belongs to a KRaft controller: the cluster is being migrated")
     return broker_id
 
 
 def parse_controller_epoch(data: bytes, version: int) -> ControllerEpoch:
     try:
-        return ControllerEpoch(int(data), version)
+        # The next one has to fit too.
+        return ControllerEpoch(_number(int(data), high=INT32_MAX - 1), version)
     except ValueError:
         raise CorruptMetadataError(f"znode {CONTROLLER_EPOCH} holds {data[:64]!r}, not a number") from None
 
@@ -188,8 +208,8 @@ def producer_ids_json(broker_id: int, start: int, end: int) -> bytes:
 
 def parse_producer_ids_end(data: bytes) -> int:
     try:
-        return int(parse(PRODUCER_IDS, data)["block_end"])
-    except (KeyError, ValueError):
+        return _number(int(parse(PRODUCER_IDS, data)["block_end"]), high=INT64_MAX - MOST_PRODUCER_IDS)
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise CorruptMetadataError(f"znode {PRODUCER_IDS} holds no block: {data[:64]!r}") from None
 
 
@@ -218,22 +238,30 @@ def topic_json(assignment: TopicAssignment) -> bytes:
 
 
 def parse_topic(name: str, data: bytes) -> TopicAssignment:
-    """Raises CorruptMetadataError."""
+    """Raises CorruptMetadataError, also for a name that no topic can have: it is to be that of directories."""
     found = parse(topic(name), data)
     try:
+        validate_topic_name(name)
         topic_id = found.get("topic_id")
         return TopicAssignment(
             None if topic_id is None else uuid_from_text(topic_id),
-            _replicas(found["partitions"]),
-            _replicas(found.get("adding_replicas") or {}),
-            _replicas(found.get("removing_replicas") or {}),
+            _replicas(found["partitions"], fewest=1),
+            _replicas(found.get("adding_replicas") or {}, fewest=0),
+            _replicas(found.get("removing_replicas") or {}, fewest=0),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidTopicError) as error:
         raise CorruptMetadataError(f"znode {topic(name)} is no assignment of a topic: {error!r}") from None
 
 
-def _replicas(found: Mapping[str, Sequence[int]]) -> dict[int, tuple[int, ...]]:
-    return {int(index): tuple(found[index]) for index in sorted(found, key=int)}
+def _replicas(found: Mapping[str, Sequence[int]], *, fewest: int) -> dict[int, tuple[int, ...]]:
+    """Partition -> `fewest` brokers or more, none twice; as many partitions at least. Raises ValueError, TypeError."""
+    replicas = {_number(int(index)): _broker_ids(found[index]) for index in sorted(found, key=int)}
+    if len(replicas) < fewest:
+        raise ValueError("there are no partitions")
+    odd = [index for index, members in replicas.items() if len(members) < fewest or len(set(members)) < len(members)]
+    if odd:
+        raise ValueError(f"partitions {odd} have no replicas, or one twice")
+    return replicas
 
 
 def state_json(partition: PartitionImage) -> bytes:
@@ -258,12 +286,13 @@ def parse_state(path: str, data: bytes, *, version: int, replicas: tuple[int, ..
     try:
         return PartitionImage(
             replicas=replicas,
-            isr=tuple(found["isr"]),
-            leader=int(found["leader"]),
-            leader_epoch=int(found["leader_epoch"]),
+            isr=_broker_ids(found["isr"]),
+            leader=_number(found["leader"], NO_LEADER),
+            # The next one has to fit too.
+            leader_epoch=_number(found["leader_epoch"], high=INT32_MAX - 1),
             partition_epoch=version,
-            leader_recovery_state=int(found.get("leader_recovery_state") or 0),
-            controller_epoch=int(found["controller_epoch"]),
+            leader_recovery_state=_number(found.get("leader_recovery_state") or 0, high=1),
+            controller_epoch=_number(found["controller_epoch"], -1),
             incarnations=_incarnations(found.get(ISR_INCARNATIONS)),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -287,9 +316,14 @@ def _incarnation(found: Any) -> str:
 def parse_partitions(path: str, data: bytes) -> list[TopicPartition]:
     """What /admin/preferred_replica_election and /isr_change_notification name. Raises CorruptMetadataError."""
     try:
-        return [TopicPartition(str(each["topic"]), int(each["partition"])) for each in parse(path, data)["partitions"]]
+        return [_key(each) for each in parse(path, data)["partitions"]]
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptMetadataError(f"znode {path} names no partitions: {error!r}") from None
+
+
+def _key(found: Mapping[str, Any]) -> TopicPartition:
+    """Raises KeyError, TypeError, ValueError."""
+    return TopicPartition(str(found["topic"]), _number(found["partition"]))
 
 
 def reassignment_json(targets: Mapping[TopicPartition, Sequence[int]]) -> bytes:
@@ -301,7 +335,8 @@ def parse_reassignment(data: bytes) -> dict[TopicPartition, tuple[int, ...]]:
     """Raises CorruptMetadataError."""
     try:
         return {
-            TopicPartition(str(each["topic"]), int(each["partition"])): tuple(map(int, each["replicas"]))
+            # A broker below 0 is refused with a reason, and taken out of the wish.
+            _key(each): _broker_ids(each["replicas"], low=-INT32_MAX)
             for each in parse(REASSIGN_PARTITIONS, data)["partitions"]
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -310,10 +345,10 @@ def parse_reassignment(data: bytes) -> dict[TopicPartition, tuple[int, ...]]:
 
 def parse_log_dir_event(path: str, data: bytes) -> int:
     """The broker that has lost a directory. Raises CorruptMetadataError."""
-    broker_id = parse(path, data).get("broker")
-    if not isinstance(broker_id, int):
-        raise CorruptMetadataError(f"znode {path} names no broker: {data[:64]!r}")
-    return broker_id
+    try:
+        return _number(parse(path, data).get("broker"))
+    except ValueError as error:
+        raise CorruptMetadataError(f"znode {path} names no broker: {error}") from None
 
 
 # --- configurations ---

@@ -6,14 +6,15 @@ replaced while it slept writes nothing (rule 45). Partition states are compared 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, PartitionImage, TopicImage
 from kstore.cluster.zk import paths
 from kstore.cluster.zk.fencing import Elected, fenced
 from kstore.cluster.zk.paths import TopicAssignment
 from kstore.cluster.zk.session import Check, Create, Delete, Operation, OperationFailed, Session, SetData, Znode
-from kstore.errors import ConfigError, SessionLostError, UnknownTopicOrPartitionError
+from kstore.errors import ConfigError, CorruptMetadataError, SessionLostError, UnknownTopicOrPartitionError
 from kstore.model import ZERO_UUID, TopicPartition, random_uuid, uuid_to_text
 
 log = logging.getLogger(__name__)
@@ -92,15 +93,20 @@ class ClusterStore:
         raise ConfigError(f"znode {path} comes and goes: another process wants the broker id {broker_id} too")
 
     async def brokers(self, *, watcher: Callable[[], None] | None = None) -> dict[int, BrokerImage]:
-        """Those that are alive; `watcher` also hears of a registration that changes. Raises CorruptMetadataError."""
-        ids = [int(name) for name in await self.session.children(paths.BROKER_IDS, watcher=watcher)]
+        """Those that are alive; `watcher` also hears of a registration that changes. One that cannot be understood is
+        left out, and said: nobody could speak to it."""
+        names = await self.session.children(paths.BROKER_IDS, watcher=watcher)
+        ids = [int(name) for name in names if name.isdecimal()]
         each = None if watcher is None else lambda _path: watcher()
         znodes = await self.session.get_all([paths.broker(broker_id) for broker_id in ids], watcher=each)
-        return {
-            broker_id: paths.parse_broker(broker_id, znode.data, epoch=znode.created)
-            for broker_id, znode in zip(ids, znodes, strict=True)
-            if znode is not None
-        }
+        found = {}
+        for broker_id, znode in zip(ids, znodes, strict=True):
+            if znode is not None:
+                try:
+                    found[broker_id] = paths.parse_broker(broker_id, znode.data, epoch=znode.created)
+                except CorruptMetadataError as error:
+                    log.error("broker %d is taken for one that is not there: %s", broker_id, error)
+        return found
 
     # --- the controller ---
 
@@ -154,31 +160,25 @@ class ClusterStore:
     ) -> dict[str, TopicImage]:
         """Assignments and states of topics; a partition that has no state yet has no leader and no epoch (-1).
 
-        `watcher` is called with the name of a topic whose assignment changes.
+        `watcher` is called with the name of a topic whose assignment changes. A topic that cannot be understood is left
+        out, and said: the others can be led all the same.
         """
         znodes = await self._topic_znodes(names, watcher)
-        assignments = {
-            name: paths.parse_topic(name, znode.data)
-            for name, znode in zip(names, znodes, strict=True)
-            if znode is not None
-        }
+        assignments = {}
+        for name, znode in zip(names, znodes, strict=True):
+            if znode is not None:
+                with _left_alone(name):
+                    assignments[name] = paths.parse_topic(name, znode.data)
         keys = [TopicPartition(name, index) for name, found in assignments.items() for index in found.partitions]
         states = dict(zip(keys, await self.session.get_all([paths.state(*key) for key in keys]), strict=True))
         topics = {}
         for name, assignment in assignments.items():
-            partitions = {}
-            for index, replicas in assignment.partitions.items():
-                state = states[TopicPartition(name, index)]
-                found = new_partition(replicas)
-                if state is not None:
-                    path = paths.state(name, index)
-                    found = paths.parse_state(path, state.data, version=state.version, replicas=replicas)
-                    found = found._replace(written=state.modified)
-                partitions[index] = found._replace(
-                    adding_replicas=assignment.adding.get(index, ()),
-                    removing_replicas=assignment.removing.get(index, ()),
-                )
-            topics[name] = TopicImage(name, assignment.topic_id or ZERO_UUID, partitions)
+            with _left_alone(name):
+                partitions = {
+                    index: _partition(name, index, assignment, states[TopicPartition(name, index)])
+                    for index in assignment.partitions
+                }
+                topics[name] = TopicImage(name, assignment.topic_id or ZERO_UUID, partitions)
         return topics
 
     async def watch_topics(self, names: Sequence[str], watcher: Callable[[str], None]) -> None:
@@ -262,7 +262,8 @@ class ClusterStore:
         Gives the new versions, None for those that were not written. Raises ControllerMovedError, SessionLostError.
         """
         for name in dict.fromkeys(key.topic for key, state in states.items() if state.partition_epoch < 0):
-            await self.session.create(paths.partitions(name))
+            # Not with the znodes above it: a topic that is gone by now would be back, without an assignment.
+            await fenced(self.session, elected, [Create(paths.partitions(name), b"")])
         keys = list(states)
         chunks = [keys[first : first + STATES_AT_ONCE] for first in range(0, len(keys), STATES_AT_ONCE)]
         written = await asyncio.gather(
@@ -288,7 +289,7 @@ class ClusterStore:
 
     async def _write_state(self, key: TopicPartition, state: PartitionImage, elected: Elected) -> int | None:
         if state.partition_epoch < 0:
-            await self.session.create(paths.partition(*key))
+            await fenced(self.session, elected, [Create(paths.partition(*key), b"")])
         done = await fenced(self.session, elected, [_state_write(key, state)])
         if not isinstance(done, OperationFailed):
             return 0 if state.partition_epoch < 0 else int(done[0].version)
@@ -307,6 +308,26 @@ class ClusterStore:
             block = paths.producer_ids_json(broker_id, start, start + PRODUCER_ID_BLOCK - 1)
             if await self.session.set(paths.PRODUCER_IDS, block, znode.version) is not None:
                 return start
+
+
+@contextmanager
+def _left_alone(name: str) -> Iterator[None]:
+    try:
+        yield
+    except CorruptMetadataError as error:
+        log.error("topic %s is left alone: %s", name, error)
+
+
+def _partition(name: str, index: int, assignment: TopicAssignment, state: Znode | None) -> PartitionImage:
+    """Raises CorruptMetadataError."""
+    replicas = assignment.partitions[index]
+    found = new_partition(replicas)
+    if state is not None:
+        found = paths.parse_state(paths.state(name, index), state.data, version=state.version, replicas=replicas)
+        found = found._replace(written=state.modified)
+    return found._replace(
+        adding_replicas=assignment.adding.get(index, ()), removing_replicas=assignment.removing.get(index, ())
+    )
 
 
 def _state_write(key: TopicPartition, state: PartitionImage) -> Operation:

@@ -79,3 +79,63 @@ def test_replicas_on_their_way_stand_in_the_topics_znode() -> None:
     found = json.loads(paths.topic_json(topic))
     assert (found["adding_replicas"], found["removing_replicas"]) == ({"0": [3]}, {"0": [1]})
     assert paths.parse_topic("t", paths.topic_json(topic)) == topic
+
+
+STATE = {"controller_epoch": 3, "leader": 2, "version": 1, "leader_epoch": 4, "isr": [2, 1]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"isr": "21"},
+        {"isr": ["1"]},
+        {"isr": [-1]},
+        {"isr": None},
+        {"leader": "2"},
+        {"leader": 1.5},
+        {"leader": -2},
+        {"leader_epoch": 2**31 - 1},
+        {"leader_epoch": float("inf")},
+        {"controller_epoch": True},
+        {"leader_recovery_state": 7},
+    ],
+)
+def test_a_state_that_could_not_be_told_to_anybody_is_damaged(change: dict[str, object]) -> None:
+    """What did not fit was found when it was to be sent, and all that was to be told with it was lost."""
+    data = json.dumps(STATE | change).encode()
+    with pytest.raises(CorruptMetadataError, match="/brokers/topics/t/partitions/0/state"):
+        paths.parse_state(paths.state("t", 0), data, version=0, replicas=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "partitions",
+    [{}, {"0": []}, {"0": [1, 1]}, {"0": ["1"]}, {"0": "12"}, {"0": [2**31]}, {"-1": [1]}, {"x": [1]}, [[1]]],
+)
+def test_an_assignment_has_partitions_and_replicas_none_of_them_twice(partitions: object) -> None:
+    """A topic without any could neither grow nor be deleted: nobody was there to answer."""
+    data = json.dumps({"version": 3, "partitions": partitions}).encode()
+    with pytest.raises(CorruptMetadataError, match="/brokers/topics/t"):
+        paths.parse_topic("t", data)
+
+
+def test_numbers_that_are_none_are_damage_wherever_they_stand() -> None:
+    for controller in (b'{"brokerid":true}', b'{"brokerid":1,"kraftControllerEpoch":"4"}', b'{"brokerid":-1}'):
+        with pytest.raises(CorruptMetadataError, match="/controller"):
+            paths.parse_controller(controller)
+    for epoch in (b"", b"x", b"-1", b"2147483647"):
+        with pytest.raises(CorruptMetadataError, match="/controller_epoch"):
+            paths.parse_controller_epoch(epoch, 0)
+    for end in (b"null", b"1e999", b'"-1000"', b'"9223372036854775807"', b"[]"):
+        with pytest.raises(CorruptMetadataError, match="/latest_producer_id_block"):
+            paths.parse_producer_ids_end(b'{"block_end":%s}' % end)
+    with pytest.raises(CorruptMetadataError, match="/isr_change"):
+        paths.parse_partitions("/isr_change", b'{"partitions":[{"topic":"t","partition":Infinity}]}')
+    with pytest.raises(CorruptMetadataError, match="/brokers/topics/t"):
+        paths.parse_topic("t", b"[" * 100_000)
+
+
+@pytest.mark.parametrize("name", ["a b", "x" * 250, "a\\b"])
+def test_a_name_that_no_topic_can_have_is_damage(name: str) -> None:
+    """A name that is too long failed each log directory in which it was to be made."""
+    with pytest.raises(CorruptMetadataError, match="/brokers/topics/"):
+        paths.parse_topic(name, b'{"version":3,"partitions":{"0":[1]}}')
