@@ -2,15 +2,19 @@
 
 import pytest
 
+from tests.sim.faults import Faults
 from tests.sim.plan import Event, Plan, plan_of
 from tests.sim.world import Outcome, simulate
 
 
-def told(*events: Event, seed: int) -> Outcome:
-    plan: Plan = plan_of(seed)._replace(
+def plan_with(*events: Event, seed: int) -> Plan:
+    return plan_of(seed)._replace(
         brokers=3, log_dirs=1, partitions=1, producers=((-1, True), (-1, False)), closing="", events=events
     )
-    outcome = simulate(plan)
+
+
+def told(*events: Event, seed: int) -> Outcome:
+    outcome = simulate(plan_with(*events, seed=seed))
     assert outcome.violation is None, "\n".join(outcome.story)
     return outcome
 
@@ -51,3 +55,21 @@ def test_a_follower_whose_clock_is_set_back_fetches_on(seed: int) -> None:
         Event(20.05, "set clock", "b3", 0.0, "b1", -3_600_000.0),
         seed=seed,
     )
+
+
+POWER_CUTS = [Event(at_s, "power", broker, 1.0) for at_s in (20.0, 50.0) for broker in ("b1", "b2", "b3")]
+
+
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_what_is_flushed_before_it_is_acknowledged_survives_the_end_of_all_machines(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """With flush.messages=1. Without it, here as with Kafka, each of these seeds loses what was acknowledged."""
+    monkeypatch.setattr(Faults, "_may_lose", lambda _faults, _who: True)
+    plan = plan_with(*POWER_CUTS, seed=seed)
+    flushed = simulate(plan, overrides={"log.flush.interval.messages": "1"})
+    assert flushed.violation is None, "\n".join(flushed.story)
+    assert flushed.counts["faults"]["power"] == len(POWER_CUTS)
+    unflushed = simulate(plan)
+    assert unflushed.violation is not None
+    assert "was committed" in unflushed.violation
