@@ -28,8 +28,10 @@ class Broker:
         self.fetcher = Fetcher(0, lambda _key: self.partition, broker_id=number, limits=FetchLimits())
         self.open()
 
-    def open(self) -> None:
-        log = PartitionLog.open(str(self.directory), KEY, LogConfig(), now_ms=NOW, topic_id=ID)
+    def open(self, *, clean_shutdown: bool = True) -> None:
+        log = PartitionLog.open(
+            str(self.directory), KEY, LogConfig(), clean_shutdown=clean_shutdown, now_ms=NOW, topic_id=ID
+        )
         self.partition = Partition(log)
 
     @property

@@ -283,3 +283,42 @@ def test_a_follower_whose_batches_below_the_leaders_log_start_are_others_begins_
         one.fetch(two)
     assert (one.log.log_start_offset, one.log.log_end_offset) == (3, two.log.log_end_offset) == (3, 4)
     assert one.log.latest_epoch == 1
+
+
+def test_what_a_damaged_follower_loses_in_its_recovery_it_fetches_again(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1, 2))
+    two.follow(one, 0)
+    for value in (b"first", b"second", b"third"):
+        one.append(value)
+        two.fetch(one)
+    two.log.close()
+    (file,) = two.directory.glob("*.log")
+    data = bytearray(file.read_bytes())
+    data[data.index(b"second")] ^= 1
+    file.write_bytes(data)
+    two.open(clean_shutdown=False)
+    assert two.log.log_end_offset == 1
+    two.follow(one, 1)
+    one.lead(1, isr=(1, 2))
+    for _ in range(2):
+        two.fetch(one)
+    assert two.content() == one.content()
+    assert two.log.log_end_offset == 3
+
+
+def test_what_a_damaged_leader_sends_is_not_taken(one: Broker, two: Broker) -> None:
+    one.lead(0, isr=(1,))
+    two.follow(one, 0)
+    one.append(b"whole")
+    two.fetch(one)
+    one.append(b"damaged")
+    (file,) = one.directory.glob("*.log")
+    data = bytearray(file.read_bytes())
+    data[data.index(b"damaged")] ^= 1
+    file.write_bytes(data)
+    two.fetch(one)
+    assert two.log.log_end_offset == 1
+    # It is asked for again, in case that it was damaged on its way.
+    assert two.fetcher.fetch_request(broker_epoch=50, now_ms=NOW) is None
+    two.fetch(one, now_ms=NOW + two.fetcher.limits.backoff_ms)
+    assert two.log.log_end_offset == 1

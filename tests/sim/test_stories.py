@@ -2,15 +2,19 @@
 
 import pytest
 
+from tests.sim.faults import Faults
 from tests.sim.plan import Event, Plan, plan_of
 from tests.sim.world import Outcome, simulate
 
 
-def told(*events: Event, seed: int) -> Outcome:
-    plan: Plan = plan_of(seed)._replace(
+def plan_with(*events: Event, seed: int) -> Plan:
+    return plan_of(seed)._replace(
         brokers=3, log_dirs=1, partitions=1, producers=((-1, True), (-1, False)), closing="", events=events
     )
-    outcome = simulate(plan)
+
+
+def told(*events: Event, seed: int) -> Outcome:
+    outcome = simulate(plan_with(*events, seed=seed))
     assert outcome.violation is None, "\n".join(outcome.story)
     return outcome
 
@@ -29,14 +33,16 @@ def test_a_broker_that_came_back_does_not_obey_what_was_meant_for_its_earlier_li
     told(Event(20.0, "power", "leader", 1.0), Event(23.0, "depose", "b1"), seed=seed)
 
 
+@pytest.mark.parametrize("loss", ["power", "wipe"])
 @pytest.mark.parametrize(("lags", "dies", "seed"), [("b3", "b1", 1), ("b1", "b2", 4), ("b1", "b2", 6), ("b2", "b3", 7)])
-def test_the_only_one_that_holds_all_is_waited_for(lags: str, dies: str, seed: int) -> None:
-    """A follower lags behind, the other one dies, and then the leader, alone in sync, loses its power: it came back,
-    was compared with the one that lagged, and led without what only the dead one still had (rule 26)."""
+def test_the_only_one_that_holds_all_is_waited_for(lags: str, dies: str, seed: int, loss: str) -> None:
+    """A follower lags behind, the other one dies, and then the leader, alone in sync, loses its power (or is replaced
+    by an empty machine): it came back, was compared with the one that lagged, and led without what only the dead one
+    still had (rule 26)."""
     told(
         Event(20.0, "cut", "leader", 29.0, lags),
         Event(34.0, "kill", dies, 26.0),
-        Event(40.3, "power", "leader", 1.0),
+        Event(40.3, loss, "leader", 1.0),
         seed=seed,
     )
 
@@ -51,3 +57,21 @@ def test_a_follower_whose_clock_is_set_back_fetches_on(seed: int) -> None:
         Event(20.05, "set clock", "b3", 0.0, "b1", -3_600_000.0),
         seed=seed,
     )
+
+
+POWER_CUTS = [Event(at_s, "power", broker, 1.0) for at_s in (20.0, 50.0) for broker in ("b1", "b2", "b3")]
+
+
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_what_is_flushed_before_it_is_acknowledged_survives_the_end_of_all_machines(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """With flush.messages=1. Without it, here as with Kafka, each of these seeds loses what was acknowledged."""
+    monkeypatch.setattr(Faults, "_may_lose", lambda _faults, _who: True)
+    plan = plan_with(*POWER_CUTS, seed=seed)
+    flushed = simulate(plan, overrides={"log.flush.interval.messages": "1"})
+    assert flushed.violation is None, "\n".join(flushed.story)
+    assert flushed.counts["faults"]["power"] == len(POWER_CUTS)
+    unflushed = simulate(plan)
+    assert unflushed.violation is not None
+    assert "was committed" in unflushed.violation

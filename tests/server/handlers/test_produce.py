@@ -17,6 +17,7 @@ from tests.fix_broker import batch, fetch_request, frame, produce_request, recor
 
 NONE, CORRUPT, UNKNOWN_TOPIC, TIMED_OUT, TOO_LARGE, TOO_LONG = 0, 2, 3, 7, 10, 18
 NOT_ENOUGH_REPLICAS, INVALID_ACKS, INVALID_TIMESTAMP, NOT_LEADER, INVALID_TOPIC = 19, 21, 32, 6, 17
+NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20
 OUT_OF_ORDER, INVALID_EPOCH, NO_TRANSACTION, INVALID_RECORD = 45, 47, 53, 87
 VERSIONS = range(3, 12)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -425,6 +426,26 @@ def test_too_few_replicas_in_sync_are_told_before_anything_is_stored(broker, cli
     with_follower(broker, "too.few", isr=(1,))
     assert client.produce("too.few", GOOD).error_code == NOT_ENOUGH_REPLICAS
     assert client.produce("too.few", GOOD, acks=1).base_offset == 0
+
+
+def test_replicas_that_leave_before_the_answer_are_told_and_the_record_stays(broker, client):
+    """Nobody has promised to keep it: it may be lost, or be read."""
+    client.create_topic("too.few.by.now", min_insync_replicas="2")
+    with_follower(broker, "too.few.by.now")
+    client.send(produce_request({("too.few.by.now", 0): GOOD}, acks=-1, timeout_ms=20_000), 9)
+    broker.wait_for(lambda app: len(app.context.deliver.produces) == 1)
+
+    def shrink_as_it_is_committed(app):
+        leader = app.context.replicas.get("too.few.by.now", 0).leader
+        leader.remote_end_offsets[2] = leader.log.log_end_offset
+        effects = leader.advance()
+        leader.isr = frozenset({1})
+        app.context.deliver(effects)
+        app.context.deliver.turn_ended()
+
+    broker.call(shrink_as_it_is_committed)
+    assert client.receive().responses[0].partition_responses[0].error_code == NOT_ENOUGH_REPLICAS_AFTER_APPEND
+    assert len(client.values("too.few.by.now")) > 0
 
 
 def test_more_replicas_than_there_are_cannot_be_asked_for(client):
