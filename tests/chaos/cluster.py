@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoNodeError
@@ -67,6 +67,11 @@ class Broker:
         self.disks = [Disk(directory / ("data" if index == 0 else f"data-{index}")) for index in range(disks)]
         self.server: Server
         self.pid = 0  # of who serves there, or did so last: he connects anew while he stops
+
+    @property
+    def rack(self) -> str:
+        """Of its own."""
+        return f"rack-{self.id}"
 
     @property
     def bootstrap(self) -> str:
@@ -139,6 +144,7 @@ class Cluster:
         advertised = f"CLIENTS://127.0.0.1:{broker.clients_door},BROKERS://127.0.0.1:{broker.brokers_door}"
         own = {
             "broker.id": str(broker.id),
+            "broker.rack": broker.rack,
             "zookeeper.connect": self._zookeeper_doors[broker.id],
             "listeners": listeners,
             "advertised.listeners": advertised,
@@ -358,6 +364,18 @@ class Cluster:
             wanted=lambda found: all(state is not None and state.leader > 0 for state in found),
             what=f"{name} has leaders",
         )
+
+    def delete_first_records(self, topic: str, partitions: int, count: int) -> None:
+        """So many are sent to each partition, and deleted: it begins there."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all"})
+        for partition in range(partitions):
+            for _ in range(count):
+                producer.produce(topic, b"deleted", partition=partition)
+        assert producer.flush(30) == 0
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        before = [TopicPartition(topic, partition, count) for partition in range(partitions)]
+        for deleted in admin.delete_records(before).values():
+            assert deleted.result(30).low_watermark == count
 
     def create_groups_topic(self) -> None:
         """Has the groups' topic made, by a group that commits nothing."""

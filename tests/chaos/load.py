@@ -327,7 +327,8 @@ class AssignReader(Worker):
 
     def open(self) -> Consumer:
         consumer = Consumer({"bootstrap.servers": self.where.bootstrap, "group.id": self.name, **READER, **self.config})
-        consumer.assign([TopicPartition(self.where.topic, index, 0) for index in range(self.where.partitions)])
+        begin = self.history.begin
+        consumer.assign([TopicPartition(self.where.topic, index, begin) for index in range(self.where.partitions)])
         return consumer
 
     def poll(self, consumer: Consumer) -> tuple[Read, ...]:
@@ -486,7 +487,7 @@ def read_everything(history: History, name: str, where: Where, timeout: float = 
     consumer = reader.open()
     try:
         ends = ends_of(consumer, where, timeout)
-        positions = dict.fromkeys(ends, 0)
+        positions = dict.fromkeys(ends, history.begin)
         sought = frozenset(ends)
         deadline = time.monotonic() + timeout
         while any(positions[index] < end for index, end in ends.items()):

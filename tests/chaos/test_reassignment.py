@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.cluster import KSTORE, Cluster, StartCluster, eventually
-from tests.chaos.faults import Kill, Stop, happening, leader_of
+from tests.chaos.faults import Bounces, Kill, Stop, happening, leader_of
 from tests.chaos.story import Story, full_load
 from tests.judge.tools import KafkaTools
 
@@ -38,6 +38,19 @@ def wait_until_complete(cluster: Cluster, tools: KafkaTools, file: Path) -> None
     )
 
 
+BEFORE, AFTER = [[1, 2, 3], [2, 3, 1], [3, 1, 2]], [[2, 3, 4], [3, 4, 1], [4, 1, 2]]
+
+
+def reassign(cluster: Cluster, tools: KafkaTools, file: Path, *words: object) -> None:
+    tools.run(REASSIGN, "--bootstrap-server", cluster.bootstrap, "--reassignment-json-file", file, "--execute", *words)
+
+
+def assert_moved(cluster: Cluster, tools: KafkaTools, file: Path) -> None:
+    wait_until_complete(cluster, tools, file)
+    assert cluster.replicas(TOPIC) == dict(enumerate(AFTER))
+    eventually(lambda: left_behind(cluster), wanted=lambda found: found == [], what="what nobody needs is deleted")
+
+
 @pytest.mark.parametrize("throttle", [None, 1_000_000], ids=["", "throttled"])
 @pytest.mark.parametrize("bounce", ["none", "clean", "hard"])
 def test_replicas_move_to_a_new_broker_under_load(
@@ -45,22 +58,31 @@ def test_replicas_move_to_a_new_broker_under_load(
 ) -> None:
     cluster = start_cluster(kinds=[KSTORE] * 4)
     cluster.create_groups_topic()
-    before, after = [[1, 2, 3], [2, 3, 1], [3, 1, 2]], [[2, 3, 4], [3, 4, 1], [4, 1, 2]]
-    with Story(cluster, TOPIC, assignment=before, load=full_load) as story:
+    with Story(cluster, TOPIC, assignment=BEFORE, load=full_load) as story:
         story.wait_for_progress(2000)
-        file = reassignment(tmp_path / "reassignment.json", after)
-        words = ["--bootstrap-server", cluster.bootstrap, "--reassignment-json-file", file, "--execute"]
-        tools_39.run(REASSIGN, *words, *(["--throttle", throttle] if throttle else []))
+        file = reassignment(tmp_path / "reassignment.json", AFTER)
+        reassign(cluster, tools_39, file, *(["--throttle", throttle] if throttle else []))
         if bounce != "none":
             with happening({"clean": Stop, "hard": Kill}[bounce](leader_of(TOPIC)), cluster):
                 story.wait_for_progress()
-        wait_until_complete(cluster, tools_39, file)
-        assert cluster.replicas(TOPIC) == dict(enumerate(after))
-        eventually(
-            lambda: left_behind(cluster),
-            wanted=lambda found: found == [],
-            what="what nobody needs is deleted",
-        )
+        assert_moved(cluster, tools_39, file)
+        story.wait_for_progress(500)
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["clean", "hard"])
+def test_replicas_that_begin_above_zero_move_while_three_have_to_be_in_sync(
+    start_cluster: StartCluster, tools_39: KafkaTools, tmp_path: Path, hard: bool
+) -> None:
+    cluster = start_cluster(kinds=[KSTORE] * 4)
+    cluster.create_groups_topic()
+    configs = {"min.insync.replicas": "3"}
+    with Story(cluster, TOPIC, assignment=BEFORE, load=full_load, configs=configs, begin=700) as story:
+        story.wait_for_progress(2000)
+        file = reassignment(tmp_path / "reassignment.json", AFTER)
+        reassign(cluster, tools_39, file)
+        with happening(Bounces(leader_of(TOPIC), count=1, hard=hard, between=lambda _: None), cluster):
+            story.wait_for_progress(500)
+        assert_moved(cluster, tools_39, file)
         story.wait_for_progress(500)
 
 
