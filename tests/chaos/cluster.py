@@ -412,12 +412,12 @@ class Cluster:
             )
 
     def log_complaints(self) -> list[str]:
-        """Lines of the brokers' logs that tell of a mistake in the broker itself."""
+        """Lines of the logs of kstore's brokers, past ones too, that tell of a mistake in the broker itself."""
         found = []
-        for broker in self.brokers.values():
-            if isinstance(broker.server, KstoreServer):
-                lines = broker.server.log_text().splitlines()
-                found += [f"broker {broker.id}: {line}" for line in lines if any(word in line for word in MISTAKES)]
+        for log in sorted(self.directory.glob("broker-*/*.run/server.log")):
+            lines = log.read_text("utf-8", "replace").splitlines()
+            name = log.parent.parent.name
+            found += [f"{name}: {line}" for line in lines if any(word in line for word in MISTAKES)]
         return found
 
 
