@@ -95,8 +95,8 @@ def test_a_follower_that_is_cut_off_from_its_leader_leaves_the_isr_and_comes_bac
     with Story(cluster, TOPIC, partitions=1) as story:
         state = cluster.state(TOPIC)
         assert state is not None
-        follower = min(state.isr - {state.leader})
-        # Its session lives on: it is the leader who notices.
+        # Not who controls: the leader asks him. The follower's session lives on: it is the leader who notices.
+        follower = min(state.isr - {state.leader, cluster.controller()})
         with happening(Cut(broker(follower), broker(state.leader)), cluster):
             eventually(
                 lambda: cluster.state(TOPIC),
