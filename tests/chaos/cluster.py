@@ -27,6 +27,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from tests.chaos.disk import Disk, environment_of
 from tests.chaos.network import Network
+from tests.judge import log_file
 from tests.judge.java import JudgeError, free_port
 from tests.judge.kafka import KafkaBroker, ZooKeeper, zookeeper_ensemble
 from tests.judge.kstore import KstoreServer
@@ -393,17 +394,19 @@ class Cluster:
 
     # --- what the directories say ---
 
-    def log_bytes(self, number: int, topic: str, partition: int) -> bytes:
-        """All segments of a replica, one after the other."""
+    def log_bytes(self, number: int, topic: str, partition: int, *, begin: int = 0) -> bytes:
+        """All segments of a replica, one after the other, without the batches that end below `begin`."""
         directory = self.brokers[number].partition_directory(topic, partition)
-        return b"".join(file.read_bytes() for file in sorted(directory.glob("*.log")))
+        log = b"".join(file.read_bytes() for file in sorted(directory.glob("*.log")))
+        before = log_file.batches(directory) if begin else []
+        return log[sum(batch.size_in_bytes for batch in before if batch.last_offset < begin) :]
 
-    def wait_for_same_logs(self, topic: str, timeout: float = 30) -> None:
-        """Byte by byte, on all replicas of all partitions."""
+    def wait_for_same_logs(self, topic: str, timeout: float = 30, *, begin: int = 0) -> None:
+        """Byte by byte, on all replicas of all partitions; what was deleted below `begin` some have still."""
         for partition, replicas in self.replicas(topic).items():
             eventually(
                 lambda partition=partition, replicas=replicas: [  # type: ignore[misc]
-                    self.log_bytes(number, topic, partition) for number in replicas
+                    self.log_bytes(number, topic, partition, begin=begin) for number in replicas
                 ],
                 wanted=lambda logs: len(set(logs)) == 1,
                 timeout=timeout,

@@ -142,7 +142,7 @@ class Story:
             worker.stop()
         read_everything(self.history, "final reader", self.where)
         if self.same_logs:
-            self.cluster.wait_for_same_logs(self.topic)
+            self.cluster.wait_for_same_logs(self.topic, begin=self.history.begin)
         self.cluster.check_alive()
         return self._judge(recovered)
 
