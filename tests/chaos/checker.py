@@ -151,7 +151,7 @@ def hole_anomalies(history: History, reader: str) -> Iterator[Anomaly]:
             for partition, offset, _ in poll.records:
                 offsets[partition].add(offset)
     for partition, found in offsets.items():
-        holes = sorted(set(range(max(found) + 1)) - found)
+        holes = sorted(set(range(history.begin, max(found) + 1)) - found)
         if holes:
             yield Anomaly("hole", f"{reader} found nothing at {at((partition, holes[0]))} (and {len(holes) - 1} more)")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoNodeError
@@ -27,6 +27,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from tests.chaos.disk import Disk, environment_of
 from tests.chaos.network import Network
+from tests.judge import log_file
 from tests.judge.java import JudgeError, free_port
 from tests.judge.kafka import KafkaBroker, ZooKeeper, zookeeper_ensemble
 from tests.judge.kstore import KstoreServer
@@ -68,6 +69,11 @@ class Broker:
         self.disks = [Disk(directory / ("data" if index == 0 else f"data-{index}")) for index in range(disks)]
         self.server: Server
         self.pid = 0  # of who serves there, or did so last: he connects anew while he stops
+
+    @property
+    def rack(self) -> str:
+        """Of its own."""
+        return f"rack-{self.id}"
 
     @property
     def bootstrap(self) -> str:
@@ -140,6 +146,7 @@ class Cluster:
         advertised = f"CLIENTS://127.0.0.1:{broker.clients_door},BROKERS://127.0.0.1:{broker.brokers_door}"
         own = {
             "broker.id": str(broker.id),
+            "broker.rack": broker.rack,
             "zookeeper.connect": self._zookeeper_doors[broker.id],
             "listeners": listeners,
             "advertised.listeners": advertised,
@@ -360,6 +367,18 @@ class Cluster:
             what=f"{name} has leaders",
         )
 
+    def delete_first_records(self, topic: str, partitions: int, count: int) -> None:
+        """So many are sent to each partition, and deleted: it begins there."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "acks": "all"})
+        for partition in range(partitions):
+            for _ in range(count):
+                producer.produce(topic, b"deleted", partition=partition)
+        assert producer.flush(30) == 0
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        before = [TopicPartition(topic, partition, count) for partition in range(partitions)]
+        for deleted in admin.delete_records(before).values():
+            assert deleted.result(30).low_watermark == count
+
     def create_groups_topic(self) -> None:
         """Has the groups' topic made, by a group that commits nothing."""
 
@@ -376,17 +395,19 @@ class Cluster:
 
     # --- what the directories say ---
 
-    def log_bytes(self, number: int, topic: str, partition: int) -> bytes:
-        """All segments of a replica, one after the other."""
+    def log_bytes(self, number: int, topic: str, partition: int, *, begin: int = 0) -> bytes:
+        """All segments of a replica, one after the other, without the batches that end below `begin`."""
         directory = self.brokers[number].partition_directory(topic, partition)
-        return b"".join(file.read_bytes() for file in sorted(directory.glob("*.log")))
+        log = b"".join(file.read_bytes() for file in sorted(directory.glob("*.log")))
+        before = log_file.batches(directory) if begin else []
+        return log[sum(batch.size_in_bytes for batch in before if batch.last_offset < begin) :]
 
-    def wait_for_same_logs(self, topic: str, timeout: float = 30) -> None:
-        """Byte by byte, on all replicas of all partitions."""
+    def wait_for_same_logs(self, topic: str, timeout: float = 30, *, begin: int = 0) -> None:
+        """Byte by byte, on all replicas of all partitions; what was deleted below `begin` some have still."""
         for partition, replicas in self.replicas(topic).items():
             eventually(
                 lambda partition=partition, replicas=replicas: [  # type: ignore[misc]
-                    self.log_bytes(number, topic, partition) for number in replicas
+                    self.log_bytes(number, topic, partition, begin=begin) for number in replicas
                 ],
                 wanted=lambda logs: len(set(logs)) == 1,
                 timeout=timeout,
@@ -395,12 +416,12 @@ class Cluster:
             )
 
     def log_complaints(self) -> list[str]:
-        """Lines of the brokers' logs that tell of a mistake in the broker itself."""
+        """Lines of the logs of kstore's brokers, past ones too, that tell of a mistake in the broker itself."""
         found = []
-        for broker in self.brokers.values():
-            if isinstance(broker.server, KstoreServer):
-                lines = broker.server.log_text().splitlines()
-                found += [f"broker {broker.id}: {line}" for line in lines if any(word in line for word in MISTAKES)]
+        for log in sorted(self.directory.glob("broker-*/*.run/server.log")):
+            lines = log.read_text("utf-8", "replace").splitlines()
+            name = log.parent.parent.name
+            found += [f"{name}: {line}" for line in lines if any(word in line for word in MISTAKES)]
         return found
 
 

@@ -65,6 +65,8 @@ class History:
     groups: dict[str, list[str]] = field(default_factory=dict)
     # Readers that read everything from the beginning after the last producer had stopped.
     final_readers: set[str] = field(default_factory=set)
+    # Where every partition begins: what was before is deleted.
+    begin: int = 0
     # What a client was told that it must never be told: a reset of its position, a corrupt record.
     complaints: list[str] = field(default_factory=list)
 

@@ -13,11 +13,11 @@ import logging
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.errors import KafkaError as AioKafkaError
 from aiokafka.structs import TopicPartition as AioTopicPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -327,7 +327,8 @@ class AssignReader(Worker):
 
     def open(self) -> Consumer:
         consumer = Consumer({"bootstrap.servers": self.where.bootstrap, "group.id": self.name, **READER, **self.config})
-        consumer.assign([TopicPartition(self.where.topic, index, 0) for index in range(self.where.partitions)])
+        begin = self.history.begin
+        consumer.assign([TopicPartition(self.where.topic, index, begin) for index in range(self.where.partitions)])
         return consumer
 
     def poll(self, consumer: Consumer) -> tuple[Read, ...]:
@@ -385,6 +386,19 @@ class GroupReader(Worker):
         self._sought.update(self.assigned)
 
 
+class Sought(ConsumerRebalanceListener):  # type: ignore[misc]
+    """The partitions that were given since somebody looked: they may begin elsewhere."""
+
+    def __init__(self) -> None:
+        self.partitions: set[int] = set()
+
+    def on_partitions_revoked(self, revoked: Collection[AioTopicPartition]) -> None:
+        pass
+
+    def on_partitions_assigned(self, assigned: Collection[AioTopicPartition]) -> None:
+        self.partitions.update(each.partition for each in assigned)
+
+
 class AiokafkaGroupReader(Worker):
     """As GroupReader, with aiokafka."""
 
@@ -408,9 +422,10 @@ class AiokafkaGroupReader(Worker):
             metadata_max_age_ms=2000,
             retry_backoff_ms=100,
         )
-        consumer.subscribe([self.where.topic])
+        # A member that is alone gets what it had, and begins where it has committed all the same.
+        sought = Sought()
+        consumer.subscribe([self.where.topic], listener=sought)
         await started(consumer, self.stopping)
-        assigned: frozenset[AioTopicPartition] = frozenset()
         while not self.stopping.is_set():
             try:
                 batches = await consumer.getmany(timeout_ms=200, max_records=500)
@@ -422,11 +437,8 @@ class AiokafkaGroupReader(Worker):
             )
             if not records:
                 continue
-            # Where it was given partitions anew it may begin elsewhere.
-            now = frozenset(consumer.assignment())
-            sought = frozenset(each.partition for each in now) if now != assigned else frozenset()
-            assigned = now
-            self.history.polls.append(Poll(self.name, records, sought))
+            self.history.polls.append(Poll(self.name, records, frozenset(sought.partitions)))
+            sought.partitions.clear()
             with contextlib.suppress(AioKafkaError):
                 await consumer.commit()
         with contextlib.suppress(AioKafkaError, asyncio.TimeoutError):
@@ -486,7 +498,7 @@ def read_everything(history: History, name: str, where: Where, timeout: float = 
     consumer = reader.open()
     try:
         ends = ends_of(consumer, where, timeout)
-        positions = dict.fromkeys(ends, 0)
+        positions = dict.fromkeys(ends, history.begin)
         sought = frozenset(ends)
         deadline = time.monotonic() + timeout
         while any(positions[index] < end for index, end in ends.items()):

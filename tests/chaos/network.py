@@ -205,6 +205,8 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: 
             if way.delay_s:
                 await asyncio.sleep(way.delay_s)
             await way.is_open.wait()
+            if writer.transport.is_closing():  # torn meanwhile
+                return
             writer.write(data)
             await writer.drain()
         await way.is_open.wait()

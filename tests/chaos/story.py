@@ -85,13 +85,15 @@ class Story:
         load: MakeLoad = light_load,
         configs: Mapping[str, str] | None = None,
         assignment: list[list[int]] | None = None,
+        begin: int = 0,
         recovery_s: float = 60,
         same_logs: bool = True,
     ) -> None:
+        """`begin`: so many records of each partition come and are deleted before everything else."""
         self.cluster = cluster
         self.topic = topic
         self.where = Where(cluster.bootstrap, topic, partitions if assignment is None else len(assignment))
-        self.history = History()
+        self.history = History(begin=begin)
         self.load = load(self.history, self.where)
         self.configs = {"min.insync.replicas": "2", **(configs or {})}
         self.assignment = assignment
@@ -109,6 +111,8 @@ class Story:
 
     def start(self) -> None:
         self.cluster.create_topic(self.topic, self.where.partitions, assignment=self.assignment, configs=self.configs)
+        if self.history.begin:
+            self.cluster.delete_first_records(self.topic, self.where.partitions, self.history.begin)
         for worker in self.load:
             worker.start()
         for producer in self.producers:
@@ -138,7 +142,7 @@ class Story:
             worker.stop()
         read_everything(self.history, "final reader", self.where)
         if self.same_logs:
-            self.cluster.wait_for_same_logs(self.topic)
+            self.cluster.wait_for_same_logs(self.topic, begin=self.history.begin)
         self.cluster.check_alive()
         return self._judge(recovered)
 

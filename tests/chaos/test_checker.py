@@ -105,6 +105,14 @@ def test_an_offset_without_a_record_is_a_hole_to_who_reads_everything() -> None:
     assert kinds(history([poll((0, "a"), (2, "c"))], sent, final_readers={"r"})) == ["hole"]
 
 
+def test_below_where_partitions_begin_there_is_no_hole() -> None:
+    sent = sends("a", "b", first=2)
+    found = history([poll((2, "a"), (3, "b"))], sent, final_readers={"r"}, begin=2)
+    assert kinds(found) == []
+    found.begin = 1
+    assert kinds(found) == ["hole"]
+
+
 def test_the_members_of_a_group_read_everything_between_them() -> None:
     halves = [poll((0, "a")), poll((1, "b"), (2, "c"), reader="s")]
     assert kinds(history(halves, groups={"g": ["r", "s"]})) == []

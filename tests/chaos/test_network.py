@@ -187,3 +187,17 @@ def test_the_end_of_a_server_is_the_end_for_who_is_connected(network: Network) -
             accepted, _ = server.accept()
             accepted.close()
             assert connection.recv(4096) == b""
+
+
+def test_what_still_waits_when_its_connection_is_torn_is_gone(
+    network: Network, echo: Echo, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(network.door("echo", echo.port)) as connection:
+        assert ask(connection) == b"hello\n"
+        network.cut_one_way("me", "echo")
+        connection.sendall(b"late\n")
+        assert is_silent(connection)
+        network.reset("me", "echo")
+        network.heal()
+        wait_until(lambda: network.connections("me", "echo") == 0, timeout=5, what="the connection is forgotten")
+    assert caplog.records == []

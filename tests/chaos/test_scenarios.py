@@ -4,6 +4,8 @@ Not here: those of transactions, quotas and security, which kstore does not have
 """
 
 import contextlib
+import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,8 +95,8 @@ def test_a_follower_that_is_cut_off_from_its_leader_leaves_the_isr_and_comes_bac
     with Story(cluster, TOPIC, partitions=1) as story:
         state = cluster.state(TOPIC)
         assert state is not None
-        follower = min(state.isr - {state.leader})
-        # Its session lives on: it is the leader who notices.
+        # Not who controls: the leader asks him. The follower's session lives on: it is the leader who notices.
+        follower = min(state.isr - {state.leader, cluster.controller()})
         with happening(Cut(broker(follower), broker(state.leader)), cluster):
             eventually(
                 lambda: cluster.state(TOPIC),
@@ -299,6 +301,94 @@ def test_a_rolling_bounce_of_brokers_makes_no_group_rebalance(cluster: Cluster, 
             story.wait_for_progress(500)
         assert [member.rebalances for member in members] == before
         assert sorted(map(sorted, assignments())) == [[0], [1], [2]]
+
+
+def test_static_members_that_are_bounced_make_no_other_rebalance(cluster: Cluster) -> None:
+    cluster.create_groups_topic()
+    members: list[Worker] = []
+
+    def member(history: History, where: Where, number: int) -> GroupReader:
+        own = {"group.instance.id": f"static-{number}", "session.timeout.ms": 45_000}
+        return GroupReader(history, f"member-{number}", where, "readers", **own)
+
+    def load(history: History, where: Where) -> list[Worker]:
+        members.extend(member(history, where, number) for number in range(3))
+        return [LibrdkafkaProducer(history, "idempotent", where, idempotent=True), *members]
+
+    def assignments() -> list[frozenset[int]]:
+        return [each.assigned for each in members if isinstance(each, GroupReader)]
+
+    with Story(cluster, TOPIC, load=load) as story:
+        before = eventually(
+            assignments, wanted=lambda found: sorted(map(sorted, found)) == [[0], [1], [2]], what="one each"
+        )
+        for number, old in enumerate(list(members)):
+            old.stop()
+            story.load.remove(old)
+            rebalances = [each.rebalances for each in members if isinstance(each, GroupReader) and each is not old]
+            members[number] = new = member(story.history, story.where, number)
+            story.load.append(new)
+            new.start()
+            eventually(assignments, wanted=lambda found: found == before, what=f"member {number} has what it had")
+            story.wait_for_progress(300)
+            others = [each for each in members if isinstance(each, GroupReader) and each is not new]
+            assert [each.rebalances for each in others] == rebalances
+            assert assignments() == before
+
+
+def test_what_a_member_had_that_was_killed_others_get(cluster: Cluster) -> None:
+    cluster.create_groups_topic()
+    members: list[GroupReader] = []
+
+    def load(history: History, where: Where) -> list[Worker]:
+        members.append(GroupReader(history, "member", where, "readers"))
+        return [LibrdkafkaProducer(history, "idempotent", where, idempotent=True), *members]
+
+    with Story(cluster, TOPIC, load=load) as story:
+        (member,) = members
+        eventually(lambda: member.assigned, wanted=lambda found: found == {0, 1, 2}, what="it has all")
+        # It commits nothing: what it has read is to be read again.
+        words = ["-b", cluster.bootstrap, "-X", "session.timeout.ms=6000", "-X", "enable.auto.commit=false"]
+        with subprocess.Popen(
+            ["kcat", *words, "-q", "-G", "readers", TOPIC], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as other:
+            try:
+                eventually(lambda: member.assigned, wanted=lambda found: len(found) in (1, 2), what="two have them")
+                story.wait_for_progress(300)
+            finally:
+                other.kill()
+        eventually(lambda: member.assigned, wanted=lambda found: found == {0, 1, 2}, what="it has all again")
+
+
+# --- core/fetch_from_follower_test.py ---
+
+
+def test_a_reader_is_served_by_the_follower_in_its_rack_and_by_others_while_that_one_is_gone(
+    start_cluster: StartCluster,
+) -> None:
+    selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+    cluster = start_cluster(overrides={"replica.selector.class": selector})
+    served_by: list[int] = []
+
+    def told(statistics: str) -> None:
+        partitions = json.loads(statistics)["topics"].get(TOPIC, {}).get("partitions", {})
+        served_by.extend(each["broker"] for name, each in partitions.items() if name == "0")
+
+    def load(history: History, where: Where) -> list[Worker]:
+        near = {"client.rack": cluster.brokers[2].rack, "statistics.interval.ms": 200, "stats_cb": told}
+        return [
+            LibrdkafkaProducer(history, "idempotent", where, idempotent=True),
+            AssignReader(history, "reader", where, **near),
+        ]
+
+    with Story(cluster, TOPIC, assignment=[[1, 2, 3]], load=load) as story:
+        eventually(lambda: served_by[-1:], wanted=lambda found: found == [2], what="broker 2 serves it")
+        with happening(Kill(broker(2)), cluster):
+            eventually(lambda: served_by[-1:], wanted=lambda found: found == [1], what="the leader serves it")
+            story.wait_for_progress(500)
+        in_sync(cluster)
+        eventually(lambda: served_by[-1:], wanted=lambda found: found == [2], what="broker 2 serves it again")
+        story.wait_for_progress(300)
 
 
 # --- tools/log_compaction_test.py ---
