@@ -17,7 +17,9 @@ from kstore.protocol.headers import encode_request_header, has_tagged_response_h
 from kstore.protocol.messages import schema
 
 # Answers to fetches are as large as `replica.fetch.response.max.bytes`, or one batch if that is larger.
-MAX_FRAME = 512 * 1024 * 1024
+MAX_FETCH = 512 * 1024 * 1024
+# Others tell some 30 bytes of each partition.
+MAX_OTHER = 64 * 1024 * 1024
 # Of which most answers take a part.
 BUFFER_SIZE = 64 * 1024
 
@@ -56,7 +58,7 @@ class ClientConnection:
         position = 0
         wanted = BUFFER_SIZE
         while self._filled - position >= LENGTH_SIZE:
-            size = frame_size(self._buffer[position : position + LENGTH_SIZE], MAX_FRAME)
+            size = frame_size(self._buffer[position : position + LENGTH_SIZE], self._largest)
             end = position + LENGTH_SIZE + size
             if end > self._filled:
                 wanted = max(wanted, LENGTH_SIZE + size)
@@ -87,9 +89,14 @@ class ClientConnection:
         self._buffer[: len(rest)] = rest
         self._filled = len(rest)
 
-    def _answer(self, position: int, limit: int) -> Any:
+    @property
+    def _largest(self) -> int:
+        """Of the answer that is due, for which room is made before it has come. Raises InvalidRequestError."""
         if not self._sent:
             raise InvalidRequestError("an answer came to no request")
+        return MAX_FETCH if self._sent[0].api_key == FETCH else MAX_OTHER
+
+    def _answer(self, position: int, limit: int) -> Any:
         sent = self._sent.popleft()
         correlation_id = int.from_bytes(self._buffer[position : position + 4], "big", signed=True)
         if correlation_id != sent.correlation_id:

@@ -19,6 +19,8 @@ _DIVERGING = struct.Struct(">iq")
 ID_SIZE = 16
 ABORTED_SIZE = 17
 PREFERRED_SIZE = 4
+# A number has 32 bits, seven in a byte.
+MAX_UVARINT = range(0, 35, 7)
 
 
 class EpochEnd(NamedTuple):
@@ -57,14 +59,14 @@ class _Reader:
         self.position = position
 
     def uvarint(self) -> int:
-        value = shift = 0
-        while True:
+        value = 0
+        for shift in MAX_UVARINT:
             byte = self.data[self.position]
             self.position += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
-            shift += 7
+        raise IndexError("a number goes on after five bytes")
 
     def take(self, size: int) -> memoryview:
         end = self.position + size

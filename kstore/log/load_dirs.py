@@ -8,9 +8,10 @@ the start: only its owner can say which of them is right (LogManager.loadLogs, l
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Lock
 
-from kstore.errors import ConfigError, KafkaError
+from kstore.errors import ConfigError, KafkaError, KafkaStorageError
 from kstore.log.checkpoint_file import (
     CLEANER_OFFSET_CHECKPOINT,
     HIGH_WATERMARK_CHECKPOINT,
@@ -231,11 +232,17 @@ class DirLoad:
                     self.logs[topic_partition] = other
                     self._places[topic_partition] = other.directory
                     return
-            if is_same(log, twin):
-                # A move was broken off between its two renamings.
-                log.close()
-                set_aside(log.log_dir, log.directory, topic_partition)
-                return
+            for one, other in ((log, twin), (twin, log)):
+                if is_part_of(one, other):
+                    # A move was broken off between its two renamings; the checkpoints speak of one of the two only.
+                    other.update_high_watermark(max(one.high_watermark, other.high_watermark))
+                    with suppress(KafkaStorageError):
+                        other.maybe_increment_log_start_offset(one.log_start_offset)
+                    one.close()
+                    set_aside(one.log_dir, one.directory, topic_partition)
+                    self.logs[topic_partition] = other
+                    self._places[topic_partition] = other.directory
+                    return
         self._claim(topic_partition, log.directory)
 
     def _refuse(
@@ -259,12 +266,14 @@ class DirLoad:
             )
 
 
-def is_same(log: PartitionLog, other: PartitionLog) -> bool:
-    """Whether two logs of one topic have the same history to the same end."""
+def is_part_of(log: PartitionLog, other: PartitionLog) -> bool:
+    """Whether the other log of the same topic has all that this one has: an epoch has one history (KIP-101)."""
     if log.topic_id is None or log.topic_id != other.topic_id:
         return False
-    entries = log.leader_epoch_cache.entries, other.leader_epoch_cache.entries
-    return log.log_end_offset == other.log_end_offset > 0 and entries[0][-1:] == entries[1][-1:]
+    if log.latest_epoch < 0:
+        return log.log_end_offset in (0, other.log_end_offset)
+    end = other.epoch_end_offset(log.latest_epoch)
+    return end.epoch == log.latest_epoch and log.log_end_offset <= end.end_offset
 
 
 def read_topic_id(directory: Directory) -> bytes | None:

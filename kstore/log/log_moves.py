@@ -4,15 +4,15 @@
     orders-0.<unique>-future                  its copy in the other directory, until it has all that the replica has
 
 Then the copy is closed, takes the replica's name, and the replica's directory waits for its removal under a `-delete`
-name. A start in the middle finds the copy under its name and goes on; one between the two renamings finds two equal
-replicas, of which one is set aside (LogManager.scala, replaceCurrentWithFutureLog).
+name. A start in the middle finds the copy under its name and goes on; one between the two renamings finds two replicas
+with one history, of which one is set aside (LogManager.scala, replaceCurrentWithFutureLog).
 """
 
 import logging
 import os
 from typing import Protocol
 
-from kstore.errors import InvalidTopicError, KafkaStorageError, LogDirNotFoundError
+from kstore.errors import InvalidTopicError, KafkaError, KafkaStorageError, LogDirNotFoundError
 from kstore.log.checkpoint_file import (
     HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
@@ -21,7 +21,6 @@ from kstore.log.checkpoint_file import (
 from kstore.log.directory import (
     FUTURE_DIR_SUFFIX,
     MAX_NAME,
-    STRAY_DIR_SUFFIX,
     DiskDirectory,
     delete_dir_name,
     partition_dir_name,
@@ -31,6 +30,10 @@ from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
+
+# Of so many replicas that are yet to come it is known where they are wanted, some 2 MB: anybody may name any topic. The
+# oldest wish is forgotten first.
+MAX_PREFERRED = 10_000
 
 
 class Table(Protocol):
@@ -75,7 +78,10 @@ class LogMoves:
             raise InvalidTopicError(f"the name of {topic_partition} is too long to be moved")
         found = self.dir_at(path)
         if topic_partition not in self._table.logs:
+            self.preferred.pop(topic_partition, None)
             self.preferred[topic_partition] = found.path
+            if len(self.preferred) > MAX_PREFERRED:
+                del self.preferred[next(iter(self.preferred))]
 
     def begin(self, topic_partition: TopicPartition, path: str, now_ms: int) -> PartitionLog | None:
         """The copy that is to be filled; None where the replica lies there already, and a copy elsewhere is given up.
@@ -135,6 +141,7 @@ class LogMoves:
         source, future = table.logs[topic_partition], self.futures[topic_partition]
         assert source.log_end_offset == future.log_end_offset, f"{future} is not yet {source}"
         log_dir, directory = future.log_dir, future.directory
+        moved: PartitionLog | None = None
         job = future.begin_close()
         if job is not None:
             job.run()
@@ -163,22 +170,33 @@ class LogMoves:
             table.logs[topic_partition] = moved
             for name in (RECOVERY_POINT_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT):
                 table.write_checkpoint(log_dir, name)
-        except OSError as error:
+        except Exception as error:
             table.logs[topic_partition] = source
-            failure = log_dir.fail(f"moving {topic_partition} there", error)
-            self._disown(directory, topic_partition)
-            raise failure from error
+            self._take_back(moved or future, now_ms)
+            if isinstance(error, OSError):
+                raise log_dir.io_error(f"moving {topic_partition} there", error) from error
+            raise
         logger.info("%s lies in %s now", topic_partition, log_dir.path)
         self._let_go(source, now_ms)
         return moved
 
-    def _disown(self, directory: object, topic_partition: TopicPartition) -> None:
-        """Two directories with one name would stop the next start."""
+    def _take_back(self, copy: PartitionLog, now_ms: int) -> None:
+        """It is a copy again, and may be tried once more: left under the replica's name it would be a second one."""
+        topic_partition, directory = copy.topic_partition, copy.directory
         assert isinstance(directory, DiskDirectory)
+        for segment in copy.segments:
+            segment.drop_handles()
         try:
-            directory.rename_self(delete_dir_name(topic_partition, STRAY_DIR_SUFFIX))
+            directory.rename_self(delete_dir_name(topic_partition, FUTURE_DIR_SUFFIX))
         except OSError as error:
-            logger.error("%s is left behind by a move that failed: %s", directory.path, error)
+            copy.log_dir.fail(f"renaming {directory.path} back", error)
+            return
+        try:
+            self.futures[topic_partition] = PartitionLog.open(
+                directory, topic_partition, copy.config, log_dir=copy.log_dir, now_ms=now_ms, topic_id=copy.topic_id
+            )
+        except (OSError, KafkaError) as error:
+            logger.error("%s is left alone until the next start: %s", directory.path, error)
 
     def _let_go(self, source: PartitionLog, now_ms: int) -> None:
         for segment in source.segments:
@@ -188,5 +206,5 @@ class LogMoves:
             assert isinstance(source.directory, DiskDirectory)
             source.directory.sync_parent()
         except OSError as error:
-            source.log_dir.fail(f"renaming the directory that {source.topic_partition} was moved from", error)
+            source.log_dir.sync_error(f"renaming the directory that {source.topic_partition} was moved from", error)
         self._table.delete_later(source, now_ms)

@@ -74,7 +74,7 @@ class LogManager(LogTable):
             recovery_threads=recovery_threads,
             producer_id_expiration_ms=producer_id_expiration_ms,
         )
-        self.cleaner = LogCleaner(self.logs, cleaner_config or CleanerConfig())
+        self.cleaner = LogCleaner(self.logs, cleaner_config or CleanerConfig(), self.moves.futures)
         self.broker_epoch = broker_epoch
         self.flushing: set[PartitionLog] = set()
         self._to_flush: deque[PartitionLog] = deque()

@@ -259,11 +259,11 @@ class Fetcher:
             except CorruptRecordError as error:
                 # What was damaged on its way comes whole the next time.
                 logger.error("%s from broker %d: %s", key, self.leader_id, error)
-                position.delayed_until_ms = now_ms + self.limits.backoff_ms
+                self._try_again(partition, position, now_ms)
             except KafkaStorageError as error:
                 if partition.log.log_dir.failure is None:  # a full disk has room again some day
                     logger.error("%s cannot be written now: %s", key, error)
-                    position.delayed_until_ms = now_ms + self.limits.backoff_ms
+                    self._try_again(partition, position, now_ms)
                 else:
                     self.give_up(key)
             except (KafkaError, AssertionError) as error:
@@ -279,6 +279,11 @@ class Fetcher:
             logger.info("%s: broker %d answers with error %d", key, self.leader_id, data.error_code)
             position.delayed_until_ms = now_ms + self.limits.backoff_ms
         return NO_EFFECTS
+
+    def _try_again(self, partition: Partition, position: Position, now_ms: int) -> None:
+        # What failed half-way may have moved the log's end: an empty log begins where the first batch does (rule 42).
+        position.offset = partition.log.log_end_offset
+        position.delayed_until_ms = now_ms + self.limits.backoff_ms
 
     def _take(self, partition: Partition, position: Position, data: Any, now_ms: int) -> tuple[Effect, ...]:
         log = partition.log

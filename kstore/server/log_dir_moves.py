@@ -70,8 +70,6 @@ class LogDirMoves:
         await asyncio.gather(*self._copying.values(), return_exceptions=True)
 
     async def _copy(self, key: TopicPartition) -> None:
-        paused = self._context.replicas.logs.cleaner.paused
-        paused.add(key)
         try:
             while not self._stopping and await self._step(key):
                 pass
@@ -82,7 +80,6 @@ class LogDirMoves:
             log.exception("copying %s to another directory", key)
             await asyncio.sleep(TROUBLE_S)
         finally:
-            paused.discard(key)
             del self._copying[key]
 
     def _pair(self, key: TopicPartition) -> tuple[PartitionLog, PartitionLog] | None:
@@ -103,7 +100,10 @@ class LogDirMoves:
             return await self._finish(key, source, copy)
         truncations, offset = source.truncations, copy.log_end_offset
         records = await self._read(source, offset)
-        if self._pair(key) == pair and source.truncations == truncations and copy.log_end_offset == offset:
+        if not records:
+            # The replica ends in a gap, which the next record will show.
+            await asyncio.sleep(RETRY_S)
+        elif self._pair(key) == pair and source.truncations == truncations and copy.log_end_offset == offset:
             append_as_follower(copy, records, leader_epoch=ANY_EPOCH, now_ms=now_ms)
             await self._keep_to_rate(len(records))
         return True

@@ -2,10 +2,11 @@
 
 import pytest
 
-from kstore.client.connection import ClientConnection
+from kstore.client.connection import MAX_OTHER, ClientConnection
 from kstore.errors import InvalidRequestError
 from kstore.protocol.headers import decode_request_header, encode_response_header
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest, ControlledShutdownResponse
+from kstore.protocol.messages.fetch import FetchRequest
 
 REQUEST = ControlledShutdownRequest(broker_id=1, broker_epoch=7)
 
@@ -34,3 +35,17 @@ def test_an_answer_to_nothing_or_to_another_request_ends_the_connection() -> Non
     connection.request(REQUEST, 3)
     with pytest.raises(InvalidRequestError, match="2 came, 1 was due"):
         connection.received(answer(2))
+
+
+def test_no_room_is_made_for_what_nobody_can_have_asked_for() -> None:
+    """Four bytes of a stranger had half a gigabyte set aside."""
+    connection = ClientConnection("me")
+    with pytest.raises(InvalidRequestError, match="to no request"):
+        connection.received((1 << 20).to_bytes(4, "big"))
+    connection = ClientConnection("me")
+    connection.request(REQUEST, 3)
+    with pytest.raises(InvalidRequestError, match="is not in"):
+        connection.received((MAX_OTHER + 1).to_bytes(4, "big"))
+    connection = ClientConnection("me")
+    connection.request(FetchRequest(), 17)
+    assert connection.received((MAX_OTHER + 1).to_bytes(4, "big")) == []

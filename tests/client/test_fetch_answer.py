@@ -77,6 +77,13 @@ def test_what_is_torn_or_too_long_is_refused() -> None:
         decode_fetch_answer(bytearray(data + b"x"), 0, len(data) + 1)
 
 
+def test_a_number_without_an_end_is_refused_where_it_is_too_long() -> None:
+    """It was read to the end of the answer, and grew with each byte: minutes for a megabyte."""
+    data = bytes(10) + b"\xff" * 1000
+    with pytest.raises(InvalidRequestError, match="five bytes"):
+        decode_fetch_answer(bytearray(data), 0, len(data))
+
+
 @pytest.mark.parametrize("piece", [1, 3, 1000, 70_000])
 def test_answers_come_whole_however_they_are_cut(piece: int) -> None:
     """Records are views of the buffer they came in: what follows must not be written over them."""

@@ -12,7 +12,7 @@ from kstore.log.directory import DiskDirectory
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
-from tests.log.build import NOW, batches_of, fill, offsets_of
+from tests.log.build import NOW, append, batch, batches_of, fill, offsets_of
 
 TP = TopicPartition("topic", 0)
 OLD, NEW = bytes(range(16)), bytes(range(16, 32))
@@ -23,11 +23,12 @@ def is_stray(topic_partition: TopicPartition, topic_id: bytes | None) -> bool:
     return topic_partition.topic != "topic" or topic_id not in (None, NEW)
 
 
-def make(root: Path, topic: str = "topic", *, topic_id: bytes | None = NEW, records: int = 1) -> Path:
-    """A partition that was closed properly; returns its directory."""
+def make(root: Path, topic: str = "topic", *, topic_id: bytes | None = NEW, records: int = 1, epoch: int = 0) -> Path:
+    """A partition that was closed properly, its records of one leader epoch; returns its directory."""
     with loaded(root) as manager:
         log = manager.get_or_create(TopicPartition(topic, 0), topic_id=topic_id, now_ms=NOW)
-        fill(log, records)
+        for _ in range(records):
+            append(log, batch(), leader_epoch=epoch)
         manager.close(NOW)
     return root / f"{topic}-0"
 
@@ -109,7 +110,7 @@ def test_stray_whose_directory_refuses_the_name_takes_it_offline_and_the_start_g
 
 def test_partition_in_two_directories_stops_the_start_and_both_are_named(tmp_path: Path) -> None:
     """One of them was served, whichever came first, and the other one's records were not seen."""
-    paths = [make(tmp_path / name, records=number) for number, name in enumerate("ab", 1)]
+    paths = [make(tmp_path / name, records=number, epoch=number) for number, name in enumerate("ab", 1)]
     with pytest.raises(ConfigError) as raised, loaded(tmp_path / "a", tmp_path / "b"):
         pass
     for path in paths:
@@ -131,6 +132,16 @@ def test_of_two_replicas_with_the_same_history_one_is_set_aside(tmp_path: Path) 
     with loaded(tmp_path / "a", tmp_path / "b") as manager:
         assert offsets_of(batches_of(log_in(manager))) == [0, 1]
         assert strays(tmp_path / "a") + strays(tmp_path / "b") == ["topic-0"]
+
+
+@pytest.mark.parametrize("longer", ["a", "b"])
+def test_of_two_replicas_with_one_history_the_shorter_is_set_aside(tmp_path: Path, longer: str) -> None:
+    """After a power loss between the two renamings the one may lack what was not flushed: the start was refused."""
+    for name in "ab":
+        make(tmp_path / name, records=3 if name == longer else 2)
+    with loaded(tmp_path / "a", tmp_path / "b") as manager:
+        assert offsets_of(batches_of(log_in(manager))) == [0, 1, 2]
+        assert strays(tmp_path / ("b" if longer == "a" else "a")) == ["topic-0"]
 
 
 @pytest.mark.parametrize("begun_in", ["a", "b"])

@@ -2,11 +2,14 @@
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kstore.errors import InvalidTopicError, KafkaStorageError, LogDirNotFoundError
+from kstore.log import log_moves
 from kstore.log.directory import DiskDirectory
+from kstore.log.log_dir import CHECKPOINTS
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
@@ -91,24 +94,112 @@ def test_a_copy_that_was_begun_goes_on_after_a_crash(
     assert offsets_of(batches_of(again.moves.complete(TP, NOW))) == [0, 1, 2, 3, 4]
 
 
-def test_a_crash_between_the_two_renamings_leaves_one_replica_of_two_equal_ones(
-    manager: LogManager, tmp_path: Path, managers: MakeManager, monkeypatch: pytest.MonkeyPatch
+class ProcessEndedError(BaseException):
+    """Nobody catches it."""
+
+
+# What a move does to the disk at its end, in this order, and once more for the directory that it leaves.
+STEPS = (
+    (DiskDirectory, "rename_self"),
+    (DiskDirectory, "sync_parent"),
+    (PartitionLog, "open"),
+    (LogManager, "write_checkpoint"),
+)
+
+
+def end_at(monkeypatch: pytest.MonkeyPatch, call: int, error: BaseException) -> list[str]:
+    """Has the given call of the steps raise the error; the names of all calls come into the list."""
+    calls: list[str] = []
+
+    def counted(name: str, real: Any) -> Any:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            if len(calls) == call:
+                raise error
+            return real(*args, **kwargs)
+
+        return step
+
+    for owner, name in STEPS:
+        monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
+    return calls
+
+
+def replica_dirs(tmp_path: Path) -> list[str]:
+    return [name for root in "ab" for name in names(tmp_path / root) if "." not in name]
+
+
+@pytest.mark.parametrize("records", [5, 0])
+@pytest.mark.parametrize("call", range(1, 9))
+def test_wherever_the_process_ends_the_next_start_has_one_whole_replica(
+    manager: LogManager, tmp_path: Path, managers: MakeManager, monkeypatch: pytest.MonkeyPatch, call: int, records: int
 ) -> None:
-    rename = DiskDirectory.rename_self
-
-    def crash(directory: DiskDirectory, new_name: str) -> None:
-        if new_name.endswith("-delete"):
-            raise OSError(errno.EIO, "the process ends here")
-        rename(directory, new_name)
-
-    monkeypatch.setattr(DiskDirectory, "rename_self", crash)
-    move(manager, tmp_path / "b")
+    """The one without checkpoints might be kept; two empty ones, and two that a power loss made unequal, stopped it."""
+    source = manager.logs[TP]
+    if records:
+        source.maybe_increment_log_start_offset(2)
+    else:
+        source.truncate_to(0, now_ms=NOW)
+    for name in CHECKPOINTS:
+        manager.write_checkpoint(manager.dirs[0], name)
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    copy_all(source, copy)
+    calls = end_at(monkeypatch, call, ProcessEndedError())
+    with pytest.raises(ProcessEndedError):
+        manager.moves.complete(TP, NOW)
+    assert len(calls) == call
     monkeypatch.undo()
     manager.close_handles()
-    assert (names(tmp_path / "a"), names(tmp_path / "b")) == (["topic-0"], ["topic-0"])
-    again = managers(tmp_path / "a", tmp_path / "b")
-    assert offsets_of(batches_of(again.logs[TP])) == [0, 1, 2, 3, 4]
-    assert sorted(names(tmp_path / "a") + names(tmp_path / "b")) == ["topic-0", "topic-0.-stray"]
+    again = managers(tmp_path / "b", tmp_path / "a")
+    log = again.logs[TP]
+    expected = (2, 4, 5) if records else (0, 0, 0)
+    assert (log.log_start_offset, log.high_watermark, log.log_end_offset) == expected
+    assert len(replica_dirs(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "no descriptor"), OSError(errno.ENOSPC, "no room"), AssertionError()]
+)
+@pytest.mark.parametrize("call", range(1, 7))
+def test_what_passes_fails_no_directory_and_the_move_is_tried_again(
+    manager: LogManager,
+    tmp_path: Path,
+    managers: MakeManager,
+    monkeypatch: pytest.MonkeyPatch,
+    call: int,
+    error: Exception,
+) -> None:
+    """A full disk took the directory offline; what is no OSError left a second replica, and no start after it."""
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    copy_all(manager.logs[TP], copy)
+    end_at(monkeypatch, call, error)
+    with pytest.raises(KafkaStorageError if isinstance(error, OSError) else AssertionError):
+        manager.moves.complete(TP, NOW)
+    monkeypatch.undo()
+    assert manager.take_failed_dirs() == {}
+    assert (names(tmp_path / "a"), names(tmp_path / "b")) == (["topic-0"], ["topic-0.future"])
+    append(manager.logs[TP], batch(), leader_epoch=3)
+    copy_all(manager.logs[TP], manager.moves.futures[TP])
+    moved = manager.moves.complete(TP, NOW)
+    assert offsets_of(batches_of(moved)) == [0, 1, 2, 3, 4, 5]
+    assert replica_dirs(tmp_path) == ["topic-0"]
+
+
+def test_no_descriptor_for_the_directory_that_is_left_takes_none_offline(
+    manager: LogManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = end_at(monkeypatch, -1, AssertionError())
+    move(manager, tmp_path / "b")
+    monkeypatch.undo()
+    last = len(calls)
+    assert calls[-2:] == ["rename_self", "sync_parent"]
+    end_at(monkeypatch, last, OSError(errno.EMFILE, "no descriptor"))
+    move(manager, tmp_path / "a")
+    monkeypatch.undo()
+    assert manager.take_failed_dirs() == {}
+    assert replica_dirs(tmp_path) == ["topic-0"]
 
 
 def test_a_disk_that_fails_at_the_end_leaves_the_replica_where_it_was(
@@ -149,6 +240,16 @@ def test_a_replica_that_is_to_come_is_made_where_it_is_wanted(manager: LogManage
     assert manager.moves.preferred == {}
 
 
+def test_of_wishes_for_what_may_never_come_only_the_latest_are_kept(
+    manager: LogManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was kept for ever, whatever topic it named."""
+    monkeypatch.setattr(log_moves, "MAX_PREFERRED", 3)
+    for number in (1, 2, 3, 1, 4):
+        manager.moves.prefer(TopicPartition("topic", number), str(tmp_path / "b"))
+    assert [key.partition for key in manager.moves.preferred] == [3, 1, 4]
+
+
 def test_wishes_that_cannot_be_met_are_refused_by_name(manager: LogManager, tmp_path: Path) -> None:
     with pytest.raises(LogDirNotFoundError, match="c is not among"):
         manager.moves.prefer(TP, str(tmp_path / "c"))
@@ -179,13 +280,22 @@ def test_a_copy_is_cut_where_its_replica_was(manager: LogManager, tmp_path: Path
     assert (copy.log_start_offset, copy.log_end_offset) == (20, 20)
 
 
-def test_what_is_copied_is_not_compacted_meanwhile(manager: LogManager) -> None:
+def test_what_is_copied_is_not_compacted_before_the_copy_is_in_its_place(
+    manager: LogManager, tmp_path: Path, managers: MakeManager
+) -> None:
+    """Between two attempts, and from a start to the first one, it was; and a cleaning that was under way went on."""
     log = manager.logs[TP]
     log.update_config(log.config._replace(cleanup_policy=("compact",), min_cleanable_dirty_ratio=0.0))
     log.roll(now_ms=NOW)
     log.update_high_watermark(5)
     log.flush(now_ms=NOW)
-    manager.cleaner.paused.add(TP)
+    work = manager.cleaner.take(NOW)
+    assert work is not None
+    manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    while not work.done:
+        work.run()
+        work.complete(NOW)
+    assert offsets_of(batches_of(log)) == [0, 1, 2, 3, 4]
     assert manager.cleaner.take(NOW) is None
-    manager.cleaner.paused.clear()
+    manager.moves.give_up(TP, now_ms=NOW)
     assert manager.cleaner.take(NOW + 60_000) is not None

@@ -191,6 +191,28 @@ def test_damage_and_a_full_disk_are_tried_again_and_a_failed_one_is_not(
     assert KEYS[0] not in fetcher.positions
 
 
+@pytest.mark.parametrize("error", [CorruptRecordError("a bit was flipped"), KafkaStorageError("no space left")])
+def test_what_failed_half_way_is_asked_for_from_where_the_log_ends_now(
+    fetcher: Fetcher, partitions: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """An empty log that began anew where the leader's first batch does (rule 42), and then failed to take it, was asked
+    for from its old end: what came then was not for it, and the partition was given up."""
+    log = partitions[KEYS[0]].log
+
+    def append(*_arguments: Any, **_options: Any) -> None:
+        log.truncate_fully_and_start_at(7, now_ms=NOW)
+        raise error
+
+    monkeypatch.setattr(Partition, "append_as_follower", append)
+    ask(fetcher)
+    answer(fetcher, part(0, records=b"x"))
+    monkeypatch.undo()
+    ((asked,),) = (topic.partitions for topic in ask(fetcher, NOW + fetcher.limits.backoff_ms).topics)
+    assert (asked.partition, asked.fetch_offset) == (0, 7)
+    answer(fetcher, part(0, high_watermark=7))
+    assert fetcher.failed_partitions == set()
+
+
 def test_a_replica_that_may_wait_is_left_out_while_too_much_came(fetcher: Fetcher, partitions: Any) -> None:
     from kstore.replica.throttle import ReplicationQuotas
 

@@ -105,3 +105,26 @@ def test_a_partition_that_is_to_come_is_made_where_it_was_wanted(start: Any, tmp
         assert move(client, f"t{number}", there) == REPLICA_NOT_AVAILABLE
         client.create_topic(f"t{number}")
         assert broker.call(lambda app, topic=f"t{number}": directory_of(app, topic)) == str(there)
+
+
+def test_a_replica_that_ends_in_a_gap_leaves_the_loop_to_others_and_moves_with_its_next_record(
+    start: Any, tmp_path: Path
+) -> None:
+    """Nothing could be read at the copy's end, and the loop did nothing else any more."""
+    client = (broker := start()).connect()
+    client.create_topic("t")
+    client.produce("t", batch(b"a"))
+    there = other_than(broker, "t", tmp_path)
+
+    def leave_a_gap(app: Any) -> None:
+        log = app.context.replicas.get("t", 0).log
+        log.log_end_offset = 5
+        log.roll(now_ms=app.context.clock.now_ms())
+        log.update_high_watermark(5)
+
+    broker.call(leave_a_gap)
+    assert move(client, "t", there) == NONE
+    broker.wait_for(lambda app: any(log.log_end_offset for log in app.context.replicas.logs.moves.futures.values()))
+    assert client.produce("t", batch(b"b")).base_offset == 5
+    broker.wait_for(lambda app: directory_of(app, "t") == str(there))
+    assert client.values("t", 5) == [b"b"]

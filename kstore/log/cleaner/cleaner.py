@@ -6,7 +6,7 @@ aside and not tried again before the next start (LogCleaner.scala, LogCleanerMan
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from errno import ENOENT
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -95,15 +95,20 @@ class CleaningWork:
 class LogCleaner:
     """`stats` are those of the last cleaning, `uncleanable` the logs that were set aside, each with the reason."""
 
-    def __init__(self, logs: Mapping[TopicPartition, PartitionLog], config: CleanerConfig) -> None:
+    def __init__(
+        self,
+        logs: Mapping[TopicPartition, PartitionLog],
+        config: CleanerConfig,
+        moving: Container[TopicPartition] = (),
+    ) -> None:
         self.logs = logs
         self.config = config
         self.throttle = Throttle(config.io_max_bytes_per_second)
         self.in_progress: dict[PartitionLog, CleaningWork] = {}
         self.uncleanable: dict[PartitionLog, str] = {}
-        # Not cleaned while they are copied to another directory: a copy must not miss a tombstone that it comes too
-        # late for.
-        self.paused: set[TopicPartition] = set()
+        # Not cleaned while there is a copy of them in another directory, whoever fills it at the moment: it must not
+        # miss a tombstone that it comes too late for.
+        self._moving = moving
         self.stats: CleaningStats | None = None
         self.max_dirty_ratio = 0.0
         self.last_run_ms = -1
@@ -152,7 +157,7 @@ class LogCleaner:
         for log in self.logs.values():
             if not log.config.compact or log in self.in_progress or log in self.uncleanable:
                 continue
-            if log.topic_partition in self.paused:
+            if log.topic_partition in self._moving:
                 continue
             if log.log_dir.failure is not None:
                 continue
@@ -211,7 +216,7 @@ class LogCleaner:
             or log.truncations != work.cleaning.truncations
             or log.log_dir.failure is not None
             or not log.config.compact
-            or log.topic_partition in self.paused
+            or log.topic_partition in self._moving
         )
 
     def end(self, work: CleaningWork, error: Exception | None, now_ms: int) -> None:

@@ -296,7 +296,10 @@ def read_one(
                 want.partition, 0, log.high_watermark, log.last_stable_offset, log.log_start_offset,
                 None, -1, b"", diverging, None, None,
             )  # fmt: skip
-    if replica_id >= 0 and is_first and log.log_start_offset <= want.fetch_offset <= log.log_end_offset:
+    # Who does not say in which epoch of the leader and of its own it asks may ask from an earlier life: what it holds
+    # does not count. Followers of 3.9 say both.
+    counts = is_first and want.current_leader_epoch >= 0 and payload.replica_epoch >= 0
+    if replica_id >= 0 and counts and log.log_start_offset <= want.fetch_offset <= log.log_end_offset:
         context.deliver(
             partition.fetched_by(
                 replica_id,

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -435,6 +436,31 @@ def test_a_follower_is_refused(broker):
         request = fetch_request({("x", 0): 0}, replica_id=5)
         client.send(request, 12, answered=False)
         assert client.is_closed_by_the_broker()
+
+
+@pytest.mark.parametrize(
+    ("leader_epoch", "replica_epoch", "held"), [(7, 50, 1), (-1, 50, -1), (7, -1, -1)], ids=["both", "no", "neither"]
+)
+def test_what_a_follower_holds_counts_only_where_it_names_its_epochs(broker, leader_epoch, replica_epoch, held):
+    """A fetch of an earlier life could say that it holds what is lost, and had its broker epoch forgotten."""
+    topic = f"held.{leader_epoch}.{replica_epoch}"
+    with broker.connect() as client:
+        client.create_topic(topic)
+        client.produce(topic, batch(b"a"))
+
+    def fetch_as_2(app):
+        partition = app.context.replicas.get(topic, 0)
+        me = app.context.node_id
+        isr = frozenset((me, 2))
+        partition.become_leader(broker_id=me, epoch=7, replicas=(me, 2), isr=isr, alive=isr, now_ms=0)
+        payload = SimpleNamespace(max_bytes=1000, replica_id=2, replica_epoch=replica_epoch, isolation_level=0)
+        want = fetch_handler.Wanted(topic, None, (0, leader_epoch, 1, -1, 0, 1000))
+        wanted = {(topic, 0): want}
+        reading = fetch_handler.read_all(app.context, None, payload, wanted, version=17, is_first=True)
+        ((_, _, result),) = reading.results
+        return result[1], partition.leader.remote_end_offsets[2], partition.leader.followers[2].broker_epoch
+
+    assert broker.call(fetch_as_2) == (NONE, held, replica_epoch if held >= 0 else -1)
 
 
 def test_one_connection_produces_while_it_waits(broker):
