@@ -115,7 +115,7 @@ MUTANTS = (
         "replica.fetcher:Fetcher.fetched",
         "if position.offset != asked.offset or partition.leader_epoch != position.leader_epoch:",
         "if False:",
-        ("tests/replica",),
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "11",
@@ -182,7 +182,7 @@ MUTANTS = (
         "replica.leader:Leader._ends_that_count",
         "if other < end and (replica in maximal or self._is_about_to_join(replica, other, leader_end))",
         "if other < end and replica in maximal",
-        ("tests/replica",),
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "17",
@@ -226,6 +226,7 @@ MUTANTS = (
         "replica.leader:Leader._maybe_expand",
         "if end_offset < self.log.high_watermark or end_offset < self.epoch_start_offset:",
         "if end_offset < self.log.high_watermark:",
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "20c",
@@ -233,7 +234,7 @@ MUTANTS = (
         "replica.leader:Leader._maybe_expand",
         "or replica_id in state.isr or replica_id not in self.alive:",
         "or replica_id in state.isr:",
-        ("tests/replica",),
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "21a",
@@ -269,6 +270,7 @@ MUTANTS = (
         "replica.leader:Leader.isr_agreed",
         "if leader_epoch != self.epoch or partition_epoch < self.partition_epoch:",
         "if False:",
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "22c",
@@ -335,6 +337,7 @@ MUTANTS = (
         "server.handlers.produce:check_committed",
         "if leader is None or leader.since_epoch != appended.since_epoch:",
         "if leader is None:",
+        ("tests/server/handlers/test_produce.py",),
     ),
     Mutant(
         "44",
@@ -363,7 +366,7 @@ MUTANTS = (
         "server.cluster_member:ClusterMember.check_sender",
         "if request.controller_epoch < self.controller_epoch:",
         "if False:",
-        ("tests/zk",),
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "46b",
@@ -371,7 +374,7 @@ MUTANTS = (
         "server.cluster_member:ClusterMember.check_sender",
         "if -1 < request.broker_epoch < self.broker_epoch:",
         "if False:",
-        ("tests/zk",),
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "46c",
@@ -379,6 +382,7 @@ MUTANTS = (
         "server.cluster_member:ClusterMember.lead_or_follow",
         "if held is not None and state.leader_epoch <= held.leader_epoch:",
         "if held is not None and state.leader_epoch == held.leader_epoch:",
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "47",
@@ -386,6 +390,7 @@ MUTANTS = (
         "cluster.controller:Controller.brokers_changed",
         "gone = {id for id, broker in before.items() if id not in brokers or brokers[id].epoch != broker.epoch}",
         "gone = {id for id, broker in before.items() if id not in brokers}",
+        ("tests/cluster/test_controller.py",),
     ),
     Mutant(
         "47b",
@@ -407,6 +412,7 @@ MUTANTS = (
         "server.cluster_member:ClusterMember._session_changed",
         'self.controller.resign("the session with ZooKeeper is over")',
         "pass",
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "48c",
@@ -421,7 +427,7 @@ MUTANTS = (
         "server.handlers.produce:is_forgotten",
         "return acks != -1 and context.cluster is not None and not context.cluster.is_confirmed",
         "return False",
-        ("tests/zk",),
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "50a",
