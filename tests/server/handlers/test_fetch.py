@@ -437,6 +437,49 @@ def test_a_follower_is_refused(broker):
         assert client.is_closed_by_the_broker()
 
 
+def with_follower(broker, monkeypatch, topic):
+    """Broker 2 is in sync since a new epoch, and whoever says that he is it is believed."""
+    monkeypatch.setattr(fetch_handler, "check_is_a_brokers", lambda *_: None)
+
+    def lead(app):
+        partition = app.context.replicas.get(topic, 0)
+        leading = {"broker_id": 1, "epoch": 5, "replicas": (1, 2), "isr": frozenset({1, 2})}
+        app.context.deliver(partition.become_leader(**leading))
+
+    broker.call(lead)
+
+
+def test_a_fetch_that_diverges_says_nothing_of_what_its_follower_holds(broker, client, monkeypatch):
+    """It holds that many records of another history (rule 5)."""
+    filled(client, "parted", b"a", b"b")
+    with_follower(broker, monkeypatch, "parted")
+    asked = {"replica_id": 2, "current_leader_epoch": 5, "last_fetched_epoch": 3}
+    part = ask(client, {("parted", 0): 2}, **asked)["parted", 0]
+    assert part.diverging_epoch.epoch >= 0
+
+    def held(app):
+        return app.context.replicas.get("parted", 0).leader.remote_end_offsets
+
+    assert broker.call(held) == {2: -1}
+
+
+def test_a_follower_has_fetched_once_however_long_its_fetch_has_waited(broker, client, monkeypatch):
+    """What came while it waited was not there when it asked: it has not caught up with that (rule 19)."""
+    filled(client, "once")
+    with_follower(broker, monkeypatch, "once")
+    with broker.connect() as follower:
+        request = fetch_request({("once", 0): 0}, replica_id=2, max_wait_ms=20_000, min_bytes=1)
+        follower.send(request, 12)
+        broker.wait_for(lambda app: len(app.context.deliver.fetches) == 1)
+        client.produce("once", batch(b"news"))
+        assert values_in(partitions_of(follower.receive())["once", 0]) == [b"news"]
+
+    def end_when_it_fetched(app):
+        return app.context.replicas.get("once", 0).leader.followers[2].end_at_last_fetch
+
+    assert broker.call(end_when_it_fetched) == 0
+
+
 def test_one_connection_produces_while_it_waits(broker):
     with Client(broker.port) as client:
         client.create_topic("same.connection")

@@ -58,6 +58,7 @@ MUTANTS = (
         "                context.deliver(partition.fetched_by(replica_id, want.fetch_offset,"
         " log_start_offset=want.log_start_offset, leader_end=log.log_end_offset,"
         " broker_epoch=payload.replica_epoch, now_ms=context.clock.now_ms()))\n",
+        ("tests/server/handlers/test_fetch.py",),
     ),
     Mutant(
         "6a",
@@ -211,7 +212,7 @@ MUTANTS = (
         "server.handlers.fetch:wait_for_bytes",
         "again = read_all(context, request, payload, opened.wanted, version=request.api_version)",
         "again = read_all(context, request, payload, opened.wanted, version=request.api_version, is_first=True)",
-        ("tests/server/handlers/test_fetch.py", "tests/replica"),
+        ("tests/server/handlers/test_fetch.py",),
     ),
     Mutant(
         "20a",
@@ -345,6 +346,7 @@ MUTANTS = (
         "cluster.zk.store:_state_write",
         "SetData(path, data, state.partition_epoch)",
         "SetData(path, data, -1)",
+        ("tests/cluster/zk/test_fencing.py",),
     ),
     Mutant(
         "45a",
@@ -352,6 +354,7 @@ MUTANTS = (
         "cluster.zk.fencing:fenced",
         "Check(paths.CONTROLLER_EPOCH, elected.epoch_version)",
         "Check(paths.CONTROLLER_EPOCH, -1)",
+        ("tests/cluster/zk/test_fencing.py",),
     ),
     Mutant(
         "45b",
@@ -388,8 +391,8 @@ MUTANTS = (
         "47",
         "a broker that went and came between two looks is taken for one that stayed",
         "cluster.controller:Controller.brokers_changed",
-        "gone = {id for id, broker in before.items() if id not in brokers or brokers[id].epoch != broker.epoch}",
-        "gone = {id for id, broker in before.items() if id not in brokers}",
+        "came = {id for id, broker in brokers.items() if id not in before or before[id].epoch != broker.epoch}",
+        "came = brokers.keys() - before",
         ("tests/cluster/test_controller.py",),
     ),
     Mutant(
