@@ -193,7 +193,7 @@ def test_an_answer_to_an_earlier_epoch_changes_nothing(one: Broker, two: Broker)
 def test_an_answer_that_comes_before_the_fetcher_has_heard_of_the_epoch_changes_nothing(
     one: Broker, two: Broker
 ) -> None:
-    """What is on its way when the partition follows in another epoch may be of a history that did not last (rule 10)."""
+    """What is on its way when another epoch begins may be of a history that did not last (rule 10)."""
     one.lead(0, isr=(1, 2))
     one.append(b"a")
     two.follow(one, 0)

@@ -43,7 +43,7 @@ def test_a_state_is_written_over_the_version_that_it_was_decided_from() -> None:
     assert write(Znodes(epoch=4, state=7)) == 8
 
 
-def test_a_state_that_another_has_written_meanwhile_stays(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_state_that_another_has_written_meanwhile_stays() -> None:
     """(rule 44)"""
     znodes = Znodes(epoch=4, state=8)
     assert write(znodes) is None
