@@ -45,16 +45,16 @@ class Tasks:
         self._told_of_metadata = False
 
     def start(self) -> None:
-        self._running = [
-            self._context.loop.create_task(self._repeat(SWEEP_MS, self.sweep_connections)),
-            self._context.loop.create_task(self._repeat(LOG_TICK_MS, self.tend_logs)),
-            self._context.loop.create_task(self._repeat(METADATA_CHECK_MS, self.tend_metadata)),
-            self._context.loop.create_task(self._repeat(CLEANER_CHECK_MS, self.clean_logs)),
-        ]
-        if self._context.cluster is not None:
+        context = self._context
+        wanted = [(SWEEP_MS, self.sweep_connections), (LOG_TICK_MS, self.tend_logs)]
+        if context.metadata is not None:
+            wanted.append((METADATA_CHECK_MS, self.tend_metadata))
+        if context.config.log_cleaner_enable:  # which is read-only
+            wanted.append((CLEANER_CHECK_MS, self.clean_logs))
+        if context.cluster is not None:
             # Twice in the time that a replica may lag (ReplicaManager.startup).
-            interval_ms = max(self._context.config.replica_lag_time_max_ms // 2, 1)
-            self._running.append(self._context.loop.create_task(self._repeat(interval_ms, self.shrink_isrs)))
+            wanted.append((max(context.config.replica_lag_time_max_ms // 2, 1), self.shrink_isrs))
+        self._running = [context.loop.create_task(self._repeat(*each)) for each in wanted]
 
     async def stop(self) -> None:
         """Returns when no task is at work any more; what is in a thread is not left there."""

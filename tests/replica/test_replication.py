@@ -190,6 +190,77 @@ def test_an_answer_to_an_earlier_epoch_changes_nothing(one: Broker, two: Broker)
     assert two.log.log_end_offset == 0
 
 
+def test_an_answer_that_comes_before_the_fetcher_has_heard_of_the_epoch_changes_nothing(
+    one: Broker, two: Broker
+) -> None:
+    """What is on its way when another epoch begins may be of a history that did not last (rule 10)."""
+    one.lead(0, isr=(1, 2))
+    one.append(b"a")
+    two.follow(one, 0)
+    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is not None
+    two.partition.become_follower(leader_id=3, epoch=1)
+    two.answer(FetchResponse.PartitionData(partition_index=0, high_watermark=1, records=one.content()))
+    assert two.log.log_end_offset == 0
+
+
+def test_the_high_watermark_waits_for_who_is_caught_up_and_about_to_join(one: Broker, two: Broker) -> None:
+    """A watermark that ran ahead of it with every append could never be reached (rule 16)."""
+    one.lead(0, isr=(1,))
+    two.follow(one, 0)
+    one.append(b"a")
+    two.fetch(one)
+    two.fetch(one)
+    leader = one.partition.leader
+    assert leader is not None
+    leader.isr = frozenset({1})  # the controller has refused it for now
+    one.append(b"b")
+    assert one.log.high_watermark == 1
+    # Who has lagged for too long is waited for no more.
+    one.append(b"c", now_ms=NOW + LAG + 1)
+    assert one.log.high_watermark == 3
+
+
+def test_who_has_not_reached_the_epochs_start_does_not_join(one: Broker, two: Broker) -> None:
+    """The watermark of a new leader is old: to have reached it says nothing of what was committed (rule 20)."""
+    one.lead(0, isr=(1, 2))
+    one.append(b"a", b"b")
+    # The third replica, in sync too, had acknowledged them; the new leader has yet to hear so.
+    one.lead(1, isr=(1, 3), replicas=(1, 2, 3))
+    two.follow(one, 1)
+    assert one.log.high_watermark == 0
+    assert two.fetch(one) == ()
+    assert one.partition.leader is not None
+    assert one.partition.leader.isr_state.proposed is None
+    (proposed,) = two.fetch(one)
+    assert [replica for replica, _ in proposed.isr] == [1, 2, 3]
+
+
+def test_who_is_not_alive_does_not_join(one: Broker, two: Broker) -> None:
+    """A fetch of a broker whose registration is gone may still be on its way (rule 20)."""
+    one.lead(0, isr=(1,))
+    two.follow(one, 0)
+    leader = one.partition.leader
+    assert leader is not None
+    leader.alive = {1}
+    assert two.fetch(one) == ()
+    leader.alive = {1, 2}
+    assert len(two.fetch(one)) == 1
+
+
+@pytest.mark.parametrize(("leader_epoch", "partition_epoch"), [(0, 9), (1, 3)], ids=["leader's", "partition's"])
+def test_an_agreement_of_an_earlier_epoch_counts_for_nothing(
+    one: Broker, leader_epoch: int, partition_epoch: int
+) -> None:
+    """It may name an ISR that has shrunk since: the watermark would no longer wait for all (rule 22)."""
+    one.lead(0, isr=(1, 2))
+    one.append(b"a")
+    one.lead(1, isr=(1, 2), partition_epoch=4)
+    answer = {"leader_epoch": leader_epoch, "partition_epoch": partition_epoch}
+    assert one.partition.isr_agreed(frozenset({1}), **answer) == ()
+    assert one.partition.leader is not None
+    assert (one.partition.leader.isr, one.log.high_watermark) == ({1, 2}, 0)
+
+
 def test_a_fenced_fetcher_stops_and_one_that_is_ahead_asks_again(one: Broker, two: Broker) -> None:
     two.follow(one, 0)
     two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW)

@@ -9,7 +9,14 @@ import pytest
 
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED
-from kstore.errors import BrokerUnreachableError, CorruptMetadataError, InvalidTopicError, SessionLostError
+from kstore.errors import (
+    BrokerUnreachableError,
+    CorruptMetadataError,
+    InvalidTopicError,
+    SessionLostError,
+    StaleBrokerEpochError,
+    StaleControllerEpochError,
+)
 from kstore.model import TopicPartition
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
 from kstore.server.cluster_member import ClusterMember
@@ -24,6 +31,7 @@ def member() -> ClusterMember:
     found.is_stopping = False
     found.is_registered = found.is_confirmed = True
     found.broker_epoch = 10
+    found._incarnation = ""
     found.config_changes = SimpleNamespace(lost=lambda: None)  # type: ignore[assignment]
     found.controller = SimpleNamespace(resign=lambda reason: None)  # type: ignore[assignment]
     found._context = SimpleNamespace(  # type: ignore[assignment]
@@ -52,6 +60,45 @@ def test_a_suspended_session_changes_nothing_and_an_expired_one_is_not_made_good
     assert not member.is_confirmed
     member.confirmed(told(20))
     assert member.is_confirmed
+
+
+def test_a_controller_that_was_replaced_and_what_was_meant_for_an_earlier_life_are_refused(
+    member: ClusterMember,
+) -> None:
+    """(rule 46)"""
+
+    def said(controller_epoch: int, broker_epoch: int) -> Any:
+        return SimpleNamespace(controller_id=2, controller_epoch=controller_epoch, broker_epoch=broker_epoch)
+
+    member.controller_epoch = 4
+    member.check_sender(said(5, 10))
+    with pytest.raises(StaleControllerEpochError):
+        member.check_sender(said(4, 10))
+    with pytest.raises(StaleBrokerEpochError):
+        member.check_sender(said(5, 9))
+    # Who does not know ours, and who knows a later one, is heard (ReplicaManager, ZkBrokerEpochManager).
+    member.check_sender(said(5, -1))
+    member.check_sender(said(5, 11))
+
+
+def test_a_lower_and_an_equal_leader_epoch_are_refused(member: ClusterMember) -> None:
+    """What a controller said first may come last (rule 46)."""
+    key = TopicPartition("orders", 0)
+    held = SimpleNamespace(leader_epoch=3, log=SimpleNamespace(topic_id=bytes(15) + b"\x07"))
+    member._context.replicas = SimpleNamespace(partitions={key: held})
+    for epoch in (2, 3):
+        state = SimpleNamespace(leader_epoch=epoch)
+        assert member.lead_or_follow(key, held.log.topic_id, state) == StaleControllerEpochError.code
+
+
+def test_a_controller_resigns_when_its_session_is_over(member: ClusterMember) -> None:
+    """And not while it may go on (rule 48)."""
+    resigned: list[str] = []
+    member.controller.resign = resigned.append
+    member._session_changed(SUSPENDED)
+    assert not resigned
+    member._session_changed(LOST)
+    assert len(resigned) == 1
 
 
 def test_what_a_paused_controller_was_asked_is_not_waited_for_once_there_is_another(member: ClusterMember) -> None:

@@ -1,13 +1,14 @@
 """The server's end of a simulated connection: the broker's own `Connection` over a pair of sockets.
 
 The bytes that come are written into one end; the broker reads them from the other with its own system calls, answers
-there, and what it has written is read at once and sent on its simulated way.
+there, and what it has written is read at once and sent on its simulated way. They are written frame by frame: a turn
+that has more of them ends by the true clock (LONGEST_TURN_NS), which must not be seen here.
 """
 
 import fcntl
 import socket
-import struct
 import termios
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.sim.loop import PROCESS, Process, SimLoop
 from tests.sim.network import Link, Network
 
 CHUNK = 1 << 20
+NOTHING = bytes(4)
 
 # Set while a simulation runs.
 network: Network | None = None
@@ -83,7 +85,10 @@ class ServerEnd:
         self._theirs.setblocking(False)
         self._reader: Callable[[], None] | None = None
         self._writer: Callable[[], None] | None = None
-        self._inbox = bytearray()
+        # What came, as it was sent: a frame each.
+        self._inbox: deque[bytes] = deque()
+        # Whether some of what was written into the socket still lies there.
+        self._is_unread = False
         self._is_asked = False
         self._is_open = True
         link.ends[1] = self
@@ -108,8 +113,9 @@ class ServerEnd:
     # --- the network's side ---
 
     def received(self, data: bytes) -> None:
-        self._inbox += data
-        self._read()
+        self._inbox.append(data)
+        if not self._is_asked:
+            self._read()
 
     def ended(self, error: Exception | None) -> None:
         if not self._is_open:
@@ -125,7 +131,7 @@ class ServerEnd:
 
     def add_reader(self, _fd: int, reader: Callable[[], None]) -> None:
         self._reader = reader
-        if self._inbox or self._has_unread():
+        if self._inbox or self._is_unread:
             self._ask()
 
     def remove_reader(self, _fd: int) -> None:
@@ -173,18 +179,18 @@ class ServerEnd:
         self._is_asked = False
         if not self._is_open or self._ours is None:
             return
-        if self._inbox:
-            try:
-                sent = self._ours.send(self._inbox)
-                del self._inbox[:sent]
-            except BlockingIOError:
-                pass
         reader = self._reader
         if reader is None:
             return
+        if self._inbox and not self._is_unread:
+            data = self._inbox.popleft()
+            sent = self._ours.send(data)
+            if sent < len(data):
+                self._inbox.appendleft(data[sent:])
         reader()
         self._send_on()
-        if self._is_open and self._reader is not None and (self._inbox or self._has_unread()):
+        self._is_unread = self._has_unread()
+        if self._is_open and self._reader is not None and (self._inbox or self._is_unread):
             self._ask()
 
     def _write(self) -> None:
@@ -200,7 +206,8 @@ class ServerEnd:
 
     def _send_on(self) -> None:
         """What the broker has written goes its way."""
-        while self._ours is not None:
+        size = CHUNK
+        while size == CHUNK and self._ours is not None:
             try:
                 data = self._ours.recv(CHUNK)
             except OSError:  # nothing there now, or the broker has ended meanwhile
@@ -208,12 +215,12 @@ class ServerEnd:
             if not data:
                 return
             self._link.send(1, data)
+            size = len(data)
 
     def _has_unread(self) -> bool:
-        if not self._is_open or self._theirs.fileno() < 0:
+        if not self._is_open or (descriptor := self._theirs.fileno()) < 0:
             return False
-        waiting = fcntl.ioctl(self._theirs.fileno(), termios.FIONREAD, b"\0\0\0\0")
-        return bool(struct.unpack("i", waiting)[0])
+        return fcntl.ioctl(descriptor, termios.FIONREAD, NOTHING) != NOTHING
 
     def time(self) -> float:
         return self._loop.time()

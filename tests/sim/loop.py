@@ -42,11 +42,18 @@ class Process:
 class Handle:
     __slots__ = ("args", "callback", "context", "due", "is_cancelled", "process")
 
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context, due: float) -> None:
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: Context,
+        process: Process | None,
+        due: float,
+    ) -> None:
         self.callback = callback
         self.args = args
         self.context = context
-        self.process: Process | None = context.get(PROCESS)
+        self.process = process
         self.due = due
         self.is_cancelled = False
 
@@ -86,7 +93,10 @@ class SimLoop(asyncio.AbstractEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
-        handle = Handle(callback, args, copy_context() if context is None else context, self.now)
+        if context is None:
+            handle = Handle(callback, args, copy_context(), PROCESS.get(), self.now)
+        else:
+            handle = Handle(callback, args, context, context.get(PROCESS), self.now)
         self.ready.append(handle)
         return handle
 
@@ -100,7 +110,10 @@ class SimLoop(asyncio.AbstractEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
-        handle = Handle(callback, args, copy_context() if context is None else context, when)
+        if context is None:
+            handle = Handle(callback, args, copy_context(), PROCESS.get(), when)
+        else:
+            handle = Handle(callback, args, context, context.get(PROCESS), when)
         self._number += 1
         heapq.heappush(self.timers, (when, self._number, handle))
         return handle

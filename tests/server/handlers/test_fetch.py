@@ -8,6 +8,7 @@ import pytest
 
 from kstore._native.batch import RecordBatch, iter_batches
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
+from kstore.protocol.messages.fetch import FetchRequest
 from kstore.server.handlers import fetch as fetch_handler
 from tests.fix_broker import Client, batch, fetch_request, produce_request, records_in
 from tests.golden.golden import golden
@@ -461,6 +462,53 @@ def test_what_a_follower_holds_counts_only_where_it_names_its_epochs(broker, lea
         return result[1], partition.leader.remote_end_offsets[2], partition.leader.followers[2].broker_epoch
 
     assert broker.call(fetch_as_2) == (NONE, held, replica_epoch if held >= 0 else -1)
+
+
+def with_follower(broker, monkeypatch, topic):
+    """Broker 2 is in sync since a new epoch, and whoever says that he is it is believed."""
+    monkeypatch.setattr(fetch_handler, "check_is_a_brokers", lambda *_: None)
+
+    def lead(app):
+        partition = app.context.replicas.get(topic, 0)
+        leading = {"broker_id": 1, "epoch": 5, "replicas": (1, 2), "isr": frozenset({1, 2})}
+        app.context.deliver(partition.become_leader(**leading))
+
+    broker.call(lead)
+
+
+def test_a_fetch_that_diverges_says_nothing_of_what_its_follower_holds(broker, client, monkeypatch):
+    """It holds that many records of another history (rule 5)."""
+    filled(client, "parted", b"a", b"b")
+    with_follower(broker, monkeypatch, "parted")
+    asked = {"replica_id": 2, "current_leader_epoch": 5, "last_fetched_epoch": 3}
+    part = ask(client, {("parted", 0): 2}, **asked)["parted", 0]
+    assert part.diverging_epoch.epoch >= 0
+
+    def held(app):
+        return app.context.replicas.get("parted", 0).leader.remote_end_offsets
+
+    assert broker.call(held) == {2: -1}
+
+
+def test_a_follower_has_fetched_once_however_long_its_fetch_has_waited(broker, client, monkeypatch):
+    """What came while it waited was not there when it asked: it has not caught up with that (rule 19)."""
+    filled(client, "once")
+    with_follower(broker, monkeypatch, "once")
+    topic_id = broker.call(lambda app: app.context.replicas.get("once", 0).log.topic_id)
+    with broker.connect() as follower:
+        replica = FetchRequest.ReplicaState(replica_id=2, replica_epoch=50)
+        request = fetch_request(
+            {(topic_id, 0): 0}, current_leader_epoch=5, replica_state=replica, max_wait_ms=20_000, min_bytes=1
+        )
+        follower.send(request, 17)
+        broker.wait_for(lambda app: len(app.context.deliver.fetches) == 1)
+        client.produce("once", batch(b"news"))
+        assert values_in(partitions_of(follower.receive())[topic_id, 0]) == [b"news"]
+
+    def end_when_it_fetched(app):
+        return app.context.replicas.get("once", 0).leader.followers[2].end_at_last_fetch
+
+    assert broker.call(end_when_it_fetched) == 0
 
 
 def test_one_connection_produces_while_it_waits(broker):

@@ -394,9 +394,10 @@ def test_acks_all_hears_of_another_leader(broker, client):
 
     def follow(app):
         partition = app.context.replicas.get("new.leader", 0)
-        app.context.deliver(partition.become_follower(leader_id=2, epoch=1))
-        # Back before the answer is made: what was waited for may be gone all the same.
-        app.context.deliver(partition.become_leader(broker_id=1, epoch=2, replicas=(1,), isr=frozenset({1})))
+        ended = partition.become_follower(leader_id=2, epoch=1)
+        # Back before the answer is made: what was waited for may be gone all the same (rule 30).
+        began = partition.become_leader(broker_id=1, epoch=2, replicas=(1,), isr=frozenset({1}))
+        app.context.deliver(ended + began)
         app.context.deliver.turn_ended()
 
     broker.call(follow)

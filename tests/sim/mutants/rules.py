@@ -58,6 +58,7 @@ MUTANTS = (
         "                context.deliver(partition.fetched_by(replica_id, want.fetch_offset,"
         " log_start_offset=want.log_start_offset, leader_end=log.log_end_offset,"
         " broker_epoch=payload.replica_epoch, now_ms=context.clock.now_ms()))\n",
+        ("tests/server/handlers/test_fetch.py",),
     ),
     Mutant(
         "6a",
@@ -115,7 +116,7 @@ MUTANTS = (
         "replica.fetcher:Fetcher.fetched",
         "if position.offset != asked.offset or partition.leader_epoch != position.leader_epoch:",
         "if False:",
-        ("tests/replica",),
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "11",
@@ -182,7 +183,7 @@ MUTANTS = (
         "replica.leader:Leader._ends_that_count",
         "if other < end and (replica in maximal or self._is_about_to_join(replica, other, leader_end))",
         "if other < end and replica in maximal",
-        ("tests/replica",),
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "17",
@@ -211,7 +212,7 @@ MUTANTS = (
         "server.handlers.fetch:wait_for_bytes",
         "again = read_all(context, request, payload, opened.wanted, version=request.api_version)",
         "again = read_all(context, request, payload, opened.wanted, version=request.api_version, is_first=True)",
-        ("tests/server/handlers/test_fetch.py", "tests/replica"),
+        ("tests/server/handlers/test_fetch.py",),
     ),
     Mutant(
         "20a",
@@ -226,6 +227,7 @@ MUTANTS = (
         "replica.leader:Leader._maybe_expand",
         "if end_offset < self.log.high_watermark or end_offset < self.epoch_start_offset:",
         "if end_offset < self.log.high_watermark:",
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "20c",
@@ -233,7 +235,7 @@ MUTANTS = (
         "replica.leader:Leader._maybe_expand",
         "or replica_id in state.isr or replica_id not in self.alive:",
         "or replica_id in state.isr:",
-        ("tests/replica",),
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "21a",
@@ -269,6 +271,7 @@ MUTANTS = (
         "replica.leader:Leader.isr_agreed",
         "if leader_epoch != self.epoch or partition_epoch < self.partition_epoch:",
         "if False:",
+        ("tests/replica/test_replication.py",),
     ),
     Mutant(
         "22c",
@@ -356,6 +359,7 @@ MUTANTS = (
         "server.handlers.produce:check_committed",
         "if leader is None or leader.since_epoch != appended.since_epoch:",
         "if leader is None:",
+        ("tests/server/handlers/test_produce.py",),
     ),
     Mutant(
         "44",
@@ -363,6 +367,7 @@ MUTANTS = (
         "cluster.zk.store:_state_write",
         "SetData(path, data, state.partition_epoch)",
         "SetData(path, data, -1)",
+        ("tests/cluster/zk/test_fencing.py",),
     ),
     Mutant(
         "45a",
@@ -370,6 +375,7 @@ MUTANTS = (
         "cluster.zk.fencing:fenced",
         "Check(paths.CONTROLLER_EPOCH, elected.epoch_version)",
         "Check(paths.CONTROLLER_EPOCH, -1)",
+        ("tests/cluster/zk/test_fencing.py",),
     ),
     Mutant(
         "45b",
@@ -384,7 +390,7 @@ MUTANTS = (
         "server.cluster_member:ClusterMember.check_sender",
         "if request.controller_epoch < self.controller_epoch:",
         "if False:",
-        ("tests/zk",),
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "46b",
@@ -392,7 +398,7 @@ MUTANTS = (
         "server.cluster_member:ClusterMember.check_sender",
         "if -1 < request.broker_epoch < self.broker_epoch:",
         "if False:",
-        ("tests/zk",),
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "46c",
@@ -400,13 +406,15 @@ MUTANTS = (
         "server.cluster_member:ClusterMember.lead_or_follow",
         "if held is not None and state.leader_epoch <= held.leader_epoch:",
         "if held is not None and state.leader_epoch == held.leader_epoch:",
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "47",
         "a broker that went and came between two looks is taken for one that stayed",
         "cluster.controller:Controller.brokers_changed",
-        "gone = {id for id, broker in before.items() if id not in brokers or brokers[id].epoch != broker.epoch}",
-        "gone = {id for id, broker in before.items() if id not in brokers}",
+        "came = {id for id, broker in brokers.items() if id not in before or before[id].epoch != broker.epoch}",
+        "came = brokers.keys() - before",
+        ("tests/cluster/test_controller.py",),
     ),
     Mutant(
         "47b",
@@ -428,6 +436,7 @@ MUTANTS = (
         "server.cluster_member:ClusterMember._session_changed",
         'self.controller.resign("the session with ZooKeeper is over")',
         "pass",
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "48c",
@@ -442,7 +451,7 @@ MUTANTS = (
         "server.handlers.produce:is_forgotten",
         "return acks != -1 and context.cluster is not None and not context.cluster.is_confirmed",
         "return False",
-        ("tests/zk",),
+        ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
         "50a",
