@@ -93,7 +93,11 @@ class Cluster:
 
     def wait_for_isr(self, topic: str, size: int = len(IDS)) -> None:
         def in_sync() -> bool:
-            return all(len(each.isr_nodes) == size and each.leader_id >= 0 for each in self.partitions(topic).values())
+            try:
+                found = self.partitions(topic).values()
+            except CommandError:
+                return False  # the broker that is asked has yet to hear of the topic
+            return all(len(each.isr_nodes) == size and each.leader_id >= 0 for each in found)
 
         wait_until(in_sync, timeout=PATIENCE_S, what=f"{size} replicas of {topic} are in sync", interval=0.1)
 

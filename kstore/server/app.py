@@ -128,16 +128,16 @@ class App:
             window_ms=1000 * self.config.replication_quota_window_size_seconds,
         )
         context.groups = Groups(context)
+        context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
         context.deliver = Deliver(
             ProducePurgatory(self._call_later),
-            FetchPurgatory(self._call_later),
+            FetchPurgatory(self._call_later, context.fetch_sessions.followers),
             context.groups,
             DeletePurgatory(self._call_later, lambda key: context.replicas.get(*key).low_watermark),
         )
         context.flusher = Flusher(self.clock, context.deliver)
         context.log_dir_moves = LogDirMoves(context)
         context.traffic = Traffic()
-        context.fetch_sessions = FetchSessionCache(self.config.max_incremental_fetch_session_cache_slots)
         if context.metadata is None:
             from kstore.server.cluster_topics import ClusterTopics
 

@@ -16,6 +16,7 @@ from kstore.replica.effects import (
     LeadershipBegan,
     LeadershipEnded,
     LeadershipRenewed,
+    LogStartAdvanced,
     LowWatermarkMoved,
     RecordsAppended,
 )
@@ -59,10 +60,10 @@ class Deliver:
     def __call__(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
             if type(effect) is HighWatermarkAdvanced:
-                if self.produces.watched or self.fetches.watched:
+                if self.produces.watched or self.fetches.watched or self.fetches.followers:
                     self.advanced[effect.topic_partition] = effect.high_watermark
             elif type(effect) is RecordsAppended:
-                if self.fetches.watched:
+                if self.fetches.watched or self.fetches.followers:
                     self.appended[effect.topic_partition] = None
             elif type(effect) is LeadershipEnded:
                 self.coordinators.resigned(effect.topic_partition)
@@ -78,6 +79,9 @@ class Deliver:
                 # Who fetches with the epoch before is told so at once; producers wait on.
                 self.fetches.leadership_ended(effect.topic_partition)
                 self.coordinators.renewed(effect.topic_partition, effect.leader_epoch)
+            elif type(effect) is LogStartAdvanced:
+                # No fetch is answered for that, but the next answer tells of it (rule 41).
+                self.fetches.stir(effect.topic_partition)
             elif type(effect) is LowWatermarkMoved and self.deletes is not None:
                 self.deletes.low_watermark_moved(effect.topic_partition)
             elif self.replication is not None:

@@ -2,16 +2,23 @@
 
 A session remembers what each partition was last asked with and what it was last told. Its epoch counts the
 requests, so that a repeated or lost one is noticed. Kafka: FetchSession.scala.
+
+A follower has all there is of most partitions, most of the time. In its session one that was found so rests until
+there is news of it: the request names it, records or a watermark came, its leader or its log's start has changed. What
+nobody tells of (retention has cut a log, a disk has failed) is found by a look at all of them every LOOK_AT_ALL_MS; so
+often is noted, too, that a follower in sync has asked (rule 23). While a partition rests it tells nothing and is told
+nothing: leader and follower may know of it late, but never wrongly.
 """
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kstore.errors import (
     FetchSessionIdNotFoundError,
     FetchSessionTopicIdError,
     InvalidFetchSessionEpochError,
 )
+from kstore.model import TopicPartition
 
 NO_SESSION = 0
 INITIAL_EPOCH = 0
@@ -22,13 +29,25 @@ MAX_INT32 = 2**31 - 1
 # (FetchSession.scala).
 EVICTION_MS = 120_000
 
+# A fetch that finds nothing waits as long by default (replica.fetch.wait.max.ms): what it does not wake for takes no
+# longer than it would in a cluster that is idle.
+LOOK_AT_ALL_MS = 500
+
+# (broker id, broker epoch) of a follower that fetches.
+Replica = tuple[int, int]
+NO_REPLICA: Replica = (-1, -1)
+
+NOT_COMPARED = -2
+
 
 class Wanted:
     """One partition that a fetch asks for, and in a session what was last said of it."""
 
     __slots__ = (
+        "agreed_epoch",
         "current_leader_epoch",
         "fetch_offset",
+        "is_watched",
         "last_fetched_epoch",
         "log_start_offset",
         "max_bytes",
@@ -44,6 +63,8 @@ class Wanted:
         self.topic_id = topic_id
         self.told_high_watermark = -1
         self.told_log_start = -1
+        # Whether its session hears of its news.
+        self.is_watched = False
         self.ask(request)
 
     def ask(self, request: tuple[int, int, int, int, int, int]) -> None:
@@ -57,6 +78,8 @@ class Wanted:
             self.log_start_offset,
             self.max_bytes,
         ) = request
+        # The leader's last epoch when its log was found to agree with the follower's (rule 5).
+        self.agreed_epoch = NOT_COMPARED
 
     def has_news(
         self, *, error_code: int, diverges: bool, high_watermark: int, log_start_offset: int, told_anyway: bool
@@ -82,31 +105,140 @@ Key = tuple[str | bytes | None, int]
 
 
 class Session:
-    __slots__ = ("created_ms", "epoch", "id", "is_followers", "partitions", "used_ms", "uses_topic_ids")
+    __slots__ = ("created_ms", "epoch", "id", "partitions", "used_ms", "uses_topic_ids")
 
-    def __init__(
-        self, id: int, partitions: dict[Key, Wanted], *, uses_topic_ids: bool, is_followers: bool, now_ms: int
-    ) -> None:
+    def __init__(self, id: int, partitions: dict[Key, Wanted], *, uses_topic_ids: bool, now_ms: int) -> None:
         self.id = id
-        self.is_followers = is_followers
         self.partitions = partitions
         self.uses_topic_ids = uses_topic_ids
         self.epoch = next_epoch(INITIAL_EPOCH)
         self.created_ms = now_ms
         self.used_ms = now_ms
 
+    def asked_by(self, replica: Replica, now_ms: int) -> dict[Key, Wanted]:
+        """What a request has to look at, whoever makes it; it is looked at again when the request has waited."""
+        self.used_ms = now_ms
+        return self.partitions
+
+    def ask(
+        self, topic: str | None, topic_id: bytes | None, key: Key, request: tuple[int, int, int, int, int, int]
+    ) -> None:
+        known = self.partitions.get(key)
+        if known is None:
+            self.partitions[key] = Wanted(topic, topic_id, request)
+        else:
+            known.ask(request)
+
+    def forget(self, key: Key) -> None:
+        self.partitions.pop(key, None)
+
     def moved_to_end(self, key: Key) -> None:
         """A partition that has given data comes last next time, so that none is starved by a byte limit."""
         self.partitions[key] = self.partitions.pop(key)
 
+    def close(self) -> None:
+        """It is not in the cache any more."""
+
+
+# The sessions that hear of a partition's news, and what each of them calls the partition.
+Followers = dict[TopicPartition, dict["FollowerSession", Key]]
+
+
+class FollowerSession(Session):
+    """`stirred` are the partitions to be looked at, in the order of all; each that rests hears of its news through
+    `followers`. `waiting` is its fetch that waits in purgatory (FetchWaiting, or None)."""
+
+    __slots__ = ("_followers", "_looked_ms", "_replica", "stirred", "waiting")
+
+    def __init__(
+        self, id: int, partitions: dict[Key, Wanted], *, followers: Followers, uses_topic_ids: bool, now_ms: int
+    ) -> None:
+        super().__init__(id, partitions, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
+        self.stirred = dict(partitions)
+        self.waiting: Any = None
+        self._followers = followers
+        self._looked_ms = now_ms
+        self._replica = NO_REPLICA
+
+    def asked_by(self, replica: Replica, now_ms: int) -> dict[Key, Wanted]:
+        self.used_ms = now_ms
+        # A clock that is set back puts nothing off.
+        if replica != self._replica or abs(now_ms - self._looked_ms) >= LOOK_AT_ALL_MS:
+            self._replica = replica
+            self._looked_ms = now_ms
+            self.stirred.clear()
+            self.stirred.update(self.partitions)
+        return self.stirred
+
+    def ask(
+        self, topic: str | None, topic_id: bytes | None, key: Key, request: tuple[int, int, int, int, int, int]
+    ) -> None:
+        super().ask(topic, topic_id, key, request)
+        self.stir(key)
+
+    def stir(self, key: Key) -> None:
+        """There may be news of this partition."""
+        self.stirred[key] = self.partitions[key]
+
+    def rest(self, key: Key, want: Wanted) -> None:
+        """There is nothing to tell of this partition until it is stirred."""
+        self.watch(key, want)
+        self.stirred.pop(key, None)
+
+    def watch(self, key: Key, want: Wanted) -> None:
+        if not want.is_watched:
+            want.is_watched = True
+            self._followers.setdefault(_place(want), {})[self] = key
+
+    def want_of(self, topic_partition: TopicPartition) -> Wanted:
+        """Of one that is watched."""
+        return self.partitions[self._followers[topic_partition][self]]
+
+    def forget(self, key: Key) -> None:
+        want = self.partitions.get(key)
+        if want is not None:
+            self._unwatch(key, want)
+            self.stirred.pop(key, None)
+        super().forget(key)
+
+    def moved_to_end(self, key: Key) -> None:
+        super().moved_to_end(key)
+        self.stirred.pop(key, None)
+        self.stir(key)
+
+    def close(self) -> None:
+        for key, want in self.partitions.items():
+            self._unwatch(key, want)
+        # A fetch that still waits has nothing written where nobody would take it out.
+        self._followers = {}
+
+    def _unwatch(self, key: Key, want: Wanted) -> None:
+        place = _place(want)
+        listeners = self._followers.get(place, {})
+        # A topic that was made anew has another key, and may have come in the place of the one before it.
+        if want.is_watched and listeners.get(self) == key:
+            del listeners[self]
+            if not listeners:
+                del self._followers[place]
+        want.is_watched = False
+
+
+def _place(want: Wanted) -> TopicPartition:
+    return TopicPartition(want.topic or "", want.partition)
+
 
 class Opened(NamedTuple):
-    """How a fetch is served: all its partitions, and the session if there is one already."""
+    """How a fetch is served: the partitions to look at, and the session if there is one already."""
 
     wanted: dict[Key, Wanted]
     session: Session | None
     # The answer may found a session.
     may_found: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all is asked for."""
+        return self.session is None and not self.wanted
 
 
 def next_epoch(epoch: int) -> int:
@@ -117,6 +249,7 @@ class FetchSessionCache:
     def __init__(self, max_sessions: int) -> None:
         self.max_sessions = max_sessions
         self.sessions: dict[int, Session] = {}
+        self.followers: Followers = {}
 
     def open(
         self,
@@ -126,12 +259,13 @@ class FetchSessionCache:
         topics: list[tuple[str | None, bytes | None, list[tuple[int, int, int, int, int, int]]]],
         forgotten: list[tuple[str | None, bytes | None, list[int]]],
         uses_topic_ids: bool,
+        replica: Replica = NO_REPLICA,
         now_ms: int,
     ) -> Opened:
         """Raises the KafkaError that the whole answer carries when the session is not what the client
         believes."""
         if epoch in (INITIAL_EPOCH, FINAL_EPOCH):
-            self.sessions.pop(session_id, None)
+            self._close(session_id)
             wanted = {
                 (topic_id if uses_topic_ids else topic, request[0]): Wanted(topic, topic_id, request)
                 for topic, topic_id, requests in topics
@@ -142,20 +276,20 @@ class FetchSessionCache:
         for topic, topic_id, requests in topics:
             name = topic_id if uses_topic_ids else topic
             for request in requests:
-                known = session.partitions.get((name, request[0]))
-                if known is None:
-                    session.partitions[(name, request[0])] = Wanted(topic, topic_id, request)
-                else:
-                    known.ask(request)
+                session.ask(topic, topic_id, (name, request[0]), request)
         for topic, topic_id, partitions in forgotten:
             for partition in partitions:
-                session.partitions.pop((topic_id if uses_topic_ids else topic, partition), None)
+                session.forget((topic_id if uses_topic_ids else topic, partition))
         if not session.partitions:
-            del self.sessions[session_id]
+            self._close(session_id)
             return Opened({}, None, may_found=False)
         session.epoch = next_epoch(session.epoch)
-        session.used_ms = now_ms
-        return Opened(session.partitions, session, may_found=False)
+        return Opened(session.asked_by(replica, now_ms), session, may_found=False)
+
+    def _close(self, session_id: int) -> None:
+        session = self.sessions.pop(session_id, None)
+        if session is not None:
+            session.close()
 
     def _session(self, session_id: int, epoch: int, *, uses_topic_ids: bool) -> Session:
         session = self.sessions.get(session_id)
@@ -176,8 +310,10 @@ class FetchSessionCache:
         session_id = NO_SESSION
         while session_id == NO_SESSION or session_id in self.sessions:
             session_id = int.from_bytes(os.urandom(4), "big") & MAX_INT32
-        self.sessions[session_id] = Session(
-            session_id, wanted, uses_topic_ids=uses_topic_ids, is_followers=is_followers, now_ms=now_ms
+        self.sessions[session_id] = (
+            FollowerSession(session_id, wanted, followers=self.followers, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
+            if is_followers
+            else Session(session_id, wanted, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
         )
         return session_id
 
@@ -194,11 +330,11 @@ class FetchSessionCache:
             if found is None:
                 return False
             victim = found
-        del self.sessions[victim.id]
+        self._close(victim.id)
         return True
 
     def _victim(self, size: int, is_followers: bool, now_ms: int) -> Session | None:
-        consumers = [session for session in self.sessions.values() if not session.is_followers]
+        consumers = [session for session in self.sessions.values() if not isinstance(session, FollowerSession)]
         if is_followers and consumers:
             return min(consumers, key=lambda session: len(session.partitions))
         candidates = self.sessions.values() if is_followers else consumers

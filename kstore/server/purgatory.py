@@ -2,13 +2,14 @@
 
 A waiting request is looked at only when one of its own partitions has news, and answered exactly once: by the
 news that completes it, by its time-out, or by the end of its leader's epoch (DelayedProduce.scala,
-DelayedFetch.scala).
+DelayedFetch.scala). A follower's session hears of its partitions as long as it lives, whether its fetch waits or not.
 """
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from kstore.model import TopicPartition
+from kstore.server.fetch_session import Followers, FollowerSession
 
 
 class Timer(Protocol):
@@ -42,20 +43,26 @@ class Purgatory:
     def __len__(self) -> int:
         return len({key for waiting in self.watched.values() for key in waiting})
 
-    def watch(self, waiting: Waiting, *, timeout_ms: int) -> None:
-        for topic_partition in waiting.partitions:
-            self.watched.setdefault(topic_partition, {})[id(waiting)] = waiting
+    def watch(self, waiting: Any, *, timeout_ms: int) -> None:
+        self._enter(waiting)
         waiting.timer = self._call_later(timeout_ms, lambda: self.finish(waiting, timed_out=True))
 
-    def finish(self, waiting: Waiting, *, timed_out: bool = False) -> None:
+    def finish(self, waiting: Any, *, timed_out: bool = False) -> None:
         """Answers `waiting` and forgets it."""
         self.forget(waiting)
         waiting.complete(timed_out)
 
-    def forget(self, waiting: Waiting) -> None:
+    def forget(self, waiting: Any) -> None:
         if waiting.timer is not None:
             waiting.timer.cancel()
             waiting.timer = None
+        self._leave(waiting)
+
+    def _enter(self, waiting: Any) -> None:
+        for topic_partition in waiting.partitions:
+            self.watched.setdefault(topic_partition, {})[id(waiting)] = waiting
+
+    def _leave(self, waiting: Any) -> None:
         for topic_partition in waiting.partitions:
             self._unwatch(topic_partition, waiting)
 
@@ -106,10 +113,10 @@ class DeletePurgatory(Purgatory):
 
 
 class FetchWaiting(Waiting):
-    """`available(partition)` says how many bytes could be read there now; `needed` is the request's
-    min_bytes."""
+    """`available(partition)` says how many bytes could be read there now; `needed` is the request's min_bytes. With a
+    `session` all its partitions are waited on."""
 
-    __slots__ = ("available", "gathered", "needed")
+    __slots__ = ("available", "gathered", "needed", "session")
 
     def __init__(
         self,
@@ -118,21 +125,63 @@ class FetchWaiting(Waiting):
         *,
         needed: int,
         available: Callable[[TopicPartition], int],
+        session: FollowerSession | None = None,
     ) -> None:
         super().__init__(partitions, complete)
         self.needed = needed
         self.available = available
+        self.session = session
         self.gathered = sum(partitions.values())
+
+    def came(self, topic_partition: TopicPartition) -> bool:
+        """Whether that is enough."""
+        now_there = self.available(topic_partition)
+        self.gathered += now_there - self.partitions.get(topic_partition, 0)
+        self.partitions[topic_partition] = now_there
+        return self.gathered >= self.needed
 
 
 class FetchPurgatory(Purgatory):
     """Fetches below their min_bytes: `partitions` holds the bytes that each partition could give when last
-    asked."""
+    asked. `followers` are the sessions that hear of each partition."""
+
+    def __init__(self, call_later: CallLater, followers: Followers | None = None) -> None:
+        super().__init__(call_later)
+        self.followers: Followers = {} if followers is None else followers
+
+    def __len__(self) -> int:
+        sessions = {session for listeners in self.followers.values() for session in listeners}
+        return super().__len__() + sum(session.waiting is not None for session in sessions)
+
+    def _enter(self, waiting: FetchWaiting) -> None:
+        if waiting.session is None:
+            super()._enter(waiting)
+        else:
+            waiting.session.waiting = waiting
+
+    def _leave(self, waiting: FetchWaiting) -> None:
+        if waiting.session is None:
+            super()._leave(waiting)
+        elif waiting.session.waiting is waiting:
+            waiting.session.waiting = None
 
     def bytes_came(self, topic_partition: TopicPartition) -> None:
-        for waiting in list(self.watched.get(topic_partition, {}).values()):
-            now_there = waiting.available(topic_partition)
-            waiting.gathered += now_there - waiting.partitions[topic_partition]
-            waiting.partitions[topic_partition] = now_there
-            if waiting.gathered >= waiting.needed:
-                self.finish(waiting)
+        others = self.watched.get(topic_partition)
+        waiting = [] if others is None else list(others.values())
+        for each in waiting + self.stir(topic_partition):
+            if each.came(topic_partition):
+                self.finish(each)
+
+    def stir(self, topic_partition: TopicPartition) -> list[FetchWaiting]:
+        """Has the partition looked at by the next fetch of each session. Returns those that wait."""
+        waiting = []
+        for session, key in self.followers.get(topic_partition, {}).items():
+            session.stir(key)
+            if session.waiting is not None:
+                waiting.append(session.waiting)
+        return waiting
+
+    def leadership_ended(self, topic_partition: TopicPartition) -> None:
+        super().leadership_ended(topic_partition)
+        for waiting in self.stir(topic_partition):
+            self.finish(waiting)

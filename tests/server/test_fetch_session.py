@@ -218,3 +218,26 @@ def test_a_follower_takes_the_place_of_a_consumer_and_keeps_it():
         session.used_ms = now_ms
     assert founded(cache, asked(0, 1, 2, 3), is_followers=False, now_ms=now_ms) == NO_SESSION
     assert founded(cache, asked(0, 1), is_followers=True, now_ms=now_ms) != NO_SESSION
+
+
+def test_a_follower_whose_session_was_evicted_is_told_no_news():
+    cache = FetchSessionCache(1)
+    session = cache.sessions[founded(cache, asked(0, 1), is_followers=True)]
+    for key, want in session.partitions.items():
+        session.rest(key, want)
+    assert sorted(cache.followers) == [("t", 0), ("t", 1)]
+    founded(cache, asked(2), is_followers=True, now_ms=EVICTION_MS + 1)
+    assert cache.followers == {}
+
+
+def test_a_topic_that_was_made_anew_is_heard_of_when_the_one_before_it_is_forgotten():
+    cache = FetchSessionCache(1)
+    old, new = (b"1" * 16, 0), (b"2" * 16, 0)
+    opened = open_fetch(cache, topics=[(None, old[0], [(0, -1, 0, -1, -1, 1000)])], ids=True)
+    session = cache.sessions[cache.found(opened.wanted, uses_topic_ids=True, is_followers=True, now_ms=0)]
+    session.ask(None, new[0], new, (0, -1, 0, -1, -1, 1000))
+    for key, want in session.partitions.items():
+        want.topic = "t"
+        session.rest(key, want)
+    session.forget(old)
+    assert cache.followers == {("t", 0): {session: new}}

@@ -26,7 +26,7 @@ from kstore.replica.read_replica import SELECTORS
 from kstore.replica.throttle import is_listed
 from kstore.server.broker_listener import check_is_a_brokers
 from kstore.server.context import Context
-from kstore.server.fetch_session import NO_SESSION, Key, Opened, Wanted
+from kstore.server.fetch_session import NO_SESSION, FollowerSession, Key, Opened, Wanted
 from kstore.server.leader_hints import FETCH_FROM as HINTS_FROM
 from kstore.server.leader_hints import LeaderHints, is_hinted
 from kstore.server.purgatory import FetchWaiting
@@ -47,12 +47,10 @@ Result = tuple[int, int, int, int, int, Any, int, Any, Any, tuple[int, int] | No
 class Reading:
     """The outcome of one pass over all partitions of a fetch."""
 
-    __slots__ = ("answer_now", "cold", "idle", "results", "size")
+    __slots__ = ("answer_now", "cold", "results", "size")
 
     def __init__(self) -> None:
         self.results: list[tuple[Key, Wanted, Result]] = []
-        # Partitions of a follower's session that have nothing to tell.
-        self.idle: list[Wanted] = []
         self.size = 0
         # An error or a divergence is told without waiting for more bytes.
         self.answer_now = False
@@ -72,13 +70,14 @@ def handle(context: Context, request: Request) -> object:
             topics=payload.topics,
             forgotten=payload.forgotten,
             uses_topic_ids=version >= TOPIC_IDS_FROM,
+            replica=(payload.replica_id, payload.replica_epoch),
             now_ms=now_ms,
         )
     except KafkaError as error:
         return encode_fetch_response(request.correlation_id, version, 0, error.code, NO_SESSION, [])
 
     # What a follower holds is told by the first look alone (rule 19).
-    reading = read_all(context, request, payload, opened.wanted, version=version, is_first=True)
+    reading = read_all(context, request, payload, opened, version=version, is_first=True)
     if reading.cold:
         deadline_ms = now_ms + payload.max_wait_ms
         run_for(context, request, answer_cold(context, request, payload, opened, reading, deadline_ms))
@@ -93,7 +92,7 @@ async def answer_cold(
 
     def attempt(wait: bool) -> list[LookUp | None]:
         nonlocal reading
-        reading = read_all(context, request, payload, opened.wanted, version=request.api_version, wait=wait)
+        reading = read_all(context, request, payload, opened, version=request.api_version, wait=wait)
         return reading.cold
 
     await context.cold_reads.until_found(reading.cold, attempt, is_wanted=lambda: not request.connection.closed)
@@ -115,7 +114,7 @@ def answer_or_wait(
     now_ms: int,
 ) -> object:
     """The answer, or PENDING where it waits for more bytes."""
-    if reading.answer_now or reading.size >= payload.min_bytes or max_wait_ms <= 0 or not opened.wanted:
+    if reading.answer_now or reading.size >= payload.min_bytes or max_wait_ms <= 0 or opened.is_empty:
         return respond(context, request, payload, opened, reading, now_ms)
     wait_for_bytes(context, request, payload, opened, reading, max_wait_ms)
     return PENDING
@@ -125,7 +124,7 @@ def read_all(
     context: Context,
     request: Request,
     payload: Any,
-    wanted: dict[Key, Wanted],
+    opened: Opened,
     *,
     version: int,
     wait: bool = False,
@@ -141,12 +140,13 @@ def read_all(
     is_follower = payload.replica_id >= 0
     now_ms = context.clock.now_ms() if is_follower else 0
     chooser = None if is_follower else Chooser.of(context, request, payload)
-    for key, want in wanted.items():
+    session = followers_session(opened, payload)
+    for key, want in list(opened.wanted.items()):
         try:
-            if is_follower:
+            if session is not None:
                 partition = context.replicas.partitions.get((want.topic or "", want.partition))
                 if partition is not None and is_idle(partition, want, payload, now_ms if is_first else -1):
-                    reading.idle.append(want)
+                    session.rest(key, want)
                     continue
             elif chooser is not None and (sent := chooser.sent_elsewhere(context, want)) is not None:
                 reading.answer_now = True
@@ -180,6 +180,11 @@ def read_all(
     return reading
 
 
+def followers_session(opened: Opened, payload: Any) -> FollowerSession | None:
+    """The session, where it is a follower's and a follower asks."""
+    return opened.session if isinstance(opened.session, FollowerSession) and payload.replica_id >= 0 else None
+
+
 def is_idle(partition: Partition, want: Wanted, payload: Any, now_ms: int) -> bool:
     """Whether a follower in sync has all there is and knows all there is to be told: most partitions, most of the
     time. That it has asked is noted, at `now_ms` if that is not negative."""
@@ -194,7 +199,8 @@ def is_idle(partition: Partition, want: Wanted, payload: Any, now_ms: int) -> bo
     state = leader.followers[replica_id]
     if state.broker_epoch != payload.replica_epoch or state.log_start_offset != want.log_start_offset:
         return False
-    if want.last_fetched_epoch != log.latest_epoch or want.topic_id != log.topic_id or log.log_dir.failure is not None:
+    # Not the epoch of its last record, which is an earlier one, or none, until something is appended in this one.
+    if want.agreed_epoch != log.latest_epoch or want.topic_id != log.topic_id or log.log_dir.failure is not None:
         return False
     if now_ms >= 0:
         state.last_fetch_ms = state.last_caught_up_ms = now_ms
@@ -296,6 +302,7 @@ def read_one(
                 want.partition, 0, log.high_watermark, log.last_stable_offset, log.log_start_offset,
                 None, -1, b"", diverging, None, None,
             )  # fmt: skip
+    want.agreed_epoch = log.latest_epoch
     # Who does not say in which epoch of the leader and of its own it asks may ask from an earlier life: what it holds
     # does not count. Followers of 3.9 say both.
     counts = is_first and want.current_leader_epoch >= 0 and payload.replica_epoch >= 0
@@ -340,26 +347,27 @@ def wait_for_bytes(
     context: Context, request: Request, payload: Any, opened: Opened, reading: Reading, max_wait_ms: int
 ) -> None:
     """Waits until `min_bytes` can be read or `max_wait_ms` are over, then reads once more."""
-    watched: dict[TopicPartition, int] = {}
+    session = followers_session(opened, payload)
+    found: dict[TopicPartition, int] = {}
     wants: dict[TopicPartition, Wanted] = {}
-    for want in reading.idle:
-        topic_partition = TopicPartition(want.topic or "", want.partition)
-        watched[topic_partition] = 0
-        wants[topic_partition] = want
-    for _, want, result in reading.results:
+    for key, want, result in reading.results:
         topic_partition = TopicPartition(want.topic or "", want.partition)
         records = result[7]
-        watched[topic_partition] = len(records) if type(records) is bytes else records.size
+        found[topic_partition] = len(records) if type(records) is bytes else records.size
         wants[topic_partition] = want
+        if session is not None:
+            session.watch(key, want)
 
     def available(topic_partition: TopicPartition) -> int:
         partition = context.replicas.partitions.get(topic_partition)
-        want = wants[topic_partition]
+        want = wants[topic_partition] if session is None else session.want_of(topic_partition)
         if partition is None or (payload.replica_id >= 0 and is_throttled(context, partition, payload.replica_id)):
             return 0
         log = partition.log
         if (log.log_end_offset if payload.replica_id >= 0 else log.high_watermark) <= want.fetch_offset:
             return 0
+        if payload.replica_id >= 0 and payload.min_bytes <= 1:
+            return 1  # it is enough, and need not be read twice
         try:
             records: Any = partition.read(
                 want.fetch_offset,
@@ -380,14 +388,14 @@ def wait_for_bytes(
         return len(records) if type(records) is bytes else int(records.size)
 
     def answer() -> object:
-        again = read_all(context, request, payload, opened.wanted, version=request.api_version)
+        again = read_all(context, request, payload, opened, version=request.api_version)
         if again.cold:
             run_for(context, request, answer_cold(context, request, payload, opened, again, deadline_ms=0))
             return PENDING
         return respond(context, request, payload, opened, again, context.clock.now_ms())
 
     complete = completion(request, answer)
-    waiting = FetchWaiting(watched, complete, needed=payload.min_bytes, available=available)
+    waiting = FetchWaiting(found, complete, needed=payload.min_bytes, available=available, session=session)
     context.deliver.fetches.watch(waiting, timeout_ms=max_wait_ms)
     request.on_gone = lambda: context.deliver.fetches.forget(waiting)
 

@@ -456,8 +456,8 @@ def test_what_a_follower_holds_counts_only_where_it_names_its_epochs(broker, lea
         partition.become_leader(broker_id=me, epoch=7, replicas=(me, 2), isr=isr, alive=isr, now_ms=0)
         payload = SimpleNamespace(max_bytes=1000, replica_id=2, replica_epoch=replica_epoch, isolation_level=0)
         want = fetch_handler.Wanted(topic, None, (0, leader_epoch, 1, -1, 0, 1000))
-        wanted = {(topic, 0): want}
-        reading = fetch_handler.read_all(app.context, None, payload, wanted, version=17, is_first=True)
+        opened = fetch_handler.Opened({(topic, 0): want}, None, may_found=False)
+        reading = fetch_handler.read_all(app.context, None, payload, opened, version=17, is_first=True)
         ((_, _, result),) = reading.results
         return result[1], partition.leader.remote_end_offsets[2], partition.leader.followers[2].broker_epoch
 

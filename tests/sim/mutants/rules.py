@@ -210,9 +210,9 @@ MUTANTS = (
         "19b",
         "the second look at a fetch counts as another fetch",
         "server.handlers.fetch:wait_for_bytes",
-        "again = read_all(context, request, payload, opened.wanted, version=request.api_version)",
-        "again = read_all(context, request, payload, opened.wanted, version=request.api_version, is_first=True)",
-        ("tests/server/handlers/test_fetch.py",),
+        "again = read_all(context, request, payload, opened, version=request.api_version)",
+        "again = read_all(context, request, payload, opened, version=request.api_version, is_first=True)",
+        ("tests/server/handlers/test_fetch.py", "tests/server/handlers/test_follower_fetch.py"),
     ),
     Mutant(
         "20a",
