@@ -2,7 +2,8 @@
 
 An incarnation goes on over orderly stops and over crashes of the process, whose writes are in the page cache. A crash
 of the machine ends it, and so do other log directories than before, and a disk that has failed: then a new one begins,
-and a controller knows that what this broker was in sync with may be gone (rule 26; KIP-966 has unclean shutdowns).
+and a controller knows that what this broker was in sync with may be gone (rule 26; KIP-966 has unclean shutdowns). So
+does a recovery that has to cut off whole batches behind damage.
 Each log directory says it in `.kstore_incarnation`, which Kafka does not look at:
 
     version=1
@@ -42,8 +43,20 @@ def continue_incarnation(log_dirs: Sequence[LogDir], boot_id: str) -> str:
     # Directories that do not agree were not used together, or a crash came between two of them here.
     incarnation = found.pop() if len(found) == 1 else None
     if incarnation is None:
-        incarnation = uuid_to_text(random_uuid())
-        log.info("what was written before this start may be lost in part: incarnation %s begins", incarnation)
+        return begin_incarnation(log_dirs, boot_id)
+    _write_all(log_dirs, boot_id, incarnation)
+    return incarnation
+
+
+def begin_incarnation(log_dirs: Sequence[LogDir], boot_id: str) -> str:
+    """A new one, written to all directories that are not offline."""
+    incarnation = uuid_to_text(random_uuid())
+    log.info("what was written before this start may be lost in part: incarnation %s begins", incarnation)
+    _write_all(log_dirs, boot_id, incarnation)
+    return incarnation
+
+
+def _write_all(log_dirs: Sequence[LogDir], boot_id: str, incarnation: str) -> None:
     lines = (
         f"version={VERSION}",
         f"incarnation={incarnation}",
@@ -54,7 +67,6 @@ def continue_incarnation(log_dirs: Sequence[LogDir], boot_id: str) -> str:
     for log_dir in log_dirs:
         if log_dir.failure is None:
             _write(log_dir, "\n".join(lines).encode())
-    return incarnation
 
 
 def end_incarnation(log_dirs: Iterable[LogDir]) -> None:

@@ -64,6 +64,7 @@ class LogDir:
         "checkpoints",
         "deleted",
         "failure",
+        "has_lost_batches",
         "lacks_descriptors",
         "made",
         "names_made",
@@ -75,6 +76,8 @@ class LogDir:
     def __init__(self, path: str) -> None:
         self.path = path
         self.failure: str | None = None
+        # Recovery had to cut off whole batches that lay behind damage.
+        self.has_lost_batches = False
         self.made: list[TopicPartition] = []
         self.names_made = 0
         self.names_synced = 0

@@ -180,11 +180,13 @@ class Recovery:
             )
             if cut:
                 segment.cut(position)
+                self.log_dir.has_lost_batches |= count > 0
         return removed, next_offset
 
     def remove(self, segments: list[Segment]) -> None:
         """Takes segments that follow damage out of the log; their files go later."""
         names = []
+        self.log_dir.has_lost_batches |= bool(segments)
         for segment in segments:
             logger.warning("%s: removing segment %d", self.topic_partition, segment.base_offset)
             self.segments.remove(segment)

@@ -30,7 +30,7 @@ from kstore.errors import (
     StaleBrokerEpochError,
     StaleControllerEpochError,
 )
-from kstore.log.incarnation import continue_incarnation, read_boot_id
+from kstore.log.incarnation import begin_incarnation, continue_incarnation, read_boot_id
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import read_meta_properties
 from kstore.model import ZERO_UUID, TopicPartition
@@ -122,6 +122,9 @@ class ClusterMember:
 
     async def register(self) -> None:
         """From here on the controller may speak to this broker. Raises ConfigError."""
+        dirs = self._context.replicas.logs.dirs
+        if any(log_dir.has_lost_batches for log_dir in dirs):
+            self._incarnation = begin_incarnation(dirs, self._boot_id)
         brokers = await self.store.brokers()
         await check_peers(brokers.values(), self._config.inter_broker_listener, node_id=self._context.node_id)
         await self._register()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kstore.log.incarnation import INCARNATION_FILE, continue_incarnation, end_incarnation
+from kstore.log.incarnation import INCARNATION_FILE, begin_incarnation, continue_incarnation, end_incarnation
 from kstore.log.load_dirs import CLEAN_SHUTDOWN_FILE
 from kstore.log.log_dir import LogDir
 
@@ -108,3 +108,11 @@ def test_a_full_disk_starts_and_the_next_start_knows_nothing(tmp_path: Path, mon
         second = continue_incarnation(dirs, "boot 2")
     assert dirs[0].failure is None
     assert continue_incarnation(dirs, "boot 2") not in (first, second)
+
+
+def test_what_a_recovery_has_lost_begins_another_one_and_that_one_goes_on(tmp_path: Path) -> None:
+    dirs = directories(tmp_path, "a", "b")
+    first = continue_incarnation(dirs, "boot 1")
+    second = begin_incarnation(dirs, "boot 1")
+    assert second != first
+    assert continue_incarnation(dirs, "boot 1") == second

@@ -666,7 +666,9 @@ def test_zeros_where_the_recovery_point_is_are_a_torn_tail(tmp_path: Path) -> No
     crash(write(directory, 3, LogConfig()))
     with open(directory / "00000000000000000000.log", "ab") as file:
         file.write(bytes(4096))
-    assert open_log(directory, clean_shutdown=False, recovery_point=3).log_end_offset == 3
+    log = open_log(directory, clean_shutdown=False, recovery_point=3)
+    assert log.log_end_offset == 3
+    assert not log.log_dir.has_lost_batches
 
 
 def test_batches_behind_damage_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -676,8 +678,10 @@ def test_batches_behind_damage_are_told_of(tmp_path: Path, caplog: pytest.LogCap
     content = bytearray(path.read_bytes())
     content[3 * SIZE - 1] ^= 1
     path.write_bytes(content)
-    assert open_log(directory, clean_shutdown=False).log_end_offset == 2
+    log = open_log(directory, clean_shutdown=False)
+    assert log.log_end_offset == 2
     assert "3 batches up to offset 5 lie behind the damage" in caplog.text
+    assert log.log_dir.has_lost_batches
 
 
 @pytest.mark.parametrize(("position", "data"), [(23, b"\x80\0\0\0"), (0, b"\x80")])

@@ -277,3 +277,31 @@ def test_nothing_is_made_in_a_directory_that_no_partition_can_have(member: Clust
     member._context = SimpleNamespace(replicas=SimpleNamespace(partitions={}))  # type: ignore[assignment]
     with pytest.raises(InvalidTopicError):
         member.lead_or_follow(key, bytes(16), SimpleNamespace(leader_epoch=0))
+
+
+@pytest.mark.parametrize("has_lost", [True, False])
+def test_a_broker_whose_recovery_cut_batches_off_says_so_when_it_registers(
+    returning: ClusterMember, monkeypatch: pytest.MonkeyPatch, has_lost: bool
+) -> None:
+    """It may have been alone in sync (rule 26)."""
+    returning._incarnation, returning._boot_id = "before", "boot 1"
+    dirs = [SimpleNamespace(has_lost_batches=False), SimpleNamespace(has_lost_batches=has_lost)]
+    returning._context.replicas = SimpleNamespace(logs=SimpleNamespace(dirs=dirs))
+    returning._config.inter_broker_listener = "PLAINTEXT"
+    monkeypatch.setattr("kstore.server.cluster_member.begin_incarnation", lambda *_: "after")
+
+    async def peers_are_well(*_: object, **__: object) -> None: ...
+
+    monkeypatch.setattr("kstore.server.cluster_member.check_peers", peers_are_well)
+    said = []
+
+    async def brokers() -> dict[int, BrokerImage]:
+        return {}
+
+    async def register(*_: object, incarnation: str, **__: object) -> int:
+        said.append(incarnation)
+        return 20
+
+    returning.store = SimpleNamespace(register=register, brokers=brokers)  # type: ignore[assignment]
+    asyncio.run(returning.register())
+    assert said == ["after" if has_lost else "before"]
