@@ -58,10 +58,14 @@ def test_a_broker_writes_what_kafka_would(zookeeper_of_its_own: ZooKeeper, tmp_p
         assert properties == [f"cluster.id={cluster_id}", "broker.id=7", "version=0"]
         assert json_at(client, "/controller")["brokerid"] == 7
         assert client.get("/controller_epoch")[0] == b"1"
-        assert json_at(client, "/brokers/ids/7")["endpoints"] == [f"PLAINTEXT://127.0.0.1:{broker.port}"]
+        registration = json_at(client, "/brokers/ids/7")
+        assert registration["endpoints"] == [f"PLAINTEXT://127.0.0.1:{broker.port}"]
         assert json_at(client, "/brokers/topics/orders")["partitions"] == {"0": [7]}
         state = {"controller_epoch": 1, "leader": 7, "version": 1, "leader_epoch": 0, "isr": [7]}
-        assert json_at(client, "/brokers/topics/orders/partitions/0/state") == state
+        found = json_at(client, "/brokers/topics/orders/partitions/0/state")
+        # What is kstore's own, and Kafka passes over.
+        assert found.pop("kstore_isr_incarnations") == {"7": registration["kstore_incarnation"]}
+        assert found == state
         assert json_at(client, "/config/topics/orders") == {"version": 1, "config": {"retention.ms": "5000"}}
         assert not (broker.log_directory / "__cluster_metadata-0").exists()
         broker.stop()
@@ -69,6 +73,7 @@ def test_a_broker_writes_what_kafka_would(zookeeper_of_its_own: ZooKeeper, tmp_p
         assert not client.exists("/controller")
         broker.start()
         assert partition_of([broker], "orders").leader == 7
+        assert json_at(client, "/brokers/ids/7")["kstore_incarnation"] == registration["kstore_incarnation"]
 
 
 def test_a_directory_of_a_node_on_its_own_is_refused_and_left_alone(
