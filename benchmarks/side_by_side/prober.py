@@ -127,6 +127,18 @@ class Steady(threading.Thread):
         finally:
             self._prober.close()
 
+    def wait_for_acks(self, count: int) -> None:
+        """Until there are so many more."""
+        wanted = len(self.acks) + count
+        while len(self.acks) < wanted:
+            if not self.is_alive():
+                raise self._failure or RuntimeError("it has ended")
+            time.sleep(BACK_OFF_S)
+
+    def forget(self) -> None:
+        """All acknowledgements but the last."""
+        del self.acks[:-1]
+
     def longest_gap(self) -> float:
         """Ends it; the longest time between two acknowledgements."""
         self._ended.set()
