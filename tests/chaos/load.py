@@ -429,7 +429,8 @@ class AiokafkaGroupReader(Worker):
         while not self.stopping.is_set():
             try:
                 batches = await consumer.getmany(timeout_ms=200, max_records=500)
-            except AioKafkaError:
+            except (AioKafkaError, AssertionError):
+                # It asserts that it has a position, also while it looks for one.
                 await asyncio.sleep(0.1)
                 continue
             records = tuple(
