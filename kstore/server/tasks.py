@@ -171,7 +171,7 @@ class Tasks:
     async def shrink_isrs(self) -> None:
         """Proposes to go on without the replicas that lag."""
         for partition in list(self._context.replicas):
-            self._context.deliver(partition.maybe_shrink_isr(self._context.clock.now_ms()))
+            self._context.deliver(partition.maybe_shrink_isr(self._context.clock.monotonic_ms()))
         self._context.cluster.fetchers.match_config()
         self._context.deliver.turn_ended()
 
