@@ -75,7 +75,7 @@ class Tasks:
     async def tend_logs(self) -> None:
         """Flushes, checkpoints, retention and deletions that are due; what failed on the way goes offline."""
         replicas, clock = self._context.replicas, self._context.clock
-        for work in replicas.logs.tick(clock.now_ms()):
+        for work in replicas.logs.tick(clock.now_ms(), clock.monotonic_ms()):
             if self._stopping:
                 return  # the logs are flushed when they are closed, and what is to be deleted is found again
             if isinstance(work, FlushWork):

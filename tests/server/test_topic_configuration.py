@@ -64,7 +64,7 @@ class Topic:
 
         def pass_time(app):
             self.clock.advance(milliseconds)
-            app.logs.run_due(self.clock.now_ms())
+            app.logs.run_due(self.clock.now_ms(), self.clock.monotonic_ms())
 
         self.broker.call(pass_time)
 
