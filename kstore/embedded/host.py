@@ -299,7 +299,7 @@ class LocalHost(Guard):
 
     def due(self) -> Sequence[Work]:
         """What is due now; the lock is held."""
-        return self.logs.tick(self.clock.now_ms())
+        return self.logs.tick(self.clock.now_ms(), self.clock.monotonic_ms())
 
     # --- the end ---
 

@@ -91,7 +91,7 @@ class StoreHost(LocalHost):
         return self.do(do)
 
     def due(self) -> list[Work]:
-        return [*self.logs.tick(self.clock.now_ms()), *self._snapshot()]
+        return [*super().due(), *self._snapshot()]
 
     def _snapshot(self) -> list[Work]:
         if not self.metadata.is_snapshot_due(now_ms=self.clock.now_ms()):

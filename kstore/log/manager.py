@@ -94,30 +94,33 @@ class LogManager(LogTable):
 
     # --- background work ---
 
-    def tick(self, now_ms: int) -> list[Work]:
-        """Work that is due. Called often; while it returns flushes there may be more at once."""
+    def tick(self, now_ms: int, monotonic_ms: int) -> list[Work]:
+        """Work that is due. Called often; while it returns flushes there may be more at once. The wall clock says how
+        old records are, the monotonic one how long it is since the last time."""
         work: list[Work] = []
         if not self._due:
-            self._due = {name: now_ms + interval for name, interval in self._intervals.items()}
-        if self._is_due("producers", now_ms):
+            self._due = {name: monotonic_ms + interval for name, interval in self._intervals.items()}
+        if self._is_due("producers", monotonic_ms):
             for log in self.logs.values():
                 log.remove_expired_producers(now_ms)
-        if self._is_due("retention", now_ms):
+        if self._is_due("retention", monotonic_ms):
             work += self._delete_old_segments(now_ms)
-        if self._is_due("descriptors", now_ms):
+        if self._is_due("descriptors", monotonic_ms):
             self._to_release = list(self.logs.values())
         self._release_descriptors()
-        if self._is_due("flush", now_ms):
+        if self._is_due("flush", monotonic_ms):
             waiting = set(self._to_flush)
             self._to_flush.extend(log for log in self.logs.values() if log.unflushed_messages and log not in waiting)
             self._flush_round_open = True
         work += self._preparations()
-        work += self._flushes(now_ms)
+        work += self._flushes(now_ms, monotonic_ms)
         if self._flush_round_open and not self._to_flush and not self.flushing and not work:
             self._flush_round_open = False
             work += self._changed(RECOVERY_POINT_CHECKPOINT)
-        start_offsets = self._changed(LOG_START_OFFSET_CHECKPOINT) if self._is_due("start_offsets", now_ms) else []
-        if self._is_due("high_watermarks", now_ms) or start_offsets:
+        start_offsets = (
+            self._changed(LOG_START_OFFSET_CHECKPOINT) if self._is_due("start_offsets", monotonic_ms) else []
+        )
+        if self._is_due("high_watermarks", monotonic_ms) or start_offsets:
             # Before the start offsets, which are believed up to the high watermark.
             work += self._changed(HIGH_WATERMARK_CHECKPOINT)
             work += self._changed(CLEANER_OFFSET_CHECKPOINT)
@@ -125,10 +128,10 @@ class LogManager(LogTable):
         work += self._deletions(now_ms)
         return work
 
-    def _is_due(self, name: str, now_ms: int) -> bool:
-        if now_ms < self._due[name]:
+    def _is_due(self, name: str, monotonic_ms: int) -> bool:
+        if monotonic_ms < self._due[name]:
             return False
-        self._due[name] = now_ms + self._intervals[name]
+        self._due[name] = monotonic_ms + self._intervals[name]
         return True
 
     def _delete_old_segments(self, now_ms: int) -> list[Work]:
@@ -177,17 +180,18 @@ class LogManager(LogTable):
                     work.append(PrepareWork(log, job))
         return work
 
-    def _flushes(self, now_ms: int) -> list[Work]:
+    def _flushes(self, now_ms: int, monotonic_ms: int) -> list[Work]:
         for log_dir in self.dirs:
             if log_dir.rolled:
                 # A sealed segment is written out soon, that the recovery point can pass it.
                 self._to_flush.extendleft(self.logs[tp] for tp in log_dir.rolled if tp in self.logs)
                 log_dir.rolled.clear()
-        if self._is_due("flush_ms", now_ms):
+        if self._is_due("flush_ms", monotonic_ms):
             self._to_flush.extend(
                 log
                 for log in self.logs.values()
-                if now_ms - log.last_flush_ms >= log.config.flush_ms and log.unflushed_messages
+                # A log notes the date of its flushes: a clock that was set back puts none off.
+                if log.unflushed_messages and not 0 <= now_ms - log.last_flush_ms < log.config.flush_ms
             )
         work: list[Work] = []
         for _ in range(min(len(self._to_flush), self.FLUSHES_PER_TICK)):
@@ -225,10 +229,11 @@ class LogManager(LogTable):
             ]
         return work
 
-    def run_due(self, now_ms: int) -> int:
-        """Does all that is due in this thread; returns how much it was. For embedded use and tests."""
+    def run_due(self, now_ms: int, monotonic_ms: int | None = None) -> int:
+        """Does all that is due in this thread; returns how much it was. For tests, of which most set no clock: they
+        have one time for both."""
         done = 0
-        while work := self.tick(now_ms):
+        while work := self.tick(now_ms, now_ms if monotonic_ms is None else monotonic_ms):
             for piece in work:
                 piece.run()
                 piece.complete(now_ms)

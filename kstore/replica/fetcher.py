@@ -129,11 +129,11 @@ class Fetcher:
 
     # --- fetching ---
 
-    def fetch_request(self, *, broker_epoch: int, now_ms: int) -> Any | None:
+    def fetch_request(self, *, broker_epoch: int, monotonic_ms: int) -> Any | None:
         """The next request, or None while there is nothing that may be asked."""
         session = self._session
-        if not session.is_full and abs(now_ms - self._starts_seen_ms) >= LOG_STARTS_MS:
-            self._look_at_starts(now_ms)
+        if not session.is_full and monotonic_ms - self._starts_seen_ms >= LOG_STARTS_MS:
+            self._look_at_starts(monotonic_ms)
         topics: dict[bytes, list[Any]] = {}
         forgotten: dict[bytes, list[int]] = {}
         keys: Iterable[TopicPartition] = list(self._stirred)
@@ -146,7 +146,7 @@ class Fetcher:
         for key in keys:
             position = self.positions.get(key)
             partition = None if position is None else self._partitions(key)
-            if position is None or partition is None or not self._may_ask(key, position, partition, now_ms):
+            if position is None or partition is None or not self._may_ask(key, position, partition, monotonic_ms):
                 if position is not None:
                     self._stirred[key] = None  # it is looked at again
                 gone = session.forget(key)
@@ -200,26 +200,25 @@ class Fetcher:
                 )
             )
 
-    def _may_ask(self, key: TopicPartition, position: Position, partition: Partition, now_ms: int) -> bool:
-        # A clock that is set back makes no delay longer.
-        if position.needs_bounds or 0 < position.delayed_until_ms - now_ms <= self.limits.backoff_ms:
+    def _may_ask(self, key: TopicPartition, position: Position, partition: Partition, monotonic_ms: int) -> bool:
+        if position.needs_bounds or monotonic_ms < position.delayed_until_ms:
             return False
         throttled = partition.log.config.follower_replication_throttled_replicas
         if not throttled or self._quotas is None or position.lag == 0:
             return True
-        return not self._quotas.follower_throttles(key, throttled, now_ms)
+        return not self._quotas.follower_throttles(key, throttled, monotonic_ms)
 
-    def _look_at_starts(self, now_ms: int) -> None:
-        self._starts_seen_ms = now_ms
+    def _look_at_starts(self, monotonic_ms: int) -> None:
+        self._starts_seen_ms = monotonic_ms
         for key, asked in self._session.asked.items():
             partition = self._partitions(key)
             if partition is not None and partition.log.log_start_offset != asked.log_start_offset:
                 self._stirred[key] = None
 
-    def fetched(self, response: Any, *, now_ms: int) -> tuple[Effect, ...]:
+    def fetched(self, response: Any, *, now_ms: int, monotonic_ms: int) -> tuple[Effect, ...]:
         """Takes over what came."""
         if response.error_code != NONE:
-            self._refused(response.error_code, now_ms)
+            self._refused(response.error_code, monotonic_ms)
             return NO_EFFECTS
         self._session_failures = 0
         self._session.answered(response.session_id)
@@ -236,34 +235,36 @@ class Fetcher:
                 if position.offset != asked.offset or partition.leader_epoch != position.leader_epoch:
                     continue
                 self._stirred[key] = None
-                effects += self._fetched_one(partition, position, data, now_ms)
+                effects += self._fetched_one(partition, position, data, now_ms, monotonic_ms)
                 if is_alone and data.records and key in self.positions:
                     # So that none is starved by the limit of an answer, where no session of the leader sees to it.
                     self.positions[key] = self.positions.pop(key)
         return effects
 
-    def _refused(self, error_code: int, now_ms: int) -> None:
+    def _refused(self, error_code: int, monotonic_ms: int) -> None:
         self._session.failed(error_code)
         self._session_failures += 1
         if error_code in SESSION_ERRORS and self._session_failures == 1:
             logger.info("broker %d has no such fetch session any more (error %d)", self.leader_id, error_code)
             return
         logger.warning("broker %d answers a fetch with error %d", self.leader_id, error_code)
-        self._delay(now_ms)
+        self._delay(monotonic_ms)
 
-    def _fetched_one(self, partition: Partition, position: Position, data: Any, now_ms: int) -> tuple[Effect, ...]:
+    def _fetched_one(
+        self, partition: Partition, position: Position, data: Any, now_ms: int, monotonic_ms: int
+    ) -> tuple[Effect, ...]:
         key = partition.topic_partition
         if data.error_code == NONE:
             try:
-                return self._take(partition, position, data, now_ms)
+                return self._take(partition, position, data, now_ms, monotonic_ms)
             except CorruptRecordError as error:
                 # What was damaged on its way comes whole the next time.
                 logger.error("%s from broker %d: %s", key, self.leader_id, error)
-                self._try_again(partition, position, now_ms)
+                self._try_again(partition, position, monotonic_ms)
             except KafkaStorageError as error:
                 if partition.log.log_dir.failure is None:  # a full disk has room again some day
                     logger.error("%s cannot be written now: %s", key, error)
-                    self._try_again(partition, position, now_ms)
+                    self._try_again(partition, position, monotonic_ms)
                 else:
                     self.give_up(key)
             except (KafkaError, AssertionError) as error:
@@ -277,15 +278,17 @@ class Fetcher:
             self.give_up(key)
         else:
             logger.info("%s: broker %d answers with error %d", key, self.leader_id, data.error_code)
-            position.delayed_until_ms = now_ms + self.limits.backoff_ms
+            position.delayed_until_ms = monotonic_ms + self.limits.backoff_ms
         return NO_EFFECTS
 
-    def _try_again(self, partition: Partition, position: Position, now_ms: int) -> None:
+    def _try_again(self, partition: Partition, position: Position, monotonic_ms: int) -> None:
         # What failed half-way may have moved the log's end: an empty log begins where the first batch does (rule 42).
         position.offset = partition.log.log_end_offset
-        position.delayed_until_ms = now_ms + self.limits.backoff_ms
+        position.delayed_until_ms = monotonic_ms + self.limits.backoff_ms
 
-    def _take(self, partition: Partition, position: Position, data: Any, now_ms: int) -> tuple[Effect, ...]:
+    def _take(
+        self, partition: Partition, position: Position, data: Any, now_ms: int, monotonic_ms: int
+    ) -> tuple[Effect, ...]:
         log = partition.log
         diverging = data.diverging_epoch
         if diverging.epoch >= 0 and diverging.end_offset >= 0:
@@ -307,7 +310,7 @@ class Fetcher:
         position.lag = max(0, data.high_watermark - position.offset)
         if log.must_flush:
             self._unflushed[partition.topic_partition] = partition
-        self._count(partition, len(records), now_ms)
+        self._count(partition, len(records), monotonic_ms)
         return effects
 
     def take_unflushed(self) -> list[Partition]:
@@ -315,29 +318,29 @@ class Fetcher:
         unflushed, self._unflushed = list(self._unflushed.values()), {}
         return unflushed
 
-    def _count(self, partition: Partition, size: int, now_ms: int) -> None:
+    def _count(self, partition: Partition, size: int, monotonic_ms: int) -> None:
         self.bytes_in += size
         throttled = partition.log.config.follower_replication_throttled_replicas
         if throttled and self._quotas and is_listed(throttled, partition.topic_partition.partition, self.broker_id):
-            self._quotas.follower.record(size, now_ms)
+            self._quotas.follower.record(size, monotonic_ms)
 
-    def failed(self, now_ms: int) -> None:
+    def failed(self, monotonic_ms: int) -> None:
         """The request had no answer."""
         self._session.failed()
-        self._delay(now_ms)
+        self._delay(monotonic_ms)
         for position in self.positions.values():
             if position.needs_bounds:
                 # They are asked behind the next fetch that says again that they are needed.
                 position.needs_bounds = False
-                position.delayed_until_ms = now_ms + self.limits.backoff_ms
+                position.delayed_until_ms = monotonic_ms + self.limits.backoff_ms
 
     def given_up(self) -> None:
         """The request was broken off, to be made again with more in it."""
         self._session.failed()
 
-    def _delay(self, now_ms: int) -> None:
+    def _delay(self, monotonic_ms: int) -> None:
         for key, position in self._sent.items():
-            position.delayed_until_ms = now_ms + self.limits.backoff_ms
+            position.delayed_until_ms = monotonic_ms + self.limits.backoff_ms
             self._stirred[key] = None
 
     # --- out of range ---
@@ -363,7 +366,7 @@ class Fetcher:
             topics=[ListOffsetsRequest.ListOffsetsTopic(name=name, partitions=parts) for name, parts in topics.items()],
         )
 
-    def bounds_came(self, starts: Any, ends: Any, *, now_ms: int) -> None:
+    def bounds_came(self, starts: Any, ends: Any, *, now_ms: int, monotonic_ms: int) -> None:
         """Both answers. A leader that ends earlier has our log cut there, one that begins later has it begin anew; else
         the log stays as it is and is fetched again (rule 11)."""
         first, last = _offsets_in(starts), _offsets_in(ends)
@@ -374,12 +377,12 @@ class Fetcher:
             start, end = first.get(topic_partition, -1), last.get(topic_partition, -1)
             self._stirred[topic_partition] = None
             if start < 0 or end < 0:
-                position.delayed_until_ms = now_ms + self.limits.backoff_ms
+                position.delayed_until_ms = monotonic_ms + self.limits.backoff_ms
                 position.needs_bounds = False
                 continue
             try:
                 if not self._fit(partition, Bounds(start, end), now_ms):
-                    position.delayed_until_ms = now_ms + self.limits.backoff_ms
+                    position.delayed_until_ms = monotonic_ms + self.limits.backoff_ms
             except KafkaError as error:
                 logger.error("%s is not fetched any more: %s", topic_partition, error)
                 self.give_up(topic_partition)

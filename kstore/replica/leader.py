@@ -52,7 +52,7 @@ class Leader:
         "isr_state",
         "lag_time_max_ms",
         "log",
-        "now_ms",
+        "monotonic_ms",
         "partition_epoch",
         "remote_end_offsets",
         "replicas",
@@ -71,7 +71,7 @@ class Leader:
         earlier: "Leader | None" = None,
         alive: Container[int] | None = None,
         lag_time_max_ms: int = LAG_TIME_MAX_MS,
-        now_ms: int = 0,
+        monotonic_ms: int = 0,
     ) -> None:
         """`earlier` is the leader that this broker has been in the epoch before, if it was that."""
         self.log = log
@@ -86,7 +86,8 @@ class Leader:
         # A broker that is no member of a cluster is all that there is of topics that once had more replicas.
         self.is_alone = alive is None
         self.lag_time_max_ms = lag_time_max_ms
-        self.now_ms = now_ms
+        # When something was last heard of followers, or they were last looked at.
+        self.monotonic_ms = monotonic_ms
         # What the followers have asked for; an in-sync one that has not fetched since this broker leads holds all back
         # (rule 14). Who leads on knows what it knew.
         known: dict[int, int] = {} if earlier is None else earlier.remote_end_offsets
@@ -101,7 +102,7 @@ class Leader:
                 end_offset=log.log_end_offset,
                 is_in_sync=replica in isr,
                 is_new_leader=replica not in states,
-                now_ms=now_ms,
+                monotonic_ms=monotonic_ms,
             )
         # The epoch is known to the log before its first record, so that a follower that holds a later one
         # finds where to cut (rule 4).
@@ -135,7 +136,6 @@ class Leader:
         info = log.append_as_leader(buffer, position, size, leader_epoch=self.epoch, now_ms=now_ms)
         if not self.remote_end_offsets:
             return info, self.advance()
-        self.now_ms = now_ms
         return info, (RecordsAppended(log.topic_partition), *self.advance())
 
     def advance(self) -> tuple[Effect, ...]:
@@ -175,7 +175,7 @@ class Leader:
         if self.is_alone or replica not in self.alive:
             return False
         return self.followers[replica].is_caught_up(
-            end_offset, leader_end=leader_end, lag_ms=self.lag_time_max_ms, now_ms=self.now_ms
+            end_offset, leader_end=leader_end, lag_ms=self.lag_time_max_ms, monotonic_ms=self.monotonic_ms
         )
 
     def has_min_isr(self) -> bool:
@@ -215,10 +215,10 @@ class Leader:
         leader_end: int,
         broker_epoch: int,
         topic_id: bytes,
-        now_ms: int,
+        monotonic_ms: int,
     ) -> tuple[Effect, ...]:
         """A follower asked for `offset` when our log ended at `leader_end`: all below it is what it holds (rule 19)."""
-        self.now_ms = max(self.now_ms, now_ms)
+        self.monotonic_ms = monotonic_ms
         state = self.followers[replica_id]
         effects = NO_EFFECTS
         if state.log_start_offset != log_start_offset:
@@ -228,7 +228,7 @@ class Leader:
             log_start_offset=log_start_offset,
             leader_end=leader_end,
             broker_epoch=broker_epoch,
-            now_ms=now_ms,
+            monotonic_ms=monotonic_ms,
         )
         moved = self.remote_end_offsets[replica_id] != offset
         self.remote_end_offsets[replica_id] = offset
@@ -281,9 +281,9 @@ class Leader:
         )
         return self._proposal(topic_id)
 
-    def maybe_shrink(self, topic_id: bytes, now_ms: int) -> tuple[Effect, ...]:
+    def maybe_shrink(self, topic_id: bytes, monotonic_ms: int) -> tuple[Effect, ...]:
         """Proposes to go on without those that have not caught up for `replica.lag.time.max.ms` (rule 23)."""
-        self.now_ms = max(self.now_ms, now_ms)
+        self.monotonic_ms = monotonic_ms
         state = self.isr_state
         if not isinstance(state, Committed):
             return NO_EFFECTS
@@ -292,7 +292,10 @@ class Leader:
             replica
             for replica in state.isr - {self.broker_id}
             if not self.followers[replica].is_caught_up(
-                self.remote_end_offsets[replica], leader_end=leader_end, lag_ms=self.lag_time_max_ms, now_ms=now_ms
+                self.remote_end_offsets[replica],
+                leader_end=leader_end,
+                lag_ms=self.lag_time_max_ms,
+                monotonic_ms=monotonic_ms,
             )
         )
         if not lagging:
@@ -306,7 +309,7 @@ class Leader:
                 sorted(state.isr),
                 self.remote_end_offsets[replica],
                 leader_end,
-                min(now_ms - self.followers[replica].last_caught_up_ms, now_ms),
+                min(monotonic_ms - self.followers[replica].last_caught_up_ms, monotonic_ms),
             )
         return self._proposal(topic_id)
 

@@ -77,6 +77,7 @@ class ReplicaManager:
         isr: frozenset[int],
         is_new: bool,
         now_ms: int,
+        monotonic_ms: int = 0,
         partition_epoch: int = 0,
     ) -> tuple[Effect, ...]:
         """Opens or makes the partition's log and leads it from `epoch` on. What keeps that from happening takes
@@ -102,7 +103,7 @@ class ReplicaManager:
                 partition_epoch=partition_epoch,
                 alive=self.alive,
                 lag_time_max_ms=self.lag_time_max_ms,
-                now_ms=now_ms,
+                monotonic_ms=monotonic_ms,
             )
         except (KafkaError, OSError) as error:
             return self._lose(topic_partition, error)

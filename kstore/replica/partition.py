@@ -81,7 +81,7 @@ class Partition:
         partition_epoch: int = 0,
         alive: Container[int] | None = None,
         lag_time_max_ms: int = LAG_TIME_MAX_MS,
-        now_ms: int = 0,
+        monotonic_ms: int = 0,
     ) -> tuple[Effect, ...]:
         """Leads from `epoch` on. Who has led in the epoch before keeps what it knows of its followers, and whoever
         waits (rule 14; Partition.makeLeader).
@@ -105,7 +105,7 @@ class Partition:
             earlier=earlier,
             alive=alive,
             lag_time_max_ms=lag_time_max_ms,
-            now_ms=now_ms,
+            monotonic_ms=monotonic_ms,
         )
         self.leader_id, self.leader_epoch = broker_id, epoch
         return (*began, *self.leader.begin())
@@ -259,7 +259,7 @@ class Partition:
         log_start_offset: int,
         leader_end: int,
         broker_epoch: int,
-        now_ms: int,
+        monotonic_ms: int,
     ) -> tuple[Effect, ...]:
         """What a follower's fetch tells; to be called for the first read of a fetch that has not diverged (rule 19)."""
         leader = self.leader
@@ -272,13 +272,13 @@ class Partition:
             leader_end=leader_end,
             broker_epoch=broker_epoch,
             topic_id=self.log.topic_id or ZERO_UUID,
-            now_ms=now_ms,
+            monotonic_ms=monotonic_ms,
         )
 
-    def maybe_shrink_isr(self, now_ms: int) -> tuple[Effect, ...]:
+    def maybe_shrink_isr(self, monotonic_ms: int) -> tuple[Effect, ...]:
         if self.leader is None:
             return NO_EFFECTS
-        return self.leader.maybe_shrink(self.log.topic_id or ZERO_UUID, now_ms)
+        return self.leader.maybe_shrink(self.log.topic_id or ZERO_UUID, monotonic_ms)
 
     def isr_agreed(self, isr: frozenset[int], *, leader_epoch: int, partition_epoch: int) -> tuple[Effect, ...]:
         if self.leader is None:

@@ -20,23 +20,25 @@ class ReplicaState:
         self.last_fetch_ms = NEVER_MS
         self.last_caught_up_ms = NEVER_MS
 
-    def elected(self, *, end_offset: int, is_in_sync: bool, is_new_leader: bool, now_ms: int) -> None:
+    def elected(self, *, end_offset: int, is_in_sync: bool, is_new_leader: bool, monotonic_ms: int) -> None:
         """The leader's epoch begins. Who is not in sync must not hold the high watermark back until it has fetched."""
-        self.last_caught_up_ms = now_ms if is_in_sync else NEVER_MS
-        self.last_fetch_ms = now_ms if is_in_sync and not is_new_leader else NEVER_MS
+        self.last_caught_up_ms = monotonic_ms if is_in_sync else NEVER_MS
+        self.last_fetch_ms = monotonic_ms if is_in_sync and not is_new_leader else NEVER_MS
         self.end_at_last_fetch = -1 if is_new_leader else end_offset
         if is_new_leader:
             self.broker_epoch = NO_BROKER_EPOCH
 
-    def fetched(self, offset: int, *, log_start_offset: int, leader_end: int, broker_epoch: int, now_ms: int) -> None:
+    def fetched(
+        self, offset: int, *, log_start_offset: int, leader_end: int, broker_epoch: int, monotonic_ms: int
+    ) -> None:
         if offset >= leader_end:
-            self.last_caught_up_ms = max(self.last_caught_up_ms, now_ms)
+            self.last_caught_up_ms = monotonic_ms
         elif offset >= self.end_at_last_fetch:
             self.last_caught_up_ms = max(self.last_caught_up_ms, self.last_fetch_ms)
         self.end_at_last_fetch = max(self.end_at_last_fetch, leader_end)
-        self.last_fetch_ms = now_ms
+        self.last_fetch_ms = monotonic_ms
         self.log_start_offset = log_start_offset
         self.broker_epoch = broker_epoch
 
-    def is_caught_up(self, end_offset: int, *, leader_end: int, lag_ms: int, now_ms: int) -> bool:
-        return end_offset == leader_end or now_ms - self.last_caught_up_ms <= lag_ms
+    def is_caught_up(self, end_offset: int, *, leader_end: int, lag_ms: int, monotonic_ms: int) -> bool:
+        return end_offset == leader_end or monotonic_ms - self.last_caught_up_ms <= lag_ms

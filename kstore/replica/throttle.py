@@ -31,25 +31,25 @@ class ReplicationQuota:
         # [start, bytes] of each window that counts still.
         self._samples: deque[list[int]] = deque()
 
-    def record(self, size: int, now_ms: int) -> None:
-        if not self._samples or now_ms - self._samples[-1][0] >= self._window_ms:
-            self._forget(now_ms)
-            self._samples.append([now_ms, 0])
+    def record(self, size: int, monotonic_ms: int) -> None:
+        if not self._samples or monotonic_ms - self._samples[-1][0] >= self._window_ms:
+            self._forget(monotonic_ms)
+            self._samples.append([monotonic_ms, 0])
         self._samples[-1][1] += size
 
-    def is_exceeded(self, now_ms: int) -> bool:
-        return self.rate < UNLIMITED and self.measured(now_ms) > self.rate
+    def is_exceeded(self, monotonic_ms: int) -> bool:
+        return self.rate < UNLIMITED and self.measured(monotonic_ms) > self.rate
 
-    def measured(self, now_ms: int) -> float:
+    def measured(self, monotonic_ms: int) -> float:
         """Bytes per second, over the windows that count or since the oldest of them (SimpleRate.java)."""
-        self._forget(now_ms)
+        self._forget(monotonic_ms)
         if not self._samples:
             return 0.0
-        elapsed_ms = max(now_ms - self._samples[0][0], self._window_ms)
+        elapsed_ms = max(monotonic_ms - self._samples[0][0], self._window_ms)
         return 1000 * sum(size for _, size in self._samples) / elapsed_ms
 
-    def _forget(self, now_ms: int) -> None:
-        oldest = now_ms - self._windows * self._window_ms
+    def _forget(self, monotonic_ms: int) -> None:
+        oldest = monotonic_ms - self._windows * self._window_ms
         while self._samples and self._samples[0][0] < oldest:
             self._samples.popleft()
 
@@ -62,9 +62,13 @@ class ReplicationQuotas:
         self.leader = ReplicationQuota(windows=windows, window_ms=window_ms)
         self.follower = ReplicationQuota(windows=windows, window_ms=window_ms)
 
-    def leader_throttles(self, topic_partition: TopicPartition, throttled: tuple[str, ...], now_ms: int) -> bool:
+    def leader_throttles(self, topic_partition: TopicPartition, throttled: tuple[str, ...], monotonic_ms: int) -> bool:
         """Whether a follower that is not in sync is to wait; `throttled` is the topic's list for leaders."""
-        return is_listed(throttled, topic_partition.partition, self.broker_id) and self.leader.is_exceeded(now_ms)
+        is_ours = is_listed(throttled, topic_partition.partition, self.broker_id)
+        return is_ours and self.leader.is_exceeded(monotonic_ms)
 
-    def follower_throttles(self, topic_partition: TopicPartition, throttled: tuple[str, ...], now_ms: int) -> bool:
-        return is_listed(throttled, topic_partition.partition, self.broker_id) and self.follower.is_exceeded(now_ms)
+    def follower_throttles(
+        self, topic_partition: TopicPartition, throttled: tuple[str, ...], monotonic_ms: int
+    ) -> bool:
+        is_ours = is_listed(throttled, topic_partition.partition, self.broker_id)
+        return is_ours and self.follower.is_exceeded(monotonic_ms)

@@ -364,6 +364,7 @@ class ClusterMember:
                 isr=frozenset(state.isr),
                 is_new=state.is_new,
                 now_ms=now_ms,
+                monotonic_ms=context.clock.monotonic_ms(),
                 partition_epoch=state.partition_epoch,
             )
         else:

@@ -107,17 +107,17 @@ Key = tuple[str | bytes | None, int]
 class Session:
     __slots__ = ("created_ms", "epoch", "id", "partitions", "used_ms", "uses_topic_ids")
 
-    def __init__(self, id: int, partitions: dict[Key, Wanted], *, uses_topic_ids: bool, now_ms: int) -> None:
+    def __init__(self, id: int, partitions: dict[Key, Wanted], *, uses_topic_ids: bool, monotonic_ms: int) -> None:
         self.id = id
         self.partitions = partitions
         self.uses_topic_ids = uses_topic_ids
         self.epoch = next_epoch(INITIAL_EPOCH)
-        self.created_ms = now_ms
-        self.used_ms = now_ms
+        self.created_ms = monotonic_ms
+        self.used_ms = monotonic_ms
 
-    def asked_by(self, replica: Replica, now_ms: int) -> dict[Key, Wanted]:
+    def asked_by(self, replica: Replica, monotonic_ms: int) -> dict[Key, Wanted]:
         """What a request has to look at, whoever makes it; it is looked at again when the request has waited."""
-        self.used_ms = now_ms
+        self.used_ms = monotonic_ms
         return self.partitions
 
     def ask(
@@ -151,21 +151,20 @@ class FollowerSession(Session):
     __slots__ = ("_followers", "_looked_ms", "_replica", "stirred", "waiting")
 
     def __init__(
-        self, id: int, partitions: dict[Key, Wanted], *, followers: Followers, uses_topic_ids: bool, now_ms: int
+        self, id: int, partitions: dict[Key, Wanted], *, followers: Followers, uses_topic_ids: bool, monotonic_ms: int
     ) -> None:
-        super().__init__(id, partitions, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
+        super().__init__(id, partitions, uses_topic_ids=uses_topic_ids, monotonic_ms=monotonic_ms)
         self.stirred = dict(partitions)
         self.waiting: Any = None
         self._followers = followers
-        self._looked_ms = now_ms
+        self._looked_ms = monotonic_ms
         self._replica = NO_REPLICA
 
-    def asked_by(self, replica: Replica, now_ms: int) -> dict[Key, Wanted]:
-        self.used_ms = now_ms
-        # A clock that is set back puts nothing off.
-        if replica != self._replica or abs(now_ms - self._looked_ms) >= LOOK_AT_ALL_MS:
+    def asked_by(self, replica: Replica, monotonic_ms: int) -> dict[Key, Wanted]:
+        self.used_ms = monotonic_ms
+        if replica != self._replica or monotonic_ms - self._looked_ms >= LOOK_AT_ALL_MS:
             self._replica = replica
-            self._looked_ms = now_ms
+            self._looked_ms = monotonic_ms
             self.stirred.clear()
             self.stirred.update(self.partitions)
         return self.stirred
@@ -260,7 +259,7 @@ class FetchSessionCache:
         forgotten: list[tuple[str | None, bytes | None, list[int]]],
         uses_topic_ids: bool,
         replica: Replica = NO_REPLICA,
-        now_ms: int,
+        monotonic_ms: int,
     ) -> Opened:
         """Raises the KafkaError that the whole answer carries when the session is not what the client
         believes."""
@@ -284,7 +283,7 @@ class FetchSessionCache:
             self._close(session_id)
             return Opened({}, None, may_found=False)
         session.epoch = next_epoch(session.epoch)
-        return Opened(session.asked_by(replica, now_ms), session, may_found=False)
+        return Opened(session.asked_by(replica, monotonic_ms), session, may_found=False)
 
     def _close(self, session_id: int) -> None:
         session = self.sessions.pop(session_id, None)
@@ -303,21 +302,29 @@ class FetchSessionCache:
             raise FetchSessionTopicIdError(f"fetch session {session_id} began with another use of topic ids")
         return session
 
-    def found(self, wanted: dict[Key, Wanted], *, uses_topic_ids: bool, is_followers: bool = False, now_ms: int) -> int:
+    def found(
+        self, wanted: dict[Key, Wanted], *, uses_topic_ids: bool, is_followers: bool = False, monotonic_ms: int
+    ) -> int:
         """Id of a new session for these partitions, or 0 if there is no room for it."""
-        if not wanted or not self._make_room(len(wanted), is_followers, now_ms):
+        if not wanted or not self._make_room(len(wanted), is_followers, monotonic_ms):
             return NO_SESSION
         session_id = NO_SESSION
         while session_id == NO_SESSION or session_id in self.sessions:
             session_id = int.from_bytes(os.urandom(4), "big") & MAX_INT32
         self.sessions[session_id] = (
-            FollowerSession(session_id, wanted, followers=self.followers, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
+            FollowerSession(
+                session_id,
+                wanted,
+                followers=self.followers,
+                uses_topic_ids=uses_topic_ids,
+                monotonic_ms=monotonic_ms,
+            )
             if is_followers
-            else Session(session_id, wanted, uses_topic_ids=uses_topic_ids, now_ms=now_ms)
+            else Session(session_id, wanted, uses_topic_ids=uses_topic_ids, monotonic_ms=monotonic_ms)
         )
         return session_id
 
-    def _make_room(self, size: int, is_followers: bool, now_ms: int) -> bool:
+    def _make_room(self, size: int, is_followers: bool, monotonic_ms: int) -> bool:
         """Evicts the session unused for longest if it is stale, else a smaller one that is no longer new. A follower's
         takes the place of a consumer's of any age and size, and never gives it up to one."""
         if len(self.sessions) < self.max_sessions:
@@ -325,19 +332,19 @@ class FetchSessionCache:
         if not self.sessions:
             return False
         victim = min(self.sessions.values(), key=lambda session: session.used_ms)
-        if now_ms - victim.used_ms <= EVICTION_MS:
-            found = self._victim(size, is_followers, now_ms)
+        if monotonic_ms - victim.used_ms <= EVICTION_MS:
+            found = self._victim(size, is_followers, monotonic_ms)
             if found is None:
                 return False
             victim = found
         self._close(victim.id)
         return True
 
-    def _victim(self, size: int, is_followers: bool, now_ms: int) -> Session | None:
+    def _victim(self, size: int, is_followers: bool, monotonic_ms: int) -> Session | None:
         consumers = [session for session in self.sessions.values() if not isinstance(session, FollowerSession)]
         if is_followers and consumers:
             return min(consumers, key=lambda session: len(session.partitions))
         candidates = self.sessions.values() if is_followers else consumers
-        settled = [session for session in candidates if now_ms - session.created_ms > EVICTION_MS]
+        settled = [session for session in candidates if monotonic_ms - session.created_ms > EVICTION_MS]
         victim = min(settled, key=lambda session: len(session.partitions), default=None)
         return None if victim is None or len(victim.partitions) > size else victim

@@ -123,8 +123,8 @@ class LogDirMoves:
         quota.rate = self._context.config.replica_alter_log_dirs_io_max_bytes_per_second
         if quota.rate == UNLIMITED:
             return
-        quota.record(size, clock.now_ms())
-        while quota.is_exceeded(clock.now_ms()) and not self._stopping:
+        quota.record(size, clock.monotonic_ms())
+        while quota.is_exceeded(clock.monotonic_ms()) and not self._stopping:
             await asyncio.sleep(RETRY_S)
 
     async def _finish(self, key: TopicPartition, source: PartitionLog, copy: PartitionLog) -> bool:

@@ -159,7 +159,7 @@ class FetchTask:
                     # Nobody else fetches these partitions: whatever it was, they are asked for again.
                     log.exception("fetching from broker %d", self._key.leader_id)
                     self._close()
-                    self.fetcher.failed(self._context.clock.now_ms())
+                    self.fetcher.failed(self._context.clock.monotonic_ms())
                     await self._pause(self._context.config.replica_fetch_backoff_ms)
         except asyncio.CancelledError:
             pass
@@ -170,14 +170,16 @@ class FetchTask:
         context = self._context
         context.replicas.quotas.follower.rate = context.config.follower_replication_throttled_rate
         self._news.clear()
-        request = self.fetcher.fetch_request(broker_epoch=self._member.broker_epoch, now_ms=context.clock.now_ms())
+        monotonic_ms = context.clock.monotonic_ms()
+        request = self.fetcher.fetch_request(broker_epoch=self._member.broker_epoch, monotonic_ms=monotonic_ms)
         if request is None:
             await self._pause(context.config.replica_fetch_backoff_ms)
             return
         try:
             response = await self._ask(request)
             self._said = ""
-            context.deliver(self.fetcher.fetched(response, now_ms=context.clock.now_ms()))
+            now_ms, monotonic_ms = context.clock.now_ms(), context.clock.monotonic_ms()
+            context.deliver(self.fetcher.fetched(response, now_ms=now_ms, monotonic_ms=monotonic_ms))
             context.deliver.turn_ended()
             await self._flush()
             await self._ask_bounds()
@@ -189,7 +191,7 @@ class FetchTask:
             if str(error) != self._said:  # what fails again in the same way has been told
                 self._said = str(error)
                 log.info("fetching from broker %d: %s", self._key.leader_id, error)
-            self.fetcher.failed(context.clock.now_ms())
+            self.fetcher.failed(context.clock.monotonic_ms())
             await self._pause(context.config.replica_fetch_backoff_ms)
 
     async def _flush(self) -> None:
@@ -219,7 +221,8 @@ class FetchTask:
         client, timeout_ms = self._connect(), self._context.config.replica_socket_timeout_ms
         first = await client.ask(starts, LIST_OFFSETS_VERSION, timeout_ms=timeout_ms)
         last = await client.ask(ends, LIST_OFFSETS_VERSION, timeout_ms=timeout_ms)
-        self.fetcher.bounds_came(first, last, now_ms=self._context.clock.now_ms())
+        clock = self._context.clock
+        self.fetcher.bounds_came(first, last, now_ms=clock.now_ms(), monotonic_ms=clock.monotonic_ms())
 
     async def _pause(self, delay_ms: int) -> None:
         """For so long, or until there is something new to fetch."""

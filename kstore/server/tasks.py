@@ -75,7 +75,7 @@ class Tasks:
     async def tend_logs(self) -> None:
         """Flushes, checkpoints, retention and deletions that are due; what failed on the way goes offline."""
         replicas, clock = self._context.replicas, self._context.clock
-        for work in replicas.logs.tick(clock.now_ms()):
+        for work in replicas.logs.tick(clock.now_ms(), clock.monotonic_ms()):
             if self._stopping:
                 return  # the logs are flushed when they are closed, and what is to be deleted is found again
             if isinstance(work, FlushWork):
@@ -171,7 +171,7 @@ class Tasks:
     async def shrink_isrs(self) -> None:
         """Proposes to go on without the replicas that lag."""
         for partition in list(self._context.replicas):
-            self._context.deliver(partition.maybe_shrink_isr(self._context.clock.now_ms()))
+            self._context.deliver(partition.maybe_shrink_isr(self._context.clock.monotonic_ms()))
         self._context.cluster.fetchers.match_config()
         self._context.deliver.turn_ended()
 

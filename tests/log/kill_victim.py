@@ -58,7 +58,7 @@ def main(directory: str, seed: int) -> None:
         if chance.random() < 0.05:
             for thread in running:
                 thread.join()
-            work = manager.tick(now_ms)
+            work = manager.tick(now_ms, now_ms)
             running = [threading.Thread(target=piece.run) for piece in work]
             for thread in running:
                 thread.start()

@@ -177,7 +177,7 @@ def test_checkpoint_that_is_on_its_way_does_not_speak_of_a_new_partition_of_an_o
     manager = managers(tmp_path)
     manager.run_due(NOW)
     fill(create(manager), 5)
-    work = manager.tick(NOW + 5000)
+    work = manager.tick(NOW + 5000, NOW + 5000)
     manager.delete(TP, now_ms=NOW + 5000)
     create(manager)
     for piece in work:
@@ -219,12 +219,14 @@ def test_unchanged_checkpoints_are_not_written_again(tmp_path: Path, managers: M
 
 def test_high_watermark_is_kept_before_the_start_offset_that_it_bounds(tmp_path: Path, managers: MakeManager) -> None:
     manager = managers(tmp_path, high_watermark_checkpoint_ms=100 * MINUTE)
-    manager.tick(NOW)
+    manager.tick(NOW, NOW)
     log = create(manager)
     fill(log, 5)
     log.maybe_increment_log_start_offset(5)
     written = [
-        work.replacement.checkpoint.name for work in manager.tick(NOW + MINUTE) if isinstance(work, CheckpointWork)
+        work.replacement.checkpoint.name
+        for work in manager.tick(NOW + MINUTE, NOW + MINUTE)
+        if isinstance(work, CheckpointWork)
     ]
     assert written[-2:] == ["replication-offset-checkpoint", "log-start-offset-checkpoint"]
 
@@ -235,8 +237,8 @@ def test_no_checkpoint_is_written_into_a_directory_that_has_failed_since_it_was_
     """Those that one tick had given out synced the directory again whose fsync had just failed."""
     manager = managers(tmp_path)
     fill(create(manager), 1)
-    manager.tick(NOW)
-    work = [piece for piece in manager.tick(NOW + MINUTE) if isinstance(piece, CheckpointWork)]
+    manager.tick(NOW, NOW)
+    work = [piece for piece in manager.tick(NOW + MINUTE, NOW + MINUTE) if isinstance(piece, CheckpointWork)]
     assert work
     manager.dirs[0].fail("syncing it", OSError(errno.EIO, "lost"))
     for piece in work:

@@ -374,10 +374,10 @@ def test_retention_asks_cold_ages_in_another_thread(cold_path: Path) -> None:
     log = manager.logs[tp]
     log.update_high_watermark(log.log_end_offset)
     evict(cold_path / "aged-0")
-    manager.tick(NOW)
+    manager.tick(NOW, NOW)
     due = NOW + 2 * minute
     with nothing_read_by_this_thread():
-        (work,) = [work for work in manager.tick(due) if isinstance(work, RetentionWork)]
+        (work,) = [work for work in manager.tick(due, due) if isinstance(work, RetentionWork)]
     assert len(log.segments) > 3
     assert bytes_read_in_thread(work.run) > 0
     with nothing_read_by_this_thread():

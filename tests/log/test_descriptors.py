@@ -106,7 +106,7 @@ def test_old_segments_of_many_logs_are_looked_at_a_few_at_a_time(
     left = []
     for later in range(3):
         before = len(held(tmp_path))
-        manager.tick(NOW + MINUTE + later)
+        manager.tick(NOW + MINUTE + later, NOW + MINUTE + later)
         left.append(before - len(held(tmp_path)))
     assert left[0] == left[1] == 2 * left[2] > 0
 

@@ -217,7 +217,7 @@ def test_one_tick_begins_few_flushes(tmp_path: Path, managers: MakeManager) -> N
     for number in range(40):
         fill(create(manager, number), 1)
     manager.run_due(NOW)
-    assert len(manager.tick(NOW + MINUTE)) <= manager.FLUSHES_PER_TICK + 3
+    assert len(manager.tick(NOW + MINUTE, NOW + MINUTE)) <= manager.FLUSHES_PER_TICK + 3
 
 
 def test_sealed_segment_is_flushed_soon(tmp_path: Path, managers: MakeManager) -> None:
@@ -272,7 +272,7 @@ def test_a_high_watermark_of_before_a_cut_commits_nothing_that_came_behind_it(
     manager = managers(tmp_path)
     log = create(manager)
     fill(log, 5)
-    manager.tick(NOW)
+    manager.tick(NOW, NOW)
     manager.run_due(NOW + 5_000)
     assert checkpoint(tmp_path, "replication-offset-checkpoint") == {0: 5}
     log.truncate_to(2, now_ms=NOW)
@@ -325,12 +325,52 @@ def test_producers_expire(tmp_path: Path, managers: MakeManager) -> None:
     assert not log.producer_state.producers
 
 
+@pytest.fixture(params=[-60 * MINUTE, 60 * MINUTE], ids=["back", "forward"])
+def reset(request: pytest.FixtureRequest) -> int:
+    """The wall clock's time after it was set."""
+    return NOW + int(request.param)
+
+
+def test_a_clock_that_is_set_neither_puts_checkpoints_off_nor_brings_them_on(
+    tmp_path: Path, managers: MakeManager, reset: int
+) -> None:
+    manager = managers(tmp_path)
+    manager.run_due(NOW, 0)
+    fill(create(manager), 5)
+    names = ("replication-offset-checkpoint", "recovery-point-offset-checkpoint")
+    for monotonic_ms, written in ((4_999, ()), (5_000, names[:1]), (MINUTE - 1, names[:1]), (MINUTE, names)):
+        manager.run_due(reset, monotonic_ms)
+        assert [name for name in names if (tmp_path / name).exists() and checkpoint(tmp_path, name)] == list(written)
+
+
+def test_retention_goes_by_the_date_and_is_looked_at_as_time_passes(
+    tmp_path: Path, managers: MakeManager, reset: int
+) -> None:
+    manager = managers(tmp_path, retention_check_ms=5 * MINUTE)
+    manager.run_due(NOW, 0)
+    log = create(manager, segment_bytes=2 * SIZE, retention_ms=30 * MINUTE)
+    fill(log, 5, timestamp=NOW)
+    manager.run_due(reset, 5 * MINUTE - 1)
+    assert log.log_start_offset == 0
+    manager.run_due(reset, 5 * MINUTE)
+    assert log.log_start_offset == (5 if reset > NOW else 0)
+
+
+def test_a_clock_that_is_set_puts_no_flush_off(tmp_path: Path, managers: MakeManager, reset: int) -> None:
+    manager = managers(tmp_path)
+    manager.run_due(NOW, 0)
+    log = create(manager, flush_ms=1000)
+    fill(log, 1)
+    manager.run_due(reset, 1000)
+    assert log.recovery_point == 1
+
+
 def test_failed_background_flush_takes_the_directory_offline(tmp_path: Path, managers: MakeManager) -> None:
     manager = managers(tmp_path / "a", tmp_path / "b")
     manager.run_due(NOW)
     log = create(manager)
     fill(log, 1)
-    for work in manager.tick(NOW + MINUTE):
+    for work in manager.tick(NOW + MINUTE, NOW + MINUTE):
         work.run()
         if hasattr(work, "job"):
             work.job.error = OSError(errno.EIO, "broken")

@@ -15,6 +15,7 @@ from kstore.replica.partition import Partition
 KEY = TopicPartition("orders", 0)
 ID = bytes(15) + b"\x07"
 NOW = 1_700_000_000_000
+START = 5_000  # by the monotonic clock
 LAG = 30_000
 
 
@@ -44,7 +45,9 @@ class Broker:
         self.open()
         self.log.update_high_watermark(high_watermark)
 
-    def lead(self, epoch: int, *, isr: tuple[int, ...], replicas=(1, 2), partition_epoch: int = 0, now_ms: int = NOW):
+    def lead(
+        self, epoch: int, *, isr: tuple[int, ...], replicas=(1, 2), partition_epoch: int = 0, monotonic_ms: int = START
+    ):
         return self.partition.become_leader(
             broker_id=self.number,
             epoch=epoch,
@@ -53,7 +56,7 @@ class Broker:
             partition_epoch=partition_epoch,
             alive={1, 2, 3},
             lag_time_max_ms=LAG,
-            now_ms=now_ms,
+            monotonic_ms=monotonic_ms,
         )
 
     def follow(self, leader: "Broker", epoch: int) -> tuple:
@@ -62,16 +65,16 @@ class Broker:
         self.fetcher.add(self.partition)
         return effects
 
-    def append(self, *values: bytes, acks: int = 1, now_ms: int = NOW) -> tuple:
+    def append(self, *values: bytes, acks: int = 1) -> tuple:
         batch = BatchBuilder()
         for value in values:
             batch.append(NOW, None, value)
         data = batch.build()
-        return self.partition.append_as_leader(data, 0, len(data), required_acks=acks, now_ms=now_ms)[1]
+        return self.partition.append_as_leader(data, 0, len(data), required_acks=acks, now_ms=NOW)[1]
 
-    def fetch(self, leader: "Broker", *, now_ms: int = NOW, broker_epoch: int = 50) -> tuple:
+    def fetch(self, leader: "Broker", *, monotonic_ms: int = START, broker_epoch: int = 50) -> tuple:
         """One fetch and its answer; gives the leader's effects, but for those that tell where the follower begins."""
-        request = self.fetcher.fetch_request(broker_epoch=broker_epoch, now_ms=now_ms)
+        request = self.fetcher.fetch_request(broker_epoch=broker_epoch, monotonic_ms=monotonic_ms)
         assert request is not None
         (asked,) = request.topics[0].partitions
         partition, effects = leader.partition, ()
@@ -90,7 +93,7 @@ class Broker:
                 log_start_offset=asked.log_start_offset,
                 leader_end=leader.log.log_end_offset,
                 broker_epoch=broker_epoch,
-                now_ms=now_ms,
+                monotonic_ms=monotonic_ms,
             )
             found = partition.read(
                 asked.fetch_offset,
@@ -101,12 +104,12 @@ class Broker:
                 replica_id=self.number,
             )
             data.records = found.records if isinstance(found.records, bytes) else found.records.read()
-        self.answer(data, now_ms)
+        self.answer(data, monotonic_ms)
         return tuple(effect for effect in effects if type(effect) is not LowWatermarkMoved)
 
-    def answer(self, data: Any, now_ms: int = NOW) -> tuple:
+    def answer(self, data: Any, monotonic_ms: int = START) -> tuple:
         topic = FetchResponse.FetchableTopicResponse(topic_id=ID, partitions=[data])
-        return self.fetcher.fetched(FetchResponse(responses=[topic]), now_ms=now_ms)
+        return self.fetcher.fetched(FetchResponse(responses=[topic]), now_ms=NOW, monotonic_ms=monotonic_ms)
 
     def content(self) -> bytes:
         return b"".join(file.read_bytes() for file in sorted(self.directory.glob("*.log")))

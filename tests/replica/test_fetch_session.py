@@ -13,7 +13,7 @@ from kstore.protocol.messages.fetch import FetchResponse
 from kstore.replica.fetch_session import MAX_EPOCH, Asked, FetchSession
 from kstore.replica.fetcher import Fetcher, FetchLimits
 from kstore.replica.partition import Partition
-from tests.replica.pair import ID, NOW, Broker
+from tests.replica.pair import ID, NOW, START, Broker
 
 SESSION = 4711
 KEYS = [TopicPartition("orders", number) for number in range(3)]
@@ -41,14 +41,14 @@ def fetcher(partitions: Any) -> Fetcher:
     return found
 
 
-def ask(fetcher: Fetcher, now_ms: int = NOW) -> Any:
-    return fetcher.fetch_request(broker_epoch=9, now_ms=now_ms)
+def ask(fetcher: Fetcher, monotonic_ms: int = START) -> Any:
+    return fetcher.fetch_request(broker_epoch=9, monotonic_ms=monotonic_ms)
 
 
 def answer(fetcher: Fetcher, *parts: Any, session_id: int = SESSION, error_code: int = 0) -> tuple:
     topics = [FetchResponse.FetchableTopicResponse(topic_id=ID, partitions=list(parts))] if parts else []
     response = FetchResponse(error_code=error_code, session_id=session_id, responses=topics)
-    return fetcher.fetched(response, now_ms=NOW)
+    return fetcher.fetched(response, now_ms=NOW, monotonic_ms=START)
 
 
 def part(index: int, **fields: Any) -> Any:
@@ -124,7 +124,7 @@ def test_a_session_that_the_leader_does_not_know_is_begun_anew_at_once(
     # Not in a circle.
     answer(fetcher, session_id=0, error_code=code)
     assert ask(fetcher) is None
-    assert named(ask(fetcher, NOW + fetcher.limits.backoff_ms)) == [0, 1, 2]
+    assert named(ask(fetcher, START + fetcher.limits.backoff_ms)) == [0, 1, 2]
 
 
 def test_a_request_that_was_broken_off_is_made_again_with_all(fetcher: Fetcher) -> None:
@@ -144,17 +144,17 @@ def test_a_partition_that_waits_is_left_out_until_its_time_has_come(fetcher: Fet
     request = ask(fetcher)
     assert (named(request), forgotten(request)) == ([], [1])
     answer(fetcher)
-    request = ask(fetcher, NOW + fetcher.limits.backoff_ms)
+    request = ask(fetcher, START + fetcher.limits.backoff_ms)
     assert (named(request), forgotten(request)) == ([1], [])
 
 
 def test_the_leader_hears_where_a_followers_log_begins(fetcher: Fetcher, partitions: Any) -> None:
     ask(fetcher)
     answer(fetcher, part(0, high_watermark=0))
-    ask(fetcher, NOW + 1)
+    ask(fetcher, START + 1)
     answer(fetcher)
     partitions[KEYS[2]].log.truncate_fully_and_start_at(7, now_ms=NOW)
-    request = ask(fetcher, NOW + 2000)
+    request = ask(fetcher, START + 2000)
     assert named(request) == [2]
     assert request.topics[0].partitions[0].log_start_offset == 7
 
@@ -178,12 +178,11 @@ def test_damage_and_a_full_disk_are_tried_again_and_a_failed_one_is_not(
             raise error
 
         monkeypatch.setattr(Partition, "append_as_follower", append)
-        now_ms = NOW + fetcher.limits.backoff_ms
-        assert ask(fetcher, now_ms) is not None
+        assert ask(fetcher, START + fetcher.limits.backoff_ms) is not None
         answer(fetcher, part(0, records=b"x"), session_id=0)
 
     fail(CorruptRecordError("a bit was flipped"))
-    assert fetcher.positions[KEYS[0]].delayed_until_ms > NOW
+    assert fetcher.positions[KEYS[0]].delayed_until_ms > START
     fail(KafkaStorageError("no space left"))
     assert KEYS[0] in fetcher.positions
     partitions[KEYS[0]].log.log_dir.failure = "the disk is gone"
@@ -207,7 +206,7 @@ def test_what_failed_half_way_is_asked_for_from_where_the_log_ends_now(
     ask(fetcher)
     answer(fetcher, part(0, records=b"x"))
     monkeypatch.undo()
-    ((asked,),) = (topic.partitions for topic in ask(fetcher, NOW + fetcher.limits.backoff_ms).topics)
+    ((asked,),) = (topic.partitions for topic in ask(fetcher, START + fetcher.limits.backoff_ms).topics)
     assert (asked.partition, asked.fetch_offset) == (0, 7)
     answer(fetcher, part(0, high_watermark=7))
     assert fetcher.failed_partitions == set()
@@ -220,14 +219,14 @@ def test_a_replica_that_may_wait_is_left_out_while_too_much_came(fetcher: Fetche
     quotas.follower.rate = 100
     fetcher._quotas = quotas
     partitions[KEYS[0]].log.update_config(LogConfig(follower_replication_throttled_replicas=("0:2", "0:3")))
-    quotas.follower.record(1000, NOW)
+    quotas.follower.record(1000, START)
     assert named(ask(fetcher)) == [1, 2]
     # In sync it is never held back.
     fetcher.positions[KEYS[0]].lag = 0
     assert 0 in named(ask(fetcher))
     fetcher.positions[KEYS[0]].lag = 5
     answer(fetcher)
-    assert named(ask(fetcher, NOW + 60_000)) == [0] or fetcher.positions[KEYS[0]].lag == 5
+    assert named(ask(fetcher, START + 60_000)) == [0] or fetcher.positions[KEYS[0]].lag == 5
 
 
 def test_session_epochs_go_around() -> None:

@@ -327,11 +327,11 @@ def test_the_low_watermark_is_that_of_the_replica_alive_that_begins_first(partit
     # Broker 2 has not said yet where it begins; broker 3 is not waited for.
     assert partition.low_watermark == -1
     for start in (0, 2):
-        effects = partition.fetched_by(2, 2, log_start_offset=start, leader_end=2, broker_epoch=5, now_ms=NOW)
+        effects = partition.fetched_by(2, 2, log_start_offset=start, leader_end=2, broker_epoch=5, monotonic_ms=0)
         assert LowWatermarkMoved(KEY) in effects
         assert partition.low_watermark == start
     assert LowWatermarkMoved(KEY) not in partition.fetched_by(
-        2, 2, log_start_offset=2, leader_end=2, broker_epoch=5, now_ms=NOW
+        2, 2, log_start_offset=2, leader_end=2, broker_epoch=5, monotonic_ms=0
     )
     alive.add(3)
     assert partition.low_watermark == -1

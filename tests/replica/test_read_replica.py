@@ -7,7 +7,7 @@ import pytest
 
 from kstore.replica.leader import Leader
 from kstore.replica.read_replica import LEADER_SELECTOR, RACK_AWARE_SELECTOR, SELECTORS, rack_aware_replica
-from tests.replica.pair import NOW, Broker
+from tests.replica.pair import START, Broker
 
 RACKS = {1: "a", 2: "b", 3: "b", 4: "c"}
 
@@ -22,8 +22,10 @@ def leader(tmp_path: Path) -> Iterator[Leader]:
     one.log.close()
 
 
-def held(leader: Leader, replica: int, offset: int, *, start: int = 0, now_ms: int = NOW) -> None:
-    leader.fetched(replica, offset, log_start_offset=start, leader_end=3, broker_epoch=1, topic_id=b"", now_ms=now_ms)
+def held(leader: Leader, replica: int, offset: int, *, start: int = 0, monotonic_ms: int = START) -> None:
+    leader.fetched(
+        replica, offset, log_start_offset=start, leader_end=3, broker_epoch=1, topic_id=b"", monotonic_ms=monotonic_ms
+    )
 
 
 def test_a_follower_in_the_consumers_rack_that_has_most(leader: Leader) -> None:
@@ -31,7 +33,7 @@ def test_a_follower_in_the_consumers_rack_that_has_most(leader: Leader) -> None:
     held(leader, 3, 3)
     assert rack_aware_replica(leader, "b", 1, RACKS) == 3
     # Of two that have the same, who has had all last.
-    held(leader, 2, 3, now_ms=NOW + 5)
+    held(leader, 2, 3, monotonic_ms=START + 5)
     assert rack_aware_replica(leader, "b", 1, RACKS) == 2
 
 

@@ -18,7 +18,7 @@ from kstore.replica.effects import (
     LeadershipEnded,
 )
 from kstore.replica.truncation import truncation_offset
-from tests.replica.pair import ID, KEY, LAG, NOW, Broker
+from tests.replica.pair import ID, KEY, LAG, NOW, START, Broker
 
 
 @pytest.fixture
@@ -131,10 +131,10 @@ def test_who_lags_leaves_and_counts_until_the_controller_agrees(one: Broker, two
     two.follow(one, 0)
     two.fetch(one)
     one.append(b"a")
-    assert one.partition.maybe_shrink_isr(NOW + LAG) == ()
-    (proposed,) = one.partition.maybe_shrink_isr(NOW + LAG + 1)
+    assert one.partition.maybe_shrink_isr(START + LAG) == ()
+    (proposed,) = one.partition.maybe_shrink_isr(START + LAG + 1)
     assert proposed.isr == ((1, -1),)
-    assert one.partition.maybe_shrink_isr(NOW + 2 * LAG) == ()
+    assert one.partition.maybe_shrink_isr(START + 2 * LAG) == ()
     assert one.log.high_watermark == 0
     assert one.partition.isr_agreed(frozenset({1}), leader_epoch=0, partition_epoch=1) == (
         HighWatermarkAdvanced(KEY, 1),
@@ -183,7 +183,7 @@ def test_an_answer_to_an_earlier_epoch_changes_nothing(one: Broker, two: Broker)
     one.lead(0, isr=(1, 2))
     one.append(b"a")
     two.follow(one, 0)
-    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is not None
+    assert two.fetcher.fetch_request(broker_epoch=1, monotonic_ms=START) is not None
     assert two.follow(one, 1)[0] == FollowingEnded(KEY)
     data = FetchResponse.PartitionData(partition_index=0, high_watermark=1, records=one.content())
     two.answer(data)
@@ -197,7 +197,7 @@ def test_an_answer_that_comes_before_the_fetcher_has_heard_of_the_epoch_changes_
     one.lead(0, isr=(1, 2))
     one.append(b"a")
     two.follow(one, 0)
-    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is not None
+    assert two.fetcher.fetch_request(broker_epoch=1, monotonic_ms=START) is not None
     two.partition.become_follower(leader_id=3, epoch=1)
     two.answer(FetchResponse.PartitionData(partition_index=0, high_watermark=1, records=one.content()))
     assert two.log.log_end_offset == 0
@@ -216,7 +216,8 @@ def test_the_high_watermark_waits_for_who_is_caught_up_and_about_to_join(one: Br
     one.append(b"b")
     assert one.log.high_watermark == 1
     # Who has lagged for too long is waited for no more.
-    one.append(b"c", now_ms=NOW + LAG + 1)
+    one.partition.maybe_shrink_isr(START + LAG + 1)
+    one.append(b"c")
     assert one.log.high_watermark == 3
 
 
@@ -263,10 +264,10 @@ def test_an_agreement_of_an_earlier_epoch_counts_for_nothing(
 
 def test_a_fenced_fetcher_stops_and_one_that_is_ahead_asks_again(one: Broker, two: Broker) -> None:
     two.follow(one, 0)
-    two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW)
+    two.fetcher.fetch_request(broker_epoch=1, monotonic_ms=START)
     two.answer(FetchResponse.PartitionData(partition_index=0, error_code=75))
-    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
-    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW + 1000) is not None
+    assert two.fetcher.fetch_request(broker_epoch=1, monotonic_ms=START) is None
+    assert two.fetcher.fetch_request(broker_epoch=1, monotonic_ms=START + 1000) is not None
     two.answer(FetchResponse.PartitionData(partition_index=0, error_code=74))
     assert two.fetcher.positions == {}
 
@@ -281,16 +282,16 @@ def test_an_offset_out_of_range(one: Broker, two: Broker, start: int, end: int, 
     two.append(b"a")
     two.append(b"b")
     two.follow(one, 1)
-    two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW)
+    two.fetcher.fetch_request(broker_epoch=1, monotonic_ms=START)
     two.answer(FetchResponse.PartitionData(partition_index=0, error_code=1))
-    assert two.fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
+    assert two.fetcher.fetch_request(broker_epoch=1, monotonic_ms=START) is None
 
     def offsets(offset: int):
         part = ListOffsetsResponse.ListOffsetsPartitionResponse(partition_index=0, offset=offset)
         topic = ListOffsetsResponse.ListOffsetsTopicResponse(name="orders", partitions=[part])
         return ListOffsetsResponse(topics=[topic])
 
-    two.fetcher.bounds_came(offsets(start), offsets(end), now_ms=NOW)
+    two.fetcher.bounds_came(offsets(start), offsets(end), now_ms=NOW, monotonic_ms=START)
     assert (two.log.log_start_offset, two.log.log_end_offset) == expected
     assert two.fetcher.positions[KEY].offset == expected[1]
 
@@ -310,16 +311,16 @@ def test_a_follower_that_could_not_ask_for_the_bounds_asks_again(tmp_path: Path)
     leader.lead(0, isr=(1, 2))
     follower.follow(leader, 0)
     fetcher = follower.fetcher
-    assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is not None
+    assert fetcher.fetch_request(broker_epoch=1, monotonic_ms=START) is not None
     part = FetchResponse.PartitionData(partition_index=0, error_code=1, high_watermark=-1, records=b"")
     topic = FetchResponse.FetchableTopicResponse(topic_id=ID, partitions=[part])
-    fetcher.fetched(FetchResponse(responses=[topic]), now_ms=NOW)
+    fetcher.fetched(FetchResponse(responses=[topic]), now_ms=NOW, monotonic_ms=START)
     assert fetcher.bounds_request(-1) is not None
-    assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
-    fetcher.failed(NOW)
+    assert fetcher.fetch_request(broker_epoch=1, monotonic_ms=START) is None
+    fetcher.failed(START)
     assert fetcher.bounds_request(-1) is None
-    assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW) is None
-    assert fetcher.fetch_request(broker_epoch=1, now_ms=NOW + fetcher.limits.backoff_ms) is not None
+    assert fetcher.fetch_request(broker_epoch=1, monotonic_ms=START) is None
+    assert fetcher.fetch_request(broker_epoch=1, monotonic_ms=START + fetcher.limits.backoff_ms) is not None
 
 
 def test_what_flush_messages_wants_on_the_disk_is_named_before_it_is_told_as_held(tmp_path: Path) -> None:
@@ -390,6 +391,6 @@ def test_what_a_damaged_leader_sends_is_not_taken(one: Broker, two: Broker) -> N
     two.fetch(one)
     assert two.log.log_end_offset == 1
     # It is asked for again, in case that it was damaged on its way.
-    assert two.fetcher.fetch_request(broker_epoch=50, now_ms=NOW) is None
-    two.fetch(one, now_ms=NOW + two.fetcher.limits.backoff_ms)
+    assert two.fetcher.fetch_request(broker_epoch=50, monotonic_ms=START) is None
+    two.fetch(one, monotonic_ms=START + two.fetcher.limits.backoff_ms)
     assert two.log.log_end_offset == 1

@@ -7,7 +7,7 @@ always a fetch behind. Here it asks its leader instead, by epoch, and keeps what
 from pathlib import Path
 
 from kstore.replica.effects import HighWatermarkAdvanced
-from tests.replica.pair import KEY, NOW, Broker
+from tests.replica.pair import KEY, START, Broker
 
 
 def values_in(broker: Broker) -> bytes:
@@ -29,10 +29,10 @@ def test_a_follower_with_an_old_high_watermark_comes_back_and_loses_nothing(tmp_
     assert b.log.log_end_offset == 2
 
     # Its next fetch says so: m2 is committed and acknowledged. The answer of that fetch never arrives.
-    request = b.fetcher.fetch_request(broker_epoch=50, now_ms=NOW)
+    request = b.fetcher.fetch_request(broker_epoch=50, monotonic_ms=START)
     (asked,) = request.topics[0].partitions
     effects = a.partition.fetched_by(
-        2, asked.fetch_offset, log_start_offset=0, leader_end=2, broker_epoch=50, now_ms=NOW
+        2, asked.fetch_offset, log_start_offset=0, leader_end=2, broker_epoch=50, monotonic_ms=START
     )
     assert HighWatermarkAdvanced(KEY, 2) in effects
 
@@ -46,7 +46,7 @@ def test_a_follower_with_an_old_high_watermark_comes_back_and_loses_nothing(tmp_
     assert b.log.log_end_offset == 2
 
     # ... and asks from the end of its log on, with the epoch of its last message.
-    request = b.fetcher.fetch_request(broker_epoch=60, now_ms=NOW)
+    request = b.fetcher.fetch_request(broker_epoch=60, monotonic_ms=START)
     (asked,) = request.topics[0].partitions
     assert (asked.fetch_offset, asked.last_fetched_epoch, asked.current_leader_epoch) == (2, 0, 1)
 

@@ -144,7 +144,7 @@ def test_a_producer_that_is_silent_for_too_long_is_forgotten(start_broker):
     client.produce("t", data)
 
     def known(app):
-        app.logs.run_due(clock.now_ms())
+        app.logs.run_due(clock.now_ms(), clock.monotonic_ms())
         return len(app.context.replicas.get("t", 0).log.producer_state.producers)
 
     clock.advance(3_600_000)

@@ -20,21 +20,21 @@ def asked(*partitions, topic="t", offset=0, max_bytes=1000):
     return (topic, None, [(partition, -1, offset, -1, -1, max_bytes) for partition in partitions])
 
 
-def open_fetch(cache, *, session_id=0, epoch=INITIAL_EPOCH, topics=(), forgotten=(), ids=False, now_ms=0):
+def open_fetch(cache, *, session_id=0, epoch=INITIAL_EPOCH, topics=(), forgotten=(), ids=False, monotonic_ms=0):
     return cache.open(
         session_id=session_id,
         epoch=epoch,
         topics=list(topics),
         forgotten=list(forgotten),
         uses_topic_ids=ids,
-        now_ms=now_ms,
+        monotonic_ms=monotonic_ms,
     )
 
 
-def found(cache, *topics, now_ms=0):
-    opened = open_fetch(cache, topics=topics, now_ms=now_ms)
+def found(cache, *topics, monotonic_ms=0):
+    opened = open_fetch(cache, topics=topics, monotonic_ms=monotonic_ms)
     assert opened.may_found
-    return cache.found(opened.wanted, uses_topic_ids=False, now_ms=now_ms)
+    return cache.found(opened.wanted, uses_topic_ids=False, monotonic_ms=monotonic_ms)
 
 
 def test_a_full_fetch_founds_a_session_and_the_next_one_names_nothing():
@@ -113,20 +113,20 @@ def test_a_session_without_partitions_ends():
 
 def test_a_fetch_without_partitions_founds_no_session():
     cache = FetchSessionCache(10)
-    assert cache.found({}, uses_topic_ids=False, now_ms=0) == NO_SESSION
+    assert cache.found({}, uses_topic_ids=False, monotonic_ms=0) == NO_SESSION
 
 
 def test_no_new_session_pushes_out_a_young_one():
     cache = FetchSessionCache(1)
     first = found(cache, asked(0))
-    assert found(cache, asked(0, 1, 2), now_ms=EVICTION_MS) == NO_SESSION
+    assert found(cache, asked(0, 1, 2), monotonic_ms=EVICTION_MS) == NO_SESSION
     assert first in cache.sessions
 
 
 def test_a_stale_session_makes_room():
     cache = FetchSessionCache(1)
     first = found(cache, asked(0, 1, 2))
-    second = found(cache, asked(0), now_ms=EVICTION_MS + 1)
+    second = found(cache, asked(0), monotonic_ms=EVICTION_MS + 1)
     assert second != NO_SESSION
     assert first not in cache.sessions
 
@@ -134,15 +134,15 @@ def test_a_stale_session_makes_room():
 def test_a_larger_session_pushes_out_a_smaller_one_that_is_no_longer_young():
     cache = FetchSessionCache(1)
     first = found(cache, asked(0))
-    open_fetch(cache, session_id=first, epoch=1, now_ms=EVICTION_MS)
-    assert found(cache, asked(0, 1), now_ms=EVICTION_MS + 1) != NO_SESSION
+    open_fetch(cache, session_id=first, epoch=1, monotonic_ms=EVICTION_MS)
+    assert found(cache, asked(0, 1), monotonic_ms=EVICTION_MS + 1) != NO_SESSION
 
 
 def test_a_smaller_session_does_not_push_out_a_larger_one():
     cache = FetchSessionCache(1)
     first = found(cache, asked(0, 1))
-    open_fetch(cache, session_id=first, epoch=1, now_ms=EVICTION_MS)
-    assert found(cache, asked(0), now_ms=EVICTION_MS + 1) == NO_SESSION
+    open_fetch(cache, session_id=first, epoch=1, monotonic_ms=EVICTION_MS)
+    assert found(cache, asked(0), monotonic_ms=EVICTION_MS + 1) == NO_SESSION
 
 
 def test_epochs_wrap_to_one():
@@ -198,9 +198,9 @@ def test_a_partition_that_gave_data_comes_last_next_time():
     assert [key[1] for key in session.partitions] == [1, 2, 0]
 
 
-def founded(cache, *topics, is_followers, now_ms=0):
-    opened = open_fetch(cache, topics=topics, now_ms=now_ms)
-    return cache.found(opened.wanted, uses_topic_ids=False, is_followers=is_followers, now_ms=now_ms)
+def founded(cache, *topics, is_followers, monotonic_ms=0):
+    opened = open_fetch(cache, topics=topics, monotonic_ms=monotonic_ms)
+    return cache.found(opened.wanted, uses_topic_ids=False, is_followers=is_followers, monotonic_ms=monotonic_ms)
 
 
 def test_a_follower_takes_the_place_of_a_consumer_and_keeps_it():
@@ -213,11 +213,11 @@ def test_a_follower_takes_the_place_of_a_consumer_and_keeps_it():
     second = founded(cache, asked(0), is_followers=True)
     assert set(cache.sessions) == {follower, second}
     # However old and small it is, as long as it is used.
-    now_ms = EVICTION_MS + 1
+    monotonic_ms = EVICTION_MS + 1
     for session in cache.sessions.values():
-        session.used_ms = now_ms
-    assert founded(cache, asked(0, 1, 2, 3), is_followers=False, now_ms=now_ms) == NO_SESSION
-    assert founded(cache, asked(0, 1), is_followers=True, now_ms=now_ms) != NO_SESSION
+        session.used_ms = monotonic_ms
+    assert founded(cache, asked(0, 1, 2, 3), is_followers=False, monotonic_ms=monotonic_ms) == NO_SESSION
+    assert founded(cache, asked(0, 1), is_followers=True, monotonic_ms=monotonic_ms) != NO_SESSION
 
 
 def test_a_follower_whose_session_was_evicted_is_told_no_news():
@@ -226,7 +226,7 @@ def test_a_follower_whose_session_was_evicted_is_told_no_news():
     for key, want in session.partitions.items():
         session.rest(key, want)
     assert sorted(cache.followers) == [("t", 0), ("t", 1)]
-    founded(cache, asked(2), is_followers=True, now_ms=EVICTION_MS + 1)
+    founded(cache, asked(2), is_followers=True, monotonic_ms=EVICTION_MS + 1)
     assert cache.followers == {}
 
 
@@ -234,7 +234,7 @@ def test_a_topic_that_was_made_anew_is_heard_of_when_the_one_before_it_is_forgot
     cache = FetchSessionCache(1)
     old, new = (b"1" * 16, 0), (b"2" * 16, 0)
     opened = open_fetch(cache, topics=[(None, old[0], [(0, -1, 0, -1, -1, 1000)])], ids=True)
-    session = cache.sessions[cache.found(opened.wanted, uses_topic_ids=True, is_followers=True, now_ms=0)]
+    session = cache.sessions[cache.found(opened.wanted, uses_topic_ids=True, is_followers=True, monotonic_ms=0)]
     session.ask(None, new[0], new, (0, -1, 0, -1, -1, 1000))
     for key, want in session.partitions.items():
         want.topic = "t"

@@ -1,12 +1,17 @@
 """AlterReplicaLogDirs on a live broker: a replica moves while it is written to and read from."""
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kstore.clock import ManualClock
 from kstore.protocol.messages.alter_replica_log_dirs import AlterReplicaLogDirsRequest
 from kstore.protocol.messages.describe_log_dirs import DescribeLogDirsRequest
+from kstore.server import log_dir_moves
+from kstore.server.log_dir_moves import LogDirMoves
 from tests.fix_broker import Broker, Client, StartBroker, batch
 
 NONE, REPLICA_NOT_AVAILABLE, LOG_DIR_NOT_FOUND = 0, 9, 57
@@ -128,3 +133,29 @@ def test_a_replica_that_ends_in_a_gap_leaves_the_loop_to_others_and_moves_with_i
     assert client.produce("t", batch(b"b")).base_offset == 5
     broker.wait_for(lambda app: directory_of(app, "t") == str(there))
     assert client.values("t", 5) == [b"b"]
+
+
+@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
+def test_a_clock_that_is_set_makes_copying_no_slower_and_no_faster(
+    monkeypatch: pytest.MonkeyPatch, step_ms: int
+) -> None:
+    monkeypatch.setattr(log_dir_moves, "RETRY_S", 0)
+    clock = ManualClock()
+    config = SimpleNamespace(
+        alter_log_dirs_replication_quota_window_num=11,
+        alter_log_dirs_replication_quota_window_size_seconds=1,
+        replica_alter_log_dirs_io_max_bytes_per_second=1000,
+    )
+    context: Any = SimpleNamespace(clock=clock, config=config)
+
+    async def copy() -> None:
+        waits = asyncio.ensure_future(LogDirMoves(context)._keep_to_rate(10_000))
+        for step in (0, step_ms):
+            clock.step_wall(step)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not waits.done()
+        clock.advance(seconds=10)
+        await asyncio.wait_for(waits, 30)
+
+    asyncio.run(copy())

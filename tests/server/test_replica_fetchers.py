@@ -1,10 +1,21 @@
 """The table of who is fetched from whom."""
 
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from kstore.clock import ManualClock
+from kstore.errors import BrokerUnreachableError
+from kstore.log.config import LogConfig
+from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
-from kstore.server.replica_fetchers import FetcherKey, ReplicaFetchers, fetcher_number
+from kstore.replica.partition import Partition
+from kstore.replica.throttle import ReplicationQuotas
+from kstore.server.replica_fetchers import FetcherKey, FetchTask, ReplicaFetchers, fetcher_number
 
 
 class Replica:
@@ -77,3 +88,76 @@ def test_other_fetchers_take_over_when_their_number_changes() -> None:
     assert sorted(key for fetcher in fetchers for key in fetcher.positions) == keys
     fetchers.match_config()
     assert {fetcher.limits.max_bytes for fetcher in fetchers} == {77}
+
+
+# Times that last, when the clock is set
+
+BACKOFF_MS = 1000
+
+
+class Fetching(FetchTask):
+    """A task that is taken turn by turn, and whose leader cannot be reached."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.clock = ManualClock()
+        self.asked = 0
+        limits = ("max_bytes", "response_max_bytes", "min_bytes", "wait_max_ms")
+        context: Any = SimpleNamespace(
+            clock=self.clock,
+            config=SimpleNamespace(
+                **{f"replica_fetch_{name}": 1 for name in limits},
+                replica_fetch_backoff_ms=BACKOFF_MS,
+                follower_replication_throttled_rate=10,
+            ),
+            node_id=1,
+            replicas=SimpleNamespace(partitions={partition.topic_partition: partition}, quotas=ReplicationQuotas(1)),
+            start_task=lambda work: work.close(),
+        )
+        member: Any = SimpleNamespace(broker_epoch=5)
+        super().__init__(context, member, FetcherKey(2, 0))
+        self.quota = context.replicas.quotas.follower
+        self.fetcher.add(partition)
+
+    async def _ask(self, request: Any) -> Any:
+        self.asked += 1
+        raise BrokerUnreachableError("nobody is there")
+
+    async def _pause(self, delay_ms: int) -> None: ...
+
+    def turn(self) -> bool:
+        """Whether the leader was asked."""
+        before = self.asked
+        asyncio.run(self._turn())
+        return self.asked > before
+
+
+@pytest.fixture
+def fetching(tmp_path: Path) -> Iterator[Fetching]:
+    directory = tmp_path / "orders-0"
+    directory.mkdir()
+    log = PartitionLog.open(str(directory), TopicPartition("orders", 0), LogConfig(), now_ms=0, topic_id=bytes(16))
+    partition = Partition(log)
+    partition.become_follower(leader_id=2, epoch=0)
+    yield Fetching(partition)
+    log.close()
+
+
+@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
+def test_a_clock_that_is_set_makes_a_back_off_no_longer_and_no_shorter(fetching: Fetching, step_ms: int) -> None:
+    assert fetching.turn()
+    fetching.clock.step_wall(step_ms)
+    fetching.clock.advance(BACKOFF_MS - 1)
+    assert not fetching.turn()
+    fetching.clock.advance(1)
+    assert fetching.turn()
+
+
+@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
+def test_a_clock_that_is_set_makes_a_throttle_no_tighter_and_no_looser(fetching: Fetching, step_ms: int) -> None:
+    (partition,) = fetching._context.replicas.partitions.values()
+    partition.log.update_config(LogConfig(follower_replication_throttled_replicas=("*",)))
+    fetching.quota.record(10_000, fetching.clock.monotonic_ms())
+    fetching.clock.step_wall(step_ms)
+    assert not fetching.turn()
+    fetching.clock.advance(seconds=12)
+    assert fetching.turn()

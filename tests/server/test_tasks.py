@@ -92,7 +92,7 @@ def test_flushes_do_not_wait_for_a_disk_to_tell_the_age_of_old_records(broker):
 
     def tend(app):
         tick, log = app.logs.tick, app.context.replicas.get("old", 0).log
-        app.logs.tick = lambda now_ms: [RetentionWork(log, look_up, lambda log: True), *tick(now_ms)]
+        app.logs.tick = lambda *now: [RetentionWork(log, look_up, lambda log: True), *tick(*now)]
         try:
             return app.tasks.tend_logs()
         finally:
@@ -114,7 +114,7 @@ def test_a_broker_stops_while_a_disk_is_asked_for_the_age_of_old_records(start_b
     def tend(app):
         log = app.context.replicas.get("old", 0).log
         work = RetentionWork(log, lambda: is_told.wait(30), lambda log: True)
-        app.logs.tick = lambda now_ms: [work]
+        app.logs.tick = lambda *_: [work]
         return app.tasks.tend_logs()
 
     broker.run(tend)

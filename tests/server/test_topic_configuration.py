@@ -64,7 +64,7 @@ class Topic:
 
         def pass_time(app):
             self.clock.advance(milliseconds)
-            app.logs.run_due(self.clock.now_ms())
+            app.logs.run_due(self.clock.now_ms(), self.clock.monotonic_ms())
 
         self.broker.call(pass_time)
 
@@ -428,7 +428,7 @@ def test_a_key_that_is_deleted_is_the_brokers_again(topic):
 def test_a_follower_that_is_not_in_sync_may_be_held_back(topic):
     def held_back(app):
         partition = app.context.replicas.get("t", 0)
-        app.context.replicas.quotas.leader.record(10_000, app.clock.now_ms())
+        app.context.replicas.quotas.leader.record(10_000, app.clock.monotonic_ms())
         config = app.context.config
         config.leader_replication_throttled_rate = 100
         return is_throttled(app.context, partition, 2)
@@ -446,12 +446,12 @@ def test_a_replica_that_lags_may_be_left_out_of_fetches(topic):
 
     def asked(app, rate):
         quotas = app.context.replicas.quotas
-        quotas.follower.record(10_000, app.clock.now_ms())
+        quotas.follower.record(10_000, app.clock.monotonic_ms())
         quotas.follower.rate = rate
         partitions = app.context.replicas.partitions
         fetcher = Fetcher(2, partitions.get, broker_id=app.context.node_id, limits=FetchLimits(), quotas=quotas)
         fetcher.add(partitions["t", 0])
-        return fetcher.fetch_request(broker_epoch=1, now_ms=app.clock.now_ms()) is not None
+        return fetcher.fetch_request(broker_epoch=1, monotonic_ms=app.clock.monotonic_ms()) is not None
 
     assert topic.broker.call(lambda app: asked(app, 1_000_000))
     assert not topic.broker.call(lambda app: asked(app, 100))

@@ -12,7 +12,7 @@ from kazoo import exceptions
 from kazoo.protocol.states import EventType
 
 from tests.sim.disk import Disks
-from tests.sim.loop import NOBODY, Process, SimLoop
+from tests.sim.loop import NOBODY, Process, SimClock, SimLoop
 from tests.sim.network import Link, Network
 from tests.sim.zookeeper import Operation, Session, ZooKeeper
 
@@ -61,6 +61,17 @@ def test_a_paused_process_goes_on_with_all_that_came_meanwhile_in_order() -> Non
     loop.resume(process)
     loop.run_until(2)
     assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
+def test_a_clock_that_is_set_is_one_processs_and_tells_the_date_only(step_ms: int) -> None:
+    loop, process = SimLoop(), Process("b1")
+    clock, other = SimClock(loop, process), SimClock(loop, Process("b2"))
+    began_ms = clock.now_ms()
+    process.clock_offset_ms += step_ms
+    loop.run_until(2)
+    assert (clock.now_ms(), clock.monotonic_ms()) == (began_ms + step_ms + 2000, 2000)
+    assert (other.now_ms(), other.monotonic_ms()) == (began_ms + 2000, 2000)
 
 
 def test_work_of_threads_is_done_later_and_its_error_comes_back() -> None:

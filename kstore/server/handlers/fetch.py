@@ -62,7 +62,7 @@ def handle(context: Context, request: Request) -> object:
     version = request.api_version
     payload = decode_fetch(request.buffer, request.position, request.limit, version)
     check_is_a_brokers(context, request, payload.replica_id)
-    now_ms = context.clock.now_ms()
+    monotonic_ms = context.clock.monotonic_ms()
     try:
         opened = context.fetch_sessions.open(
             session_id=payload.session_id,
@@ -71,7 +71,7 @@ def handle(context: Context, request: Request) -> object:
             forgotten=payload.forgotten,
             uses_topic_ids=version >= TOPIC_IDS_FROM,
             replica=(payload.replica_id, payload.replica_epoch),
-            now_ms=now_ms,
+            monotonic_ms=monotonic_ms,
         )
     except KafkaError as error:
         return encode_fetch_response(request.correlation_id, version, 0, error.code, NO_SESSION, [])
@@ -79,10 +79,10 @@ def handle(context: Context, request: Request) -> object:
     # What a follower holds is told by the first look alone (rule 19).
     reading = read_all(context, request, payload, opened, version=version, is_first=True)
     if reading.cold:
-        deadline_ms = now_ms + payload.max_wait_ms
+        deadline_ms = monotonic_ms + payload.max_wait_ms
         run_for(context, request, answer_cold(context, request, payload, opened, reading, deadline_ms))
         return PENDING
-    return answer_or_wait(context, request, payload, opened, reading, payload.max_wait_ms, now_ms)
+    return answer_or_wait(context, request, payload, opened, reading, payload.max_wait_ms, monotonic_ms)
 
 
 async def answer_cold(
@@ -98,8 +98,8 @@ async def answer_cold(
     await context.cold_reads.until_found(reading.cold, attempt, is_wanted=lambda: not request.connection.closed)
     if request.connection.closed:
         return
-    now_ms = context.clock.now_ms()
-    answer = answer_or_wait(context, request, payload, opened, reading, deadline_ms - now_ms, now_ms)
+    monotonic_ms = context.clock.monotonic_ms()
+    answer = answer_or_wait(context, request, payload, opened, reading, deadline_ms - monotonic_ms, monotonic_ms)
     if answer is not PENDING:
         request.complete(answer)
 
@@ -111,11 +111,11 @@ def answer_or_wait(
     opened: Opened,
     reading: Reading,
     max_wait_ms: int,
-    now_ms: int,
+    monotonic_ms: int,
 ) -> object:
     """The answer, or PENDING where it waits for more bytes."""
     if reading.answer_now or reading.size >= payload.min_bytes or max_wait_ms <= 0 or opened.is_empty:
-        return respond(context, request, payload, opened, reading, now_ms)
+        return respond(context, request, payload, opened, reading, monotonic_ms)
     wait_for_bytes(context, request, payload, opened, reading, max_wait_ms)
     return PENDING
 
@@ -138,14 +138,14 @@ def read_all(
     reading = Reading()
     remaining = min(payload.max_bytes, context.config.fetch_max_bytes)
     is_follower = payload.replica_id >= 0
-    now_ms = context.clock.now_ms() if is_follower else 0
+    monotonic_ms = context.clock.monotonic_ms() if is_follower else 0
     chooser = None if is_follower else Chooser.of(context, request, payload)
     session = followers_session(opened, payload)
     for key, want in list(opened.wanted.items()):
         try:
             if session is not None:
                 partition = context.replicas.partitions.get((want.topic or "", want.partition))
-                if partition is not None and is_idle(partition, want, payload, now_ms if is_first else -1):
+                if partition is not None and is_idle(partition, want, payload, monotonic_ms if is_first else -1):
                     session.rest(key, want)
                     continue
             elif chooser is not None and (sent := chooser.sent_elsewhere(context, want)) is not None:
@@ -185,9 +185,9 @@ def followers_session(opened: Opened, payload: Any) -> FollowerSession | None:
     return opened.session if isinstance(opened.session, FollowerSession) and payload.replica_id >= 0 else None
 
 
-def is_idle(partition: Partition, want: Wanted, payload: Any, now_ms: int) -> bool:
+def is_idle(partition: Partition, want: Wanted, payload: Any, monotonic_ms: int) -> bool:
     """Whether a follower in sync has all there is and knows all there is to be told: most partitions, most of the
-    time. That it has asked is noted, at `now_ms` if that is not negative."""
+    time. That it has asked is noted, at `monotonic_ms` if that is not negative."""
     leader, log = partition.leader, partition.log
     if leader is None or want.fetch_offset != log.log_end_offset or want.current_leader_epoch != leader.epoch:
         return False
@@ -202,8 +202,8 @@ def is_idle(partition: Partition, want: Wanted, payload: Any, now_ms: int) -> bo
     # Not the epoch of its last record, which is an earlier one, or none, until something is appended in this one.
     if want.agreed_epoch != log.latest_epoch or want.topic_id != log.topic_id or log.log_dir.failure is not None:
         return False
-    if now_ms >= 0:
-        state.last_fetch_ms = state.last_caught_up_ms = now_ms
+    if monotonic_ms >= 0:
+        state.last_fetch_ms = state.last_caught_up_ms = monotonic_ms
     return True
 
 
@@ -253,7 +253,7 @@ def is_throttled(context: Context, partition: Partition, replica_id: int) -> boo
         return False
     quotas = context.replicas.quotas
     quotas.leader.rate = context.config.leader_replication_throttled_rate
-    return quotas.leader_throttles(partition.topic_partition, throttled, context.clock.now_ms())
+    return quotas.leader_throttles(partition.topic_partition, throttled, context.clock.monotonic_ms())
 
 
 def read_one(
@@ -314,7 +314,7 @@ def read_one(
                 log_start_offset=want.log_start_offset,
                 leader_end=log.log_end_offset,
                 broker_epoch=payload.replica_epoch,
-                now_ms=context.clock.now_ms(),
+                monotonic_ms=context.clock.monotonic_ms(),
             )
         )
     # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19); and after
@@ -392,7 +392,7 @@ def wait_for_bytes(
         if again.cold:
             run_for(context, request, answer_cold(context, request, payload, opened, again, deadline_ms=0))
             return PENDING
-        return respond(context, request, payload, opened, again, context.clock.now_ms())
+        return respond(context, request, payload, opened, again, context.clock.monotonic_ms())
 
     complete = completion(request, answer)
     waiting = FetchWaiting(found, complete, needed=payload.min_bytes, available=available, session=session)
@@ -400,7 +400,9 @@ def wait_for_bytes(
     request.on_gone = lambda: context.deliver.fetches.forget(waiting)
 
 
-def respond(context: Context, request: Request, payload: Any, opened: Opened, reading: Reading, now_ms: int) -> object:
+def respond(
+    context: Context, request: Request, payload: Any, opened: Opened, reading: Reading, monotonic_ms: int
+) -> object:
     """The answer; in a session only the partitions that have news."""
     version = request.api_version
     uses_topic_ids = version >= TOPIC_IDS_FROM
@@ -410,7 +412,10 @@ def respond(context: Context, request: Request, payload: Any, opened: Opened, re
         session_id = session.id
     elif opened.may_found:
         session_id = context.fetch_sessions.found(
-            opened.wanted, uses_topic_ids=uses_topic_ids, is_followers=payload.replica_id >= 0, now_ms=now_ms
+            opened.wanted,
+            uses_topic_ids=uses_topic_ids,
+            is_followers=payload.replica_id >= 0,
+            monotonic_ms=monotonic_ms,
         )
 
     hints: LeaderHints | None = None
@@ -433,7 +438,7 @@ def respond(context: Context, request: Request, payload: Any, opened: Opened, re
                     session.moved_to_end(key)
         size = len(records) if type(records) is bytes else records.size
         if payload.replica_id >= 0:
-            sent_to_follower(context, want, size, now_ms)
+            sent_to_follower(context, want, size, monotonic_ms)
         elif result[1] == 0 or (want.topic, want.partition) in context.replicas.partitions:
             counted = context.traffic[want.topic or ""]
             counted.fetches += 1
@@ -450,10 +455,10 @@ def respond(context: Context, request: Request, payload: Any, opened: Opened, re
     return encode_fetch_response(request.correlation_id, version, 0, 0, session_id, list(topics.values()), endpoints)
 
 
-def sent_to_follower(context: Context, want: Wanted, size: int, now_ms: int) -> None:
+def sent_to_follower(context: Context, want: Wanted, size: int, monotonic_ms: int) -> None:
     """What is replicated counts as such, and to the rate of the replicas that are moved."""
     context.replicas.bytes_out += size
     partition = context.replicas.partitions.get((want.topic or "", want.partition))
     throttled = () if partition is None else partition.log.config.leader_replication_throttled_replicas
     if throttled and is_listed(throttled, want.partition, context.node_id):
-        context.replicas.quotas.leader.record(size, now_ms)
+        context.replicas.quotas.leader.record(size, monotonic_ms)

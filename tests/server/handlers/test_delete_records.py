@@ -118,7 +118,7 @@ def with_follower(broker, topic):
 def follower_begins_at(app, topic, start):
     partition = app.context.replicas.get(topic, 0)
     end = partition.log.log_end_offset
-    told = {"log_start_offset": start, "leader_end": end, "broker_epoch": 1, "now_ms": app.clock.now_ms()}
+    told = {"log_start_offset": start, "leader_end": end, "broker_epoch": 1, "monotonic_ms": app.clock.monotonic_ms()}
     app.context.deliver(partition.fetched_by(2, end, **told))
     app.context.deliver.turn_ended()
 

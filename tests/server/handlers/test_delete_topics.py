@@ -104,10 +104,10 @@ def test_the_files_go_after_their_delay(start_broker):
     assert len(renamed) == 2
     assert not any(name in os.listdir(directory) for name in ("files-0", "files-1"))
     clock.advance(4999)
-    assert broker.call(lambda app: app.logs.run_due(clock.now_ms())) is not None
+    assert broker.call(lambda app: app.logs.run_due(clock.now_ms(), clock.monotonic_ms())) is not None
     assert [name for name in os.listdir(directory) if name.endswith("-delete")]
     clock.advance(1)
-    broker.call(lambda app: app.logs.run_due(clock.now_ms()))
+    broker.call(lambda app: app.logs.run_due(clock.now_ms(), clock.monotonic_ms()))
     assert not [name for name in os.listdir(directory) if name.startswith("files")]
 
 

@@ -453,7 +453,7 @@ def test_what_a_follower_holds_counts_only_where_it_names_its_epochs(broker, lea
         partition = app.context.replicas.get(topic, 0)
         me = app.context.node_id
         isr = frozenset((me, 2))
-        partition.become_leader(broker_id=me, epoch=7, replicas=(me, 2), isr=isr, alive=isr, now_ms=0)
+        partition.become_leader(broker_id=me, epoch=7, replicas=(me, 2), isr=isr, alive=isr)
         payload = SimpleNamespace(max_bytes=1000, replica_id=2, replica_epoch=replica_epoch, isolation_level=0)
         want = fetch_handler.Wanted(topic, None, (0, leader_epoch, 1, -1, 0, 1000))
         opened = fetch_handler.Opened({(topic, 0): want}, None, may_found=False)

@@ -1,5 +1,6 @@
 """Fetches of followers: what a leader looks at, and what still reaches them of partitions that rest."""
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,17 +10,17 @@ import pytest
 from kstore._native.connection import PENDING
 from kstore.clock import ManualClock
 from kstore.cluster.image import ClusterImage
-from kstore.errors import UnknownTopicOrPartitionError
 from kstore.log.config import LogConfig
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
 from kstore.protocol.messages.fetch import FetchRequest, FetchResponse
+from kstore.replica.manager import ReplicaManager
 from kstore.replica.partition import Partition
-from kstore.replica.throttle import ReplicationQuotas
 from kstore.server.deliver import Deliver
-from kstore.server.fetch_session import FINAL_EPOCH, LOOK_AT_ALL_MS, FetchSessionCache
+from kstore.server.fetch_session import EVICTION_MS, FINAL_EPOCH, LOOK_AT_ALL_MS, NO_SESSION, FetchSessionCache
 from kstore.server.handlers import fetch
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
+from kstore.server.tasks import Tasks
 from tests.fix_broker import batch
 
 VERSION = 17
@@ -52,7 +53,10 @@ class Leader:
     def __init__(self, directory: Path) -> None:
         self.clock = ManualClock()
         self.timers = Timers()
-        self.partitions = {key: self._open(directory, key) for key in map(place, range(MANY))}
+        logs: Any = SimpleNamespace()
+        self.replicas = ReplicaManager(logs, broker_id=1)
+        self.partitions = self.replicas.partitions
+        self.partitions.update({key: self._open(directory, key) for key in map(place, range(MANY))})
         self.sessions = FetchSessionCache(10)
         self.fetches = FetchPurgatory(self.timers, self.sessions.followers)
         self.deliver = Deliver(ProducePurgatory(self.timers), self.fetches, Coordinators())
@@ -65,9 +69,7 @@ class Leader:
             deliver=self.deliver,
             fetch_sessions=self.sessions,
             node_id=1,
-            replicas=SimpleNamespace(
-                partitions=self.partitions, missing=missing, quotas=ReplicationQuotas(1), bytes_out=0
-            ),
+            replicas=self.replicas,
             topics=SimpleNamespace(name_of={ID: "orders"}.get, image=ClusterImage()),
         )
         for number in range(MANY):
@@ -91,10 +93,17 @@ class Leader:
             isr=frozenset({1, 2, 3}),
             alive={1, 2, 3},
             lag_time_max_ms=LAG_MS,
-            now_ms=self.clock.now_ms(),
+            monotonic_ms=self.clock.monotonic_ms(),
         )
         self.deliver(effects)
         self.deliver.turn_ended()
+
+    def lagging(self) -> set[int]:
+        """Who is now to leave a partition's in-sync replicas."""
+        self.fetchers = SimpleNamespace(match_config=lambda: None)
+        asyncio.run(Tasks(self.context, None, None).shrink_isrs())  # type: ignore[arg-type]
+        states = [partition.leader.isr_state for partition in self.replicas if partition.leader is not None]
+        return {replica for each in states if each.proposed is not None for replica in each.isr - each.proposed}
 
     def append(self, number: int) -> None:
         data = bytearray(batch(b"new"))
@@ -197,10 +206,6 @@ def place(number: int) -> TopicPartition:
     return TopicPartition("orders", number)
 
 
-def missing(topic: str, number: int) -> Exception:
-    return UnknownTopicOrPartitionError(f"{topic}-{number}")
-
-
 @pytest.fixture
 def leader(tmp_path: Path) -> Any:
     found = Leader(tmp_path)
@@ -265,7 +270,7 @@ def test_a_fetch_that_has_waited_says_what_it_said_when_it_came(leader: Leader) 
     """Not that its follower has asked again (rule 19)."""
     follower = settled(leader, 2)
     follower.moved = [7]
-    asking, asked_ms = follower.ask(), leader.clock.now_ms()
+    asking, asked_ms = follower.ask(), leader.clock.monotonic_ms()
     leader.clock.advance(400)
     leader.append(7)
     assert list(follower.told(asking)) == [7]
@@ -312,14 +317,70 @@ def test_a_log_start_that_retention_moved_is_told_soon(leader: Leader) -> None:
     assert {number: each.log_start_offset for number, each in first.fetch().items()} == {7: 1}
 
 
-@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
-def test_a_clock_that_is_set_puts_no_look_off(leader: Leader, step_ms: int) -> None:
-    follower = settled(leader, 2)
+# Times that last, when the clock is set
+
+
+@pytest.fixture(params=[-3_600_000, 3_600_000], ids=["back", "forward"])
+def step_ms(request: pytest.FixtureRequest) -> int:
+    """By how much the clock is set."""
+    return int(request.param)
+
+
+def test_a_clock_that_is_set_throws_nobody_out_and_keeps_nobody_in(leader: Leader, step_ms: int) -> None:
+    first, _ = settled(leader, 2), settled(leader, 3)
+    leader.append(7)
     leader.clock.step_wall(step_ms)
+    assert leader.lagging() == set()
+    leader.clock.advance(LAG_MS)
+    for _ in range(2):
+        first.fetch()
+    assert leader.lagging() == set()
+    leader.clock.advance(1)
+    assert leader.lagging() == {3}
+
+
+def test_a_clock_that_is_set_neither_puts_a_look_at_all_off_nor_brings_it_on(
+    leader: Leader, looks: list[int], step_ms: int
+) -> None:
+    follower = settled(leader, 2)
+    looks.clear()
+    leader.clock.step_wall(step_ms)
+    leader.clock.advance(LOOK_AT_ALL_MS - 1)
     follower.fetch()
+    assert looks == []
+    leader.clock.advance(1)
+    follower.fetch()
+    assert len(looks) == MANY
+
+
+def test_a_clock_that_is_set_makes_no_session_older_or_younger(leader: Leader, step_ms: int) -> None:
+    leader.sessions.max_sessions = 1
+    kept = settled(leader, 2).session_id
+    leader.clock.step_wall(step_ms)
+    leader.clock.advance(EVICTION_MS)
+    other = Follower(leader, 3)
+    other.fetch()
+    assert (other.session_id, list(leader.sessions.sessions)) == (NO_SESSION, [kept])
+    leader.clock.advance(1)
+    other.session_epoch, other.moved = 0, list(range(MANY))
+    other.fetch()
+    assert list(leader.sessions.sessions) == [other.session_id]
+
+
+def test_a_clock_that_is_set_makes_a_throttle_no_tighter_and_no_looser(leader: Leader, step_ms: int) -> None:
+    follower = settled(leader, 2)
     partition = leader.partitions[place(7)]
     assert partition.leader is not None
-    assert partition.leader.followers[2].last_fetch_ms == leader.clock.now_ms()
+    partition.leader.isr = frozenset({1, 3})
+    partition.log.update_config(LogConfig(leader_replication_throttled_replicas=("*",)))
+    leader.context.config.leader_replication_throttled_rate = 10
+    leader.append(7)
+    assert follower.fetch()[7].records
+    leader.append(7)
+    leader.clock.step_wall(step_ms)
+    assert not any(each.records for each in follower.fetch().values())
+    leader.clock.advance(seconds=12)
+    assert follower.fetch()[7].records
 
 
 def test_a_follower_whose_partitions_rest_stays_in_sync(leader: Leader) -> None:
@@ -336,11 +397,11 @@ def test_a_follower_whose_partitions_rest_stays_in_sync(leader: Leader) -> None:
     partition = leader.partitions[place(8)]
     assert partition.leader is not None
     leader.clock.advance(LAG_MS - 2 * LOOK_AT_ALL_MS)
-    partition.maybe_shrink_isr(leader.clock.now_ms())
+    partition.maybe_shrink_isr(leader.clock.monotonic_ms())
     assert partition.leader.isr_state.proposed == frozenset({1, 2})  # 3 has never fetched
     leader.clock.advance(2 * LOOK_AT_ALL_MS + 1)
     partition.leader.isr = frozenset({1, 2})
-    partition.maybe_shrink_isr(leader.clock.now_ms())
+    partition.maybe_shrink_isr(leader.clock.monotonic_ms())
     assert partition.leader.isr_state.proposed == frozenset({1})
 
 

@@ -373,7 +373,7 @@ def test_acks_all_waits_on_in_a_new_epoch_of_the_same_leader(broker, client):
 
     def lead_on(app):
         partition = app.context.replicas.get("new.epoch", 0)
-        leading = {"broker_id": 1, "replicas": (1, 2), "now_ms": 0}
+        leading = {"broker_id": 1, "replicas": (1, 2)}
         app.context.deliver(partition.become_leader(epoch=1, isr=frozenset({1, 2}), **leading))
         app.context.deliver.turn_ended()
         waiting = len(app.context.deliver.produces)

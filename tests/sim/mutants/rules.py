@@ -57,7 +57,7 @@ MUTANTS = (
         "            if replica_id >= 0:\n"
         "                context.deliver(partition.fetched_by(replica_id, want.fetch_offset,"
         " log_start_offset=want.log_start_offset, leader_end=log.log_end_offset,"
-        " broker_epoch=payload.replica_epoch, now_ms=context.clock.now_ms()))\n",
+        " broker_epoch=payload.replica_epoch, monotonic_ms=context.clock.monotonic_ms()))\n",
         ("tests/server/handlers/test_fetch.py",),
     ),
     Mutant(
