@@ -94,6 +94,19 @@ class DirLoad:
         self.loaded = len(pending)
         clean = all(self.clean.values())
         run_all(pending, 1 if clean else recovery_threads, "loaded" if clean else "recovered")
+        for topic_partition, future in self.futures.items():
+            self._begin_anew_if_compacted(future, self.logs.get(topic_partition))
+
+    def _begin_anew_if_compacted(self, future: PartitionLog, source: PartitionLog | None) -> None:
+        """While the copy's directory was away its replica may have been compacted: what was deleted behind the copy's
+        end, tombstones too, would be served again out of the copy."""
+        if source is None or not source.config.compact or not future.log_end_offset:
+            return
+        if 0 <= source.first_dirty_offset <= future.log_end_offset:
+            return
+        logger.info("the copy of %s in %s is begun anew", future.topic_partition, future.log_dir.path)
+        with suppress(KafkaStorageError):
+            future.truncate_fully_and_start_at(source.log_start_offset, now_ms=self._now_ms)
 
     def _loads_in(self, log_dir: LogDir) -> list[Callable[[], None]]:
         """One call for each partition in a directory. Raises OSError."""

@@ -28,6 +28,8 @@ MAX_INT32 = 2**31 - 1
 # A session younger than this is not evicted for a larger one; one unused for longer makes room for any
 # (FetchSession.scala).
 EVICTION_MS = 120_000
+# A follower's fetch waits for replica.fetch.wait.max.ms; a session that is not used for so long is none any more.
+LET_GO_MS = 30_000
 
 # A fetch that finds nothing waits as long by default (replica.fetch.wait.max.ms): what it does not wake for takes no
 # longer than it would in a cluster that is idle.
@@ -148,22 +150,29 @@ class FollowerSession(Session):
     """`stirred` are the partitions to be looked at, in the order of all; each that rests hears of its news through
     `followers`. `waiting` is its fetch that waits in purgatory (FetchWaiting, or None)."""
 
-    __slots__ = ("_followers", "_looked_ms", "_replica", "stirred", "waiting")
+    __slots__ = ("_followers", "_looked_ms", "replica", "stirred", "waiting")
 
     def __init__(
-        self, id: int, partitions: dict[Key, Wanted], *, followers: Followers, uses_topic_ids: bool, monotonic_ms: int
+        self,
+        id: int,
+        partitions: dict[Key, Wanted],
+        *,
+        replica: Replica,
+        followers: Followers,
+        uses_topic_ids: bool,
+        monotonic_ms: int,
     ) -> None:
         super().__init__(id, partitions, uses_topic_ids=uses_topic_ids, monotonic_ms=monotonic_ms)
         self.stirred = dict(partitions)
         self.waiting: Any = None
         self._followers = followers
         self._looked_ms = monotonic_ms
-        self._replica = NO_REPLICA
+        self.replica = replica
 
     def asked_by(self, replica: Replica, monotonic_ms: int) -> dict[Key, Wanted]:
         self.used_ms = monotonic_ms
-        if replica != self._replica or monotonic_ms - self._looked_ms >= LOOK_AT_ALL_MS:
-            self._replica = replica
+        if replica != self.replica or monotonic_ms - self._looked_ms >= LOOK_AT_ALL_MS:
+            self.replica = replica
             self._looked_ms = monotonic_ms
             self.stirred.clear()
             self.stirred.update(self.partitions)
@@ -208,8 +217,9 @@ class FollowerSession(Session):
     def close(self) -> None:
         for key, want in self.partitions.items():
             self._unwatch(key, want)
-        # A fetch that still waits has nothing written where nobody would take it out.
+        # A fetch that still waits has nothing written where nobody would take it out, and is answered by its time-out.
         self._followers = {}
+        self.waiting = None
 
     def _unwatch(self, key: Key, want: Wanted) -> None:
         place = _place(want)
@@ -303,9 +313,12 @@ class FetchSessionCache:
         return session
 
     def found(
-        self, wanted: dict[Key, Wanted], *, uses_topic_ids: bool, is_followers: bool = False, monotonic_ms: int
+        self, wanted: dict[Key, Wanted], *, uses_topic_ids: bool, replica: Replica = NO_REPLICA, monotonic_ms: int
     ) -> int:
         """Id of a new session for these partitions, or 0 if there is no room for it."""
+        is_followers = replica != NO_REPLICA
+        if is_followers:
+            self._close_dead(replica, monotonic_ms)
         if not wanted or not self._make_room(len(wanted), is_followers, monotonic_ms):
             return NO_SESSION
         session_id = NO_SESSION
@@ -315,6 +328,7 @@ class FetchSessionCache:
             FollowerSession(
                 session_id,
                 wanted,
+                replica=replica,
                 followers=self.followers,
                 uses_topic_ids=uses_topic_ids,
                 monotonic_ms=monotonic_ms,
@@ -323,6 +337,15 @@ class FetchSessionCache:
             else Session(session_id, wanted, uses_topic_ids=uses_topic_ids, monotonic_ms=monotonic_ms)
         )
         return session_id
+
+    def _close_dead(self, replica: Replica, monotonic_ms: int) -> None:
+        """Those of an earlier life of a follower, and those that it let go of without a word: each costs every append
+        a little."""
+        for session in list(self.sessions.values()):
+            if isinstance(session, FollowerSession) and session.replica[0] == replica[0]:
+                is_of_before = session.replica[1] < replica[1]
+                if is_of_before or monotonic_ms - session.used_ms > LET_GO_MS:
+                    self._close(session.id)
 
     def _make_room(self, size: int, is_followers: bool, monotonic_ms: int) -> bool:
         """Evicts the session unused for longest if it is stale, else a smaller one that is no longer new. A follower's

@@ -133,6 +133,10 @@ class FetchWaiting(Waiting):
         self.session = session
         self.gathered = sum(partitions.values())
 
+    @property
+    def is_forgotten(self) -> bool:
+        return self.session is not None and self.session.waiting is not self
+
     def came(self, topic_partition: TopicPartition) -> bool:
         """Whether that is enough."""
         now_there = self.available(topic_partition)
@@ -169,7 +173,8 @@ class FetchPurgatory(Purgatory):
         others = self.watched.get(topic_partition)
         waiting = [] if others is None else list(others.values())
         for each in waiting + self.stir(topic_partition):
-            if each.came(topic_partition):
+            # The answer to one before it may have taken the session of this one for another; its time-out answers it.
+            if not each.is_forgotten and each.came(topic_partition):
                 self.finish(each)
 
     def stir(self, topic_partition: TopicPartition) -> list[FetchWaiting]:
@@ -184,4 +189,5 @@ class FetchPurgatory(Purgatory):
     def leadership_ended(self, topic_partition: TopicPartition) -> None:
         super().leadership_ended(topic_partition)
         for waiting in self.stir(topic_partition):
-            self.finish(waiting)
+            if not waiting.is_forgotten:
+                self.finish(waiting)

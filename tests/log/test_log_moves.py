@@ -8,6 +8,8 @@ import pytest
 
 from kstore.errors import InvalidTopicError, KafkaStorageError, LogDirNotFoundError
 from kstore.log import log_moves
+from kstore.log.checkpoint_file import CLEANER_OFFSET_CHECKPOINT, write_offsets
+from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory
 from kstore.log.log_dir import CHECKPOINTS
 from kstore.log.manager import LogManager
@@ -92,6 +94,22 @@ def test_a_copy_that_was_begun_goes_on_after_a_crash(
     assert again.moves.begin(TP, str(tmp_path / "b"), NOW) is copy
     copy_all(again.logs[TP], copy)
     assert offsets_of(batches_of(again.moves.complete(TP, NOW))) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("cleaned_up_to", "kept"), [(None, 0), (1, 1), (4, 0)])
+def test_a_copy_whose_replica_may_have_been_compacted_behind_its_end_is_begun_anew(
+    manager: LogManager, tmp_path: Path, managers: MakeManager, cleaned_up_to: int | None, kept: int
+) -> None:
+    """Its directory had failed, and the replica went on: a tombstone that is gone cannot delete what the copy has."""
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    append_as_follower(copy, manager.logs[TP].read(0, max_bytes=1).records.read(), leader_epoch=ANY_EPOCH, now_ms=NOW)
+    manager.close_handles()
+    if cleaned_up_to is not None:
+        write_offsets(str(tmp_path / "a" / CLEANER_OFFSET_CHECKPOINT), {TP: cleaned_up_to})
+    again = managers(tmp_path / "a", tmp_path / "b", load=False)
+    again.load_all(NOW, lambda topic: LogConfig(cleanup_policy=("compact",)))
+    assert again.moves.futures[TP].log_end_offset == kept
 
 
 class ProcessEndedError(BaseException):

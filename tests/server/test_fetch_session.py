@@ -9,7 +9,9 @@ from kstore.server.fetch_session import (
     EVICTION_MS,
     FINAL_EPOCH,
     INITIAL_EPOCH,
+    LET_GO_MS,
     MAX_INT32,
+    NO_REPLICA,
     NO_SESSION,
     FetchSessionCache,
     next_epoch,
@@ -198,9 +200,28 @@ def test_a_partition_that_gave_data_comes_last_next_time():
     assert [key[1] for key in session.partitions] == [1, 2, 0]
 
 
-def founded(cache, *topics, is_followers, monotonic_ms=0):
+def founded(cache, *topics, is_followers, replica=(2, 50), monotonic_ms=0):
     opened = open_fetch(cache, topics=topics, monotonic_ms=monotonic_ms)
-    return cache.found(opened.wanted, uses_topic_ids=False, is_followers=is_followers, monotonic_ms=monotonic_ms)
+    return cache.found(
+        opened.wanted,
+        uses_topic_ids=False,
+        replica=replica if is_followers else NO_REPLICA,
+        monotonic_ms=monotonic_ms,
+    )
+
+
+def test_sessions_of_a_followers_earlier_life_and_those_it_has_let_go_of_are_closed():
+    """Each of them heard of every append for ever."""
+    cache = FetchSessionCache(10)
+    for broker_epoch in (50, 50, 60):
+        founded(cache, asked(0), is_followers=True, replica=(2, broker_epoch))
+    other = founded(cache, asked(0), is_followers=True, replica=(3, 40))
+    assert sorted(session.replica for session in cache.sessions.values()) == [(2, 60), (3, 40)]
+    # Several fetchers are at work at once; of them this one is not any more.
+    cache.sessions[other].used_ms = LET_GO_MS
+    used = founded(cache, asked(1), is_followers=True, replica=(2, 60), monotonic_ms=LET_GO_MS)
+    last = founded(cache, asked(1), is_followers=True, replica=(2, 60), monotonic_ms=LET_GO_MS + 1)
+    assert set(cache.sessions) == {other, used, last}
 
 
 def test_a_follower_takes_the_place_of_a_consumer_and_keeps_it():
@@ -234,7 +255,7 @@ def test_a_topic_that_was_made_anew_is_heard_of_when_the_one_before_it_is_forgot
     cache = FetchSessionCache(1)
     old, new = (b"1" * 16, 0), (b"2" * 16, 0)
     opened = open_fetch(cache, topics=[(None, old[0], [(0, -1, 0, -1, -1, 1000)])], ids=True)
-    session = cache.sessions[cache.found(opened.wanted, uses_topic_ids=True, is_followers=True, monotonic_ms=0)]
+    session = cache.sessions[cache.found(opened.wanted, uses_topic_ids=True, replica=(2, 50), monotonic_ms=0)]
     session.ask(None, new[0], new, (0, -1, 0, -1, -1, 1000))
     for key, want in session.partitions.items():
         want.topic = "t"

@@ -1,4 +1,5 @@
 from kstore.model import TopicPartition
+from kstore.server.fetch_session import INITIAL_EPOCH, FetchSessionCache
 from kstore.server.purgatory import FetchPurgatory, FetchWaiting, ProducePurgatory, Waiting
 
 A = TopicPartition("a", 0)
@@ -114,3 +115,42 @@ def test_news_of_a_partition_that_nobody_waits_on_is_nothing():
     answered = waiting_fetch(purgatory, Log({A: 0}), needed=1)
     purgatory.bytes_came(B)
     assert answered == []
+
+
+def test_an_answer_that_takes_the_session_of_the_next_fetch_for_its_own_stops_nobody():
+    """The closed session was asked what it wants of the partition: the error left all later partitions of the turn
+    without a word."""
+    timers, cache = Timers(), FetchSessionCache(1)
+    purgatory = FetchPurgatory(timers, cache.followers)
+    opened = cache.open(
+        session_id=0,
+        epoch=INITIAL_EPOCH,
+        topics=[("a", None, [(0, -1, 0, -1, -1, 1000)])],
+        forgotten=[],
+        uses_topic_ids=False,
+        monotonic_ms=0,
+    )
+    session = cache.sessions[cache.found(opened.wanted, uses_topic_ids=False, replica=(2, 50), monotonic_ms=0)]
+    for key, want in list(session.partitions.items()):
+        session.rest(key, want)
+    answered = []
+
+    def first(timed_out):
+        answered.append("first")
+        cache._close(session.id)
+
+    purgatory.watch(FetchWaiting({A: 0}, first, needed=1, available=lambda _: 1), timeout_ms=100)
+    purgatory.watch(
+        FetchWaiting(
+            {},
+            lambda timed_out: answered.append(timed_out),
+            needed=1,
+            available=lambda place: 1 + 0 * session.want_of(place).fetch_offset,
+            session=session,
+        ),
+        timeout_ms=100,
+    )
+    purgatory.bytes_came(A)
+    assert answered == ["first"]
+    timers.callbacks[1].callback()
+    assert answered == ["first", True]

@@ -26,7 +26,7 @@ from kstore.replica.read_replica import SELECTORS
 from kstore.replica.throttle import is_listed
 from kstore.server.broker_listener import check_is_a_brokers
 from kstore.server.context import Context
-from kstore.server.fetch_session import NO_SESSION, FollowerSession, Key, Opened, Wanted
+from kstore.server.fetch_session import NO_REPLICA, NO_SESSION, FollowerSession, Key, Opened, Wanted
 from kstore.server.leader_hints import FETCH_FROM as HINTS_FROM
 from kstore.server.leader_hints import LeaderHints, is_hinted
 from kstore.server.purgatory import FetchWaiting
@@ -414,7 +414,7 @@ def respond(
         session_id = context.fetch_sessions.found(
             opened.wanted,
             uses_topic_ids=uses_topic_ids,
-            is_followers=payload.replica_id >= 0,
+            replica=(payload.replica_id, payload.replica_epoch) if payload.replica_id >= 0 else NO_REPLICA,
             monotonic_ms=monotonic_ms,
         )
 
