@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kstore.clock import SystemClock
+from kstore.cluster.controller import PREFERRED, UNCLEAN
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.notices import Notice
 from kstore.cluster.standing import Doubt, LogEnd
@@ -377,3 +378,24 @@ def test_an_answer_that_nobody_understands_does_not_end_a_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert compared(tmp_path, monkeypatch, KeyError("odd"), {2: 5, 1: 4}) == ([BOTH] * 2, -1)
+
+
+def test_before_an_administrator_has_a_replica_out_of_sync_lead_they_say_what_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(scene: Scene) -> None:
+        lost = PartitionImage((3, 1, 2), (3,), leader=-1, leader_epoch=3, partition_epoch=4)
+        scene.store.there = {"orders": TopicImage("orders", ID, {0: lost})}
+        scene.store.alive = {id: BrokerImage(id, (BrokerEndpoint("PLAINTEXT", "h", 1),), None, id) for id in (1, 2)}
+        replicas = Replicas(scene, monkeypatch, {1: 4, 2: 5})
+        await scene.controller.look()
+        elect = scene.controller.requests.elect_leaders
+        assert list(await elect(PREFERRED, None)) == [KEY]
+        assert replicas.asked == []
+        assert await elect(UNCLEAN, [KEY]) == {KEY: None}
+        assert replicas.asked == [BOTH]
+        state = scene.controller.active().state(KEY)
+        assert state is not None
+        assert (state.leader, state.isr) == (2, (2,))
+
+    played(tmp_path, story)
