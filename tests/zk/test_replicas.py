@@ -214,13 +214,13 @@ def test_a_throttled_replica_comes_back_no_faster_than_it_may_and_holds_up_nobod
 ) -> None:
     """By a rate that was set while the brokers ran, and is lifted so."""
     one, two = pair
-    broker, rate = pair[throttled], f"{side}_replication_throttled_rate"
+    limited, rate = pair[throttled], f"{side}_replication_throttled_rate"
     create_topic(pair, "moved", [[1, 2]], **{f"{side}_replication_throttled_replicas": "*"})
     create_topic(pair, "others", [[1, 2]])
     for topic in ("moved", "others"):
         wait_for_isr(pair, topic, {1, 2})
-    assert set_configs(broker.port, str(throttled + 1), kind=BROKER, **{rate: "1000"}) == 0
-    eventually(broker.log_text, wanted=lambda text: "throttled.rate': '1000'" in text)
+    assert set_configs(limited.port, str(throttled + 1), kind=BROKER, **{rate: "1000"}) == 0
+    eventually(limited.log_text, wanted=lambda text: "throttled.rate': '1000'" in text)
     two.kill()
     wait_for_isr([one], "moved", {1})
     ledgers = [Ledger([one], topic) for topic in ("moved", "others")]
@@ -230,9 +230,10 @@ def test_a_throttled_replica_comes_back_no_faster_than_it_may_and_holds_up_nobod
     two.start()
     wait_for_isr(pair, "others", {1, 2})
     # Both are fetched by the same requests, of which one brings more than the rate: at most replica.fetch.max.bytes.
-    assert len(log_bytes(two, "moved")) < len(log_bytes(one, "moved")) / 2
+    held, size = (len(log_bytes(broker, "moved")) for broker in (two, one))
+    assert held < size / 2
     assert partition_of([one], "moved").isrs == [1]
-    assert set_configs(broker.port, str(throttled + 1), kind=BROKER, **{rate: str(1 << 40)}) == 0
+    assert set_configs(limited.port, str(throttled + 1), kind=BROKER, **{rate: str(1 << 40)}) == 0
     wait_for_isr(pair, "moved", {1, 2})
     wait_for_same_logs(pair, "moved")
     assert not any(ledger.failed for ledger in ledgers)
@@ -261,6 +262,4 @@ def test_the_controller_is_told_of_a_directory_that_failed(zookeeper_of_its_own:
             what="the controller knows which replica is gone",
         )
         logs = (zookeeper_of_its_own.directory / "data" / "version-2").glob("log.*")
-        written = b"".join(log.read_bytes() for log in logs)
-        assert b"/log_dir_event_notification/log_dir_event_" in written
-        assert b'{"version":1,"broker":1,"event":1}' in written
+        assert any(b'{"version":1,"broker":1,"event":1}' in log.read_bytes() for log in logs)
