@@ -25,6 +25,7 @@ from kstore.cluster.standing import (
     LogEnd,
     Standing,
     elect_longest,
+    elect_longest_unclean,
     has_to_wait,
     incarnations_after,
     is_doubtful,
@@ -71,7 +72,7 @@ class Controller:
         # Topics that are being deleted, and which replicas are gone already.
         self.deleting: dict[str, set[tuple[int, int]]] = {}
         # Partitions whose replicas in sync have come back and may have lost records: all replicas are asked what they
-        # hold; and what they have answered.
+        # hold; and what they have answered, and those of other partitions without a leader that were asked.
         self.doubted: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, Mapping[int, LogEnd]] = {}
         # How often those who are there have been asked in vain.
@@ -155,7 +156,7 @@ class Controller:
         gone = frozenset(names)
         for name in gone:
             self.deleting.pop(name, None)
-        for key in [key for key in self.doubted if key.topic in gone]:
+        for key in [key for key in self.doubted | self._ends.keys() if key.topic in gone]:
             self._end_doubt(key)
         self._set_topics({name: topic for name, topic in self.image.topics.items() if name not in gone})
 
@@ -243,9 +244,34 @@ class Controller:
         for key in self.doubted:
             partition = self.state(key)
             if partition is not None:
-                electable = self._presence(key, partition).electable
-                found[key] = Doubt(self.image.topics[key.topic].id, partition.leader_epoch, electable)
+                found[key] = self._doubt(key, partition)
         return found
+
+    def choices(self, keys: Iterable[TopicPartition] | None) -> dict[TopicPartition, Doubt]:
+        """Those of the partitions, of all where `keys` is None, that several out of sync could lead, and nobody else:
+        before an administrator has one of them lead they are asked what they hold (`ends_heard`)."""
+        found = {}
+        for key in [key for key, _ in self._decided()] if keys is None else keys:
+            partition = self.state(key)
+            if partition is None or partition.leader != NO_LEADER or key in self.doubted:
+                continue
+            presence = self._presence(key, partition)
+            if len(presence.electable) > 1 and elect_in_sync(partition, electable=presence.undoubted) is None:
+                found[key] = self._doubt(key, partition)
+        return found
+
+    def _doubt(self, key: TopicPartition, partition: PartitionImage) -> Doubt:
+        electable = self._presence(key, partition).electable
+        return Doubt(self.image.topics[key.topic].id, partition.leader_epoch, electable)
+
+    def ends_heard(
+        self, asked: Mapping[TopicPartition, Doubt], ends: Mapping[TopicPartition, Mapping[int, LogEnd]]
+    ) -> None:
+        """What the replicas hold that an administrator may choose of."""
+        now = self.choices(asked)
+        for key in now.keys() & asked.keys():
+            if now[key].leader_epoch == asked[key].leader_epoch:
+                self._ends[key] = ends.get(key, {})
 
     def ends_told(
         self,
@@ -337,7 +363,8 @@ class Controller:
                 raise EligibleLeadersNotAvailableError(f"the replicas of {key} are being asked what they hold")
             known = {id: end for id, end in self._ends[key].items() if id in presence.electable}
             elected = elect_longest(partition, known, electable=presence.electable)
-        elected = elected or elect_unclean(partition, electable=presence.electable)
+        if elected is None:
+            elected = elect_longest_unclean(partition, self._ends.get(key, {}), electable=presence.electable)
         if elected is None:
             raise EligibleLeadersNotAvailableError(f"no replica of {key} is there: {list(partition.replicas)}")
         return elected
@@ -576,6 +603,8 @@ class Controller:
                     doubted=doubted,
                 )
                 if (after or partition).leader == NO_LEADER and doubted:
+                    if key not in self.doubted:
+                        self._end_doubt(key)  # what was asked before it counts for nothing
                     self.doubted.add(key)
                 else:
                     self._end_doubt(key)

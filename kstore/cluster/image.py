@@ -17,6 +17,10 @@ METADATA_VERSION = "metadata.version"
 # What a partition without a leader says (PartitionRegistration.java, LeaderConstants.java).
 NO_LEADER = -1
 
+# By which numbers brokers tell each other of them (SecurityProtocol.java).
+PROTOCOL_IDS = {"PLAINTEXT": 0, "SSL": 1, "SASL_PLAINTEXT": 2, "SASL_SSL": 3}
+PROTOCOLS = {number: name for name, number in PROTOCOL_IDS.items()}
+
 
 class PartitionImage(NamedTuple):
     """`directories` holds the id of the log directory of each replica, in the order of `replicas`."""

@@ -7,7 +7,7 @@ are fixed; nobody negotiates them.
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kstore.cluster.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
+from kstore.cluster.image import PROTOCOL_IDS, BrokerImage, ClusterImage, PartitionImage, TopicImage
 from kstore.model import TopicPartition
 from kstore.protocol.messages.leader_and_isr import LeaderAndIsrRequest
 from kstore.protocol.messages.stop_replica import StopReplicaRequest
@@ -19,9 +19,6 @@ STOP_REPLICA_VERSION = 4
 
 # A topic that is being deleted has this leader and this epoch (LeaderAndIsr.LeaderDuringDelete, EpochDuringDelete).
 DELETED = -2
-
-PROTOCOL_IDS = {"PLAINTEXT": 0, "SSL": 1, "SASL_PLAINTEXT": 2, "SASL_SSL": 3}
-PROTOCOLS = {number: name for name, number in PROTOCOL_IDS.items()}
 
 
 class Notice(NamedTuple):

@@ -17,7 +17,7 @@ from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from kstore.cluster.image import BrokerImage, PartitionImage
-from kstore.cluster.leader_election import elect_in_sync
+from kstore.cluster.leader_election import elect_in_sync, elect_unclean
 
 
 class LogEnd(NamedTuple):
@@ -120,6 +120,23 @@ def elect_longest(
         # Of equals the one in sync leads.
         leader = max(known, key=lambda replica: (known[replica], replica == leader, replica in partition.isr))
     return in_sync._replace(leader=leader, isr=(leader,))
+
+
+def elect_longest_unclean(
+    partition: PartitionImage, ends: Mapping[int, LogEnd], *, electable: Container[int]
+) -> PartitionImage | None:
+    """Nobody in sync is there, and somebody has said that records may be lost (rule 27): led by whoever holds most, so
+    that as few are lost as can be. Who has not said what it holds comes before who holds nothing."""
+
+    def held(replica: int) -> LogEnd:
+        end = ends.get(replica)
+        if end is None or not _is_comparable(end, partition):
+            return LogEnd(NO_RECORDS, 1)
+        return end if end.epoch > NO_RECORDS else LogEnd(NO_RECORDS, 0)
+
+    there = [replica for replica in partition.replicas if replica in electable]
+    most = max(map(held, there), default=None)
+    return elect_unclean(partition, electable=[replica for replica in there if held(replica) == most])
 
 
 def _is_comparable(end: LogEnd, partition: PartitionImage) -> bool:

@@ -117,7 +117,8 @@ class App:
         self.logs.load_all(
             now_ms,
             lambda topic: log_config(context.config, image.topic_config(topic)),
-            # In a cluster a log is stray when the controller says so (ReplicaManager.becomeLeaderOrFollower).
+            # With ZooKeeper nobody looks for strays: brokers of 3.9 do so only while their cluster is migrated to KRaft
+            # (ReplicaManager.becomeLeaderOrFollower, LogManager.startup).
             stray_check(image) if cluster is None else None,
         )
         context.replicas = ReplicaManager(self.logs, broker_id=context.node_id)

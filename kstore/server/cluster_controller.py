@@ -26,7 +26,7 @@ from kstore.model import TopicPartition
 from kstore.server.controller_channel import Channel
 from kstore.server.controller_requests import ControllerRequests
 from kstore.server.controller_watches import ControllerWatches
-from kstore.server.log_ends import Ends, ends_of
+from kstore.server.log_ends import Heard, ends_of
 from kstore.server.membership import Membership
 from kstore.server.notice_answers import NoticeAnswers
 
@@ -271,14 +271,9 @@ class ClusterController:
             await asyncio.wait(told, timeout=ASK_TIMEOUT_S)
         pause_s = ASK_AGAIN_S
         while self._decisions is term and number == self._comparison and term.doubted:
-            brokers, doubts = dict(term.image.brokers), term.doubts()
-            endpoints = {id: channel.endpoint for id, channel in self._channels.items()}
             try:
-                ends = await ends_of(doubts, endpoints, timeout_ms=1000 * ASK_TIMEOUT_S)
-                await self.in_office(
-                    partial(self._elect_longest, brokers=brokers, doubts=doubts, ends=ends),
-                    term=term,
-                )
+                heard = await self.ask_ends(term.doubts())
+                await self.in_office(partial(self._elect_longest, heard=heard), term=term)
             except Exception:
                 # One answer that nobody understands must not leave all of them without a leader.
                 log.exception("replicas cannot be compared")
@@ -288,20 +283,16 @@ class ClusterController:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, ASK_AGAIN_AT_MOST_S)
 
-    async def _elect_longest(
-        self,
-        decisions: Controller,
-        *,
-        brokers: Mapping[int, BrokerImage],
-        doubts: Mapping[TopicPartition, Doubt],
-        ends: Ends,
-    ) -> None:
-        """By what `brokers` have said, as far as they are the same still."""
-        now = decisions.image.brokers
-        same = {id for id, broker in brokers.items() if id in now and now[id].epoch == broker.epoch}
-        known = {key: {id: end for id, end in found.items() if id in same} for key, found in ends.items()}
-        min_in_sync = await self.requests.promised_copies({key.topic for key in doubts})
-        await self._settle(decisions.ends_told(doubts, known, min_in_sync=min_in_sync))
+    async def ask_ends(self, doubts: Mapping[TopicPartition, Doubt]) -> Heard:
+        """What the replicas hold, as far as they say it in time. Raises NotControllerError."""
+        brokers = dict(self.active().image.brokers)
+        endpoints = {id: channel.endpoint for id, channel in self._channels.items()}
+        return Heard(doubts, brokers, await ends_of(doubts, endpoints, timeout_ms=1000 * ASK_TIMEOUT_S))
+
+    async def _elect_longest(self, decisions: Controller, *, heard: Heard) -> None:
+        min_in_sync = await self.requests.promised_copies({key.topic for key in heard.doubts})
+        known = heard.of(decisions.image.brokers)
+        await self._settle(decisions.ends_told(heard.doubts, known, min_in_sync=min_in_sync))
 
     async def elect_unclean(self) -> list[asyncio.Future[Any]]:
         """Leaders for what nobody in sync can lead, where the topic, or the brokers' default, allows it. The topics'

@@ -5,8 +5,8 @@ Kafka: ZkMetadataCache.updateMetadata. Configurations are not among them; they s
 
 from typing import Any
 
-from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage, PartitionImage, TopicImage
-from kstore.cluster.notices import DELETED, PROTOCOLS
+from kstore.cluster.image import PROTOCOLS, BrokerEndpoint, BrokerImage, ClusterImage, PartitionImage, TopicImage
+from kstore.cluster.notices import DELETED
 from kstore.model import ZERO_UUID
 
 

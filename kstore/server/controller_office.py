@@ -9,7 +9,10 @@ from kstore.cluster.controller import Controller
 from kstore.cluster.image import BrokerImage
 from kstore.cluster.notices import Notice
 from kstore.cluster.plan import Plan
+from kstore.cluster.standing import Doubt
 from kstore.cluster.zk.fencing import Elected
+from kstore.model import TopicPartition
+from kstore.server.log_ends import Heard
 
 Told = list[asyncio.Future[Any]]
 
@@ -43,6 +46,9 @@ class Office(Protocol):
 
     def compare_ends(self) -> None:
         """Asks the replicas of what is doubted what they hold (rule 26)."""
+
+    async def ask_ends(self, doubts: Mapping[TopicPartition, Doubt]) -> Heard:
+        """What replicas hold. Raises NotControllerError."""
 
     async def elect_unclean(self) -> Told:
         """Leaders for what nobody in sync can lead, where that is allowed."""

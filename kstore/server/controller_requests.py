@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kstore.cluster.controller import UNCLEAN as UNCLEAN_ELECTION
 from kstore.cluster.controller import Controller, Refusals
 from kstore.cluster.image import TOPIC_RESOURCE, BrokerImage, PartitionImage, TopicImage
 from kstore.cluster.isr_update import IsrProposal
@@ -184,10 +185,16 @@ class ControllerRequests:
     # --- elections and reassignments ---
 
     async def elect_leaders(
-        self, kind: int, keys: Iterable[TopicPartition] | None
+        self, kind: int, keys: Collection[TopicPartition] | None
     ) -> dict[TopicPartition, KafkaError | None]:
-        """What becomes of each partition: None where the leader that was asked for leads now."""
+        """What becomes of each partition: None where the leader that was asked for leads now. Where several out of sync
+        could lead they are asked first, so that the one leads that holds most."""
+        heard = None
+        if kind == UNCLEAN_ELECTION and (choices := self._controller.active().choices(keys)):
+            heard = await self._controller.ask_ends(choices)
         async with self._controller.office() as decisions:
+            if heard is not None:
+                decisions.ends_heard(heard.doubts, heard.of(decisions.image.brokers))
             plan, refusals = decisions.elections_asked(kind, keys)
             told = await self._controller.carry_out(plan)
             results = _results(decisions, plan, refusals)

@@ -9,10 +9,10 @@ an epoch that is later than its own (Partition.readRecords, rule 5). So it is se
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from kstore.client.broker_client import BrokerClient
-from kstore.cluster.image import BrokerEndpoint
+from kstore.cluster.image import BrokerEndpoint, BrokerImage
 from kstore.cluster.standing import NO_EPOCHS, NO_RECORDS, Doubt, LogEnd
 from kstore.errors import NONE, BrokerUnreachableError, InvalidRequestError, OffsetOutOfRangeError
 from kstore.model import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, TopicPartition
@@ -28,6 +28,19 @@ DEBUGGING_CONSUMER = -2
 FAR_AWAY = 2**62
 
 Ends = dict[TopicPartition, dict[int, LogEnd]]
+
+
+class Heard(NamedTuple):
+    """What was asked, and what brokers have said, as they were registered then."""
+
+    doubts: Mapping[TopicPartition, Doubt]
+    brokers: Mapping[int, BrokerImage]
+    ends: Ends
+
+    def of(self, now: Mapping[int, BrokerImage]) -> Ends:
+        """What those have said that are registered still, and not anew."""
+        same = {id for id, broker in self.brokers.items() if id in now and now[id].epoch == broker.epoch}
+        return {key: {id: end for id, end in found.items() if id in same} for key, found in self.ends.items()}
 
 
 class EpochSearch:

@@ -281,6 +281,46 @@ def test_an_unclean_leader_is_elected_when_it_is_asked_for(controller: Controlle
     assert plan.writes[KEY].leader_recovery_state == 1
 
 
+def out_of_sync() -> Controller:
+    """Broker 1 led orders-0 alone in sync, and is gone; brokers 2 and 3 are there."""
+    controller = Controller(broker_id=4, epoch=5)
+    carried_out(controller, controller.started(brokers(1, 2, 3), topic(1, 2, 3), []))
+    carried_out(controller, controller.brokers_changed(brokers(1)))
+    carried_out(controller, controller.brokers_changed(brokers(2, 3)))
+    assert (state(controller).leader, state(controller).isr) == (-1, (1,))
+    return controller
+
+
+def test_of_those_out_of_sync_an_administrator_has_the_longest_log_lead() -> None:
+    """The first one was taken, however little it had."""
+    controller = out_of_sync()
+    asked = {KEY: Doubt(ID, state(controller).leader_epoch, frozenset({2, 3}))}
+    assert controller.choices(None) == controller.choices([KEY, TopicPartition("none", 0)]) == asked
+    controller.ends_heard(asked, {KEY: {2: LogEnd(0, 5), 3: LogEnd(0, 9)}})
+    plan, refusals = controller.elections_asked(UNCLEAN, None)
+    assert (plan.writes[KEY].leader, plan.writes[KEY].isr, refusals) == (3, (3,), {})
+    carried_out(controller, plan)
+    assert controller.choices(None) == {}
+
+
+def test_what_was_heard_of_other_replicas_than_those_there_now_chooses_nobody() -> None:
+    controller = out_of_sync()
+    asked = controller.choices(None)
+    controller.ends_heard(asked, {KEY: {2: LogEnd(0, 5), 3: LogEnd(0, 9)}})
+    # It has restarted, and may have lost what it had.
+    carried_out(controller, controller.brokers_changed(brokers(2, 3, b3=300)))
+    assert controller.elections_asked(UNCLEAN, [KEY])[0].writes[KEY].leader == 2
+    stale = {KEY: asked[KEY]._replace(leader_epoch=asked[KEY].leader_epoch - 1)}
+    controller.ends_heard(stale, {KEY: {3: LogEnd(0, 9)}})
+    assert controller.elections_asked(UNCLEAN, [KEY])[0].writes[KEY].leader == 2
+    # And it is no answer to the question that a doubted partition waits for (rule 26).
+    controller.ends_heard(asked, {KEY: {2: LogEnd(0, 5), 3: LogEnd(0, 9)}})
+    carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=300, b3=300)))
+    assert (controller.doubted, controller.choices(None)) == ({KEY}, {})
+    _, refusals = controller.elections_asked(UNCLEAN, [KEY])
+    assert isinstance(refusals[KEY], EligibleLeadersNotAvailableError)
+
+
 def test_leaders_go_back_by_themselves(controller: Controller) -> None:
     carried_out(controller, controller.brokers_changed(brokers(2, 3)))
     carried_out(controller, controller.brokers_changed(brokers(1, 2, 3, b1=200)))

@@ -7,6 +7,7 @@ from kstore.cluster.standing import (
     LogEnd,
     Standing,
     elect_longest,
+    elect_longest_unclean,
     has_to_wait,
     incarnations_after,
     is_doubtful,
@@ -136,3 +137,27 @@ def test_of_several_in_sync_the_longest_leads_and_the_others_have_to_catch_up() 
     elected = elect_longest(both, {1: LogEnd(4, 90), 2: LogEnd(4, 100), 3: LogEnd(4, 95)}, electable={1, 2, 3})
     assert elected is not None
     assert (elected.leader, elected.isr) == (2, (2,))
+
+
+@pytest.mark.parametrize(
+    ("ends", "leader"),
+    [
+        ({2: (4, 90), 3: (4, 100)}, 3),
+        ({2: (3, 500), 3: (4, 100)}, 3),
+        # Of equals the first one.
+        ({2: (4, 90), 3: (4, 90)}, 2),
+        ({2: (-1, 500), 3: (-1, 0)}, 2),
+        # Whoever has not said what it holds may hold something.
+        ({2: (-1, 0)}, 3),
+        ({3: (0, 1)}, 3),
+        ({2: (-1, 7), 3: (-2, 120)}, 3),
+        ({}, 2),
+    ],
+)
+def test_out_of_sync_the_longest_log_leads_too(ends: dict[int, tuple[int, int]], leader: int) -> None:
+    told = {replica: LogEnd(*end) for replica, end in ends.items()}
+    elected = elect_longest_unclean(LOST, told, electable={2, 3})
+    assert elected is not None
+    assert (elected.leader, elected.isr, elected.leader_epoch) == (leader, (leader,), 6)
+    assert elected.leader_recovery_state == 1
+    assert elect_longest_unclean(LOST, told, electable=set()) is None

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from kstore.clock import SystemClock
+from kstore.cluster.controller import PREFERRED, UNCLEAN
 from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.notices import Notice
+from kstore.cluster.standing import Doubt, LogEnd
 from kstore.cluster.zk.configs import Resource, StoredConfig
 from kstore.cluster.zk.fencing import Elected
 from kstore.cluster.zk.paths import TopicAssignment
@@ -31,6 +33,9 @@ from kstore.server.config import ServerConfig
 from kstore.server.properties_file import Property
 
 ID = bytes(15) + b"\x07"
+
+
+KEY = TopicPartition("orders", 0)
 
 
 class FakeStore:
@@ -146,6 +151,10 @@ class Scene:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         return task
+
+    async def at_rest(self) -> None:
+        """Returns when every task has come to its end. Raises what one of them raises."""
+        await asyncio.gather(*self._tasks)
 
     def end(self) -> None:
         self.controller.stop()
@@ -303,5 +312,90 @@ def test_one_look_follows_however_many_watches_fire(tmp_path: Path) -> None:
         scene.store.watchers[0]()
         while len(scene.store.watchers) < 3:
             await asyncio.sleep(0)
+
+    played(tmp_path, story)
+
+
+# --- who holds most (rule 26) ---
+
+
+class Replicas:
+    """Says where logs end, as `answers` has it, one answer after the other: the last one for ever."""
+
+    def __init__(self, scene: Scene, monkeypatch: pytest.MonkeyPatch, *answers: Any) -> None:
+        self._answers = list(answers)
+        self.asked: list[frozenset[int]] = []
+        monkeypatch.setattr("kstore.server.cluster_controller.ends_of", self._ends_of)
+        monkeypatch.setattr("kstore.server.cluster_controller.ASK_AGAIN_S", 0)
+        # Nobody else is spoken to.
+        monkeypatch.setattr(scene.controller, "match_channels", lambda brokers: None)
+
+    async def _ends_of(self, doubts: Mapping[TopicPartition, Doubt], *_: Any, **__: Any) -> Any:
+        self.asked.append(doubts[KEY].replicas)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return {KEY: {replica: LogEnd(2, end) for replica, end in answer.items()}}
+
+
+def compared(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, *answers: Any, copies: int = 2
+) -> tuple[list[frozenset[int]], int]:
+    """Who was asked each time until the comparison ended, and who leads. Broker 2 was alone in sync and comes back from
+    a crash of its machine, broker 1 is there, and 3 is not."""
+    found: list[tuple[list[frozenset[int]], int]] = []
+
+    async def story(scene: Scene) -> None:
+        lost = PartitionImage((1, 2, 3), (2,), leader=-1, leader_epoch=3, partition_epoch=4, incarnations={2: "before"})
+        scene.store.there = {"orders": TopicImage("orders", ID, {0: lost})}
+        endpoints = (BrokerEndpoint("PLAINTEXT", "127.0.0.1", 1),)
+        scene.store.alive = {id: BrokerImage(id, endpoints, None, id, "after") for id in (1, 2)}
+        scene.configs.stored = {"orders": {"min.insync.replicas": str(copies)}}
+        replicas = Replicas(scene, monkeypatch, *answers)
+        await scene.controller.look()
+        await scene.at_rest()
+        state = scene.controller.active().state(KEY)
+        assert state is not None
+        found.append((replicas.asked, state.leader))
+
+    played(directory, story, {"auto.leader.rebalance.enable": "false"})
+    return found[0]
+
+
+BOTH = frozenset({1, 2})
+
+
+def test_who_is_there_and_has_not_answered_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compared(tmp_path, monkeypatch, {}, {2: 5}, {2: 5, 1: 7}, copies=1) == ([BOTH] * 3, 1)
+
+
+def test_a_comparison_ends_when_nobody_who_is_there_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody can be elected: who is away is asked when it comes."""
+    assert compared(tmp_path, monkeypatch, {2: 5, 1: 4}) == ([BOTH], -1)
+
+
+def test_an_answer_that_nobody_understands_does_not_end_a_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert compared(tmp_path, monkeypatch, KeyError("odd"), {2: 5, 1: 4}) == ([BOTH] * 2, -1)
+
+
+def test_before_an_administrator_has_a_replica_out_of_sync_lead_they_say_what_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(scene: Scene) -> None:
+        lost = PartitionImage((3, 1, 2), (3,), leader=-1, leader_epoch=3, partition_epoch=4)
+        scene.store.there = {"orders": TopicImage("orders", ID, {0: lost})}
+        scene.store.alive = {id: BrokerImage(id, (BrokerEndpoint("PLAINTEXT", "h", 1),), None, id) for id in (1, 2)}
+        replicas = Replicas(scene, monkeypatch, {1: 4, 2: 5})
+        await scene.controller.look()
+        elect = scene.controller.requests.elect_leaders
+        assert list(await elect(PREFERRED, None)) == [KEY]
+        assert replicas.asked == []
+        assert await elect(UNCLEAN, [KEY]) == {KEY: None}
+        assert replicas.asked == [BOTH]
+        state = scene.controller.active().state(KEY)
+        assert state is not None
+        assert (state.leader, state.isr) == (2, (2,))
 
     played(tmp_path, story)

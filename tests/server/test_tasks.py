@@ -2,7 +2,9 @@
 
 import logging
 import threading
+from types import SimpleNamespace
 
+from kstore.log.incarnation import INCARNATION_FILE, begin_incarnation
 from kstore.log.work import RetentionWork
 from kstore.protocol.messages.create_partitions import CreatePartitionsRequest
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
@@ -121,3 +123,24 @@ def test_a_broker_stops_while_a_disk_is_asked_for_the_age_of_old_records(start_b
     threading.Timer(0.05, is_told.set).start()
     broker.stop()
     assert is_told.is_set()
+
+
+def test_a_directory_that_fails_ends_the_incarnation_in_all_and_is_told(start_broker, tmp_path):
+    """What its disk had in the page cache may be gone: this broker may not lead again as if it had lost nothing."""
+    directories = [tmp_path / "a", tmp_path / "b"]
+    broker = start_broker(overrides={"log.dirs": ",".join(map(str, directories))})
+    told = []
+
+    def fail(app):
+        dirs = app.logs.dirs
+        begin_incarnation(dirs, "boot 1")
+        assert all((path / INCARNATION_FILE).exists() for path in directories)
+        app.context.cluster = SimpleNamespace(log_dir_failed=lambda: told.append(True))
+        dirs[1].fail("testing", OSError(5, "Input/output error"))
+
+    broker.call(fail)
+    try:
+        broker.wait_for(lambda app: not any((path / INCARNATION_FILE).exists() for path in directories))
+        assert told == [True]
+    finally:
+        broker.call(lambda app: setattr(app.context, "cluster", None))

@@ -9,6 +9,7 @@ from tests.judge.kafka import ZooKeeper
 from tests.judge.kstore import KstoreServer
 from tests.zk.members import (
     Ledger,
+    consumed,
     create_topic,
     eventually,
     kstore_member,
@@ -115,6 +116,41 @@ def test_who_is_out_of_sync_leads_when_an_administrator_says_so(pair: tuple[Ksto
     eventually(lambda: elected(elect(one.port, UNCLEAN, "orders", 0)), wanted=lambda found: found == {("orders", 0): 0})
     wait_for_leader([one], "orders", 1)
     assert elected(elect(one.port, UNCLEAN, "orders", 0)) == {("orders", 0): NOT_NEEDED}
+
+
+@pytest.mark.slow
+def test_of_those_out_of_sync_the_one_leads_that_holds_most(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:
+    one, two, three = members = [kstore_member(tmp_path, number, zookeeper_of_its_own, STILL) for number in (1, 2, 3)]
+    with one, two, three:
+        create_topic(members, "orders", [[2, 1, 3]])
+        wait_for_isr(members, "orders", {1, 2, 3})
+        ledger = Ledger(members, "orders")
+        one.kill()
+        wait_for_isr([two, three], "orders", {2, 3})
+        ledger.produce(100)
+        ledger.flush()
+        three.kill()
+        wait_for_isr([two], "orders", {2})
+        ledger.produce(10)
+        ledger.flush()
+        two.kill()
+        one.start()
+        three.start()
+        # Whoever controls, when both are there.
+        for broker in (one, three):
+            eventually(
+                lambda broker=broker: partition_of([broker], "orders"),
+                wanted=lambda found: found is not None and found.leader == -1,
+            )
+        eventually(
+            lambda: [elected(elect(broker.port, UNCLEAN, "orders", 0)) for broker in (one, three)],
+            wanted=lambda found: {("orders", 0): 0} in found,
+        )
+        wait_for_leader([one, three], "orders", 3)
+        # What nobody who is there had is lost.
+        assert consumed([one, three], "orders", 100) == {
+            offset: value for offset, value in ledger.acknowledged.items() if offset < 100
+        }
 
 
 def test_leaders_go_back_by_themselves(zookeeper_of_its_own: ZooKeeper, tmp_path: Path) -> None:

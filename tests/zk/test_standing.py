@@ -14,13 +14,15 @@ from tests.zk.members import (
     eventually,
     kafka_member,
     kstore_member,
+    partition_of,
     wait_for_isr,
     wait_for_leader,
 )
-from tests.zk.wishes import json_at, znodes
+from tests.zk.wishes import elect, elected, json_at, znodes
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
+PREFERRED, PREFERRED_NOT_AVAILABLE = 0, 80
 STATE = "/brokers/topics/orders/partitions/0/state"
 
 
@@ -56,12 +58,17 @@ def test_what_another_replica_holds_is_not_cut_away(zookeeper_of_its_own: ZooKee
         unlucky.kill()
         lose_the_page_cache(unlucky)
         with znodes(zookeeper_of_its_own) as zk:
-            eventually(lambda: json_at(zk, STATE)["leader"], wanted=lambda leader: leader == -1)
+            offline = eventually(lambda: json_at(zk, STATE), wanted=lambda state: state["leader"] == -1)
             lagging.start()
-            # It is not in sync, and does not lead as long as the other one may hold more.
-            assert json_at(zk, STATE) | {"leader": -1, "isr": [2]} == json_at(zk, STATE)
+            eventually(lambda: partition_of([lagging], "orders"), wanted=bool, what="its coming is seen, and answered")
+            # One event after the other: what its coming brings has been written when the next one is decided. It is not
+            # in sync, and does not lead as long as the other one may hold more.
+            assert elected(elect(controller.port, PREFERRED, "orders", 0)) == {("orders", 0): PREFERRED_NOT_AVAILABLE}
+            assert json_at(zk, STATE) == offline
             unlucky.start()
             wait_for_leader(members, "orders", 3)
+            # Nobody has led in between.
+            assert json_at(zk, STATE)["leader_epoch"] == offline["leader_epoch"] + 1
             wait_for_isr(members, "orders", {2, 3})
         assert "nobody is known to hold more" in controller.log_text()
         assert not ledger.failed
@@ -91,13 +98,15 @@ def test_the_only_one_that_holds_all_is_waited_for(zookeeper_of_its_own: ZooKeep
         unlucky.kill()
         lose_the_page_cache(unlucky)
         with znodes(zookeeper_of_its_own) as zk:
+            led = json_at(zk, STATE)
             # Whoever comes first controls.
             behind.start()
             unlucky.start()
             eventually(behind.log_text, wanted=lambda text: "not known of [3]" in text)
-            assert json_at(zk, STATE)["leader"] == -1
             away.start()
             wait_for_leader(members, "orders", 3)
+            # In one epoch nobody led, and nobody but the longest log has been elected.
+            assert (led["leader"], json_at(zk, STATE)["leader_epoch"]) == (2, led["leader_epoch"] + 2)
             wait_for_isr(members, "orders", {1, 2, 3})
         assert not ledger.failed
         assert consumed(members, "orders", 200) == ledger.acknowledged

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kstore.cluster.image import NO_LEADER, BrokerEndpoint, BrokerImage, PartitionImage
+from kstore.cluster.image import NO_LEADER, PROTOCOL_IDS, BrokerEndpoint, BrokerImage, PartitionImage
 from kstore.cluster.topic_names import validate_topic_name
 from kstore.errors import CorruptMetadataError, InvalidTopicError
 from kstore.model import TopicPartition, uuid_from_text, uuid_to_text
@@ -53,6 +53,7 @@ INCARNATION = "kstore_incarnation"
 ISR_INCARNATIONS = "kstore_isr_incarnations"
 
 INT32_MAX, INT64_MAX = 2**31 - 1, 2**63 - 1
+MOST_PORT = 2**16 - 1
 # Behind the last block of producer ids there has to be room for another one.
 MOST_PRODUCER_IDS = 1 << 20
 
@@ -103,6 +104,14 @@ def _number(value: Any, low: int = 0, high: int = INT32_MAX) -> int:
     return value
 
 
+def _text(value: Any) -> str:
+    """What others can be told. Raises TypeError, ValueError."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    value.encode()  # half of a character beyond U+FFFF is JSON, and cannot be sent
+    return value
+
+
 def _broker_ids(found: Any, *, low: int = 0) -> tuple[int, ...]:
     """Raises ValueError, TypeError."""
     return tuple(_number(each, low) for each in found)
@@ -144,14 +153,23 @@ def parse_broker(broker_id: int, data: bytes, *, epoch: int) -> BrokerImage:
         if found["version"] < 2:
             raise ValueError(f"version {found['version']} is not known")
         protocols = found.get("listener_security_protocol_map") or {}
-        endpoints = []
-        for text in found["endpoints"]:
-            listener, _, address = text.partition("://")
-            host, _, port = address.rpartition(":")
-            endpoints.append(BrokerEndpoint(listener, host.strip("[]"), int(port), protocols.get(listener, listener)))
-        return BrokerImage(broker_id, tuple(endpoints), found.get("rack"), epoch, _incarnation(found.get(INCARNATION)))
+        endpoints = tuple(_endpoint(_text(each), protocols) for each in found["endpoints"])
+        rack = None if found.get("rack") is None else _text(found["rack"])
+        return BrokerImage(_number(broker_id), endpoints, rack, epoch, _incarnation(found.get(INCARNATION)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptMetadataError(f"znode {path} is no registration of a broker: {error!r}") from None
+
+
+def _endpoint(text: str, protocols: Mapping[str, str]) -> BrokerEndpoint:
+    """Raises ValueError, also for a security protocol that others could not be told of."""
+    listener, _, address = text.partition("://")
+    host, _, port = address.rpartition(":")
+    if not (port.isascii() and port.isdecimal()):
+        raise ValueError(f"{text!r} has no port")
+    protocol = protocols.get(listener, listener)
+    if protocol not in PROTOCOL_IDS:
+        raise ValueError(f"security protocol {protocol!r} is not known")
+    return BrokerEndpoint(listener, host.strip("[]"), _number(int(port), 1, MOST_PORT), protocol)
 
 
 # --- the controller ---

@@ -21,6 +21,43 @@ def test_a_registration_is_read_as_it_was_written() -> None:
     assert "rack" not in json.loads(paths.broker_json(endpoints, rack=None, now_ms=5))
 
 
+REGISTRATION = {
+    "version": 5,
+    "endpoints": ["PLAINTEXT://h:9092", "OUT://h:9093"],
+    "listener_security_protocol_map": {"PLAINTEXT": "PLAINTEXT", "OUT": "SASL_SSL"},
+    "rack": "r1",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"listener_security_protocol_map": {"PLAINTEXT": "PLAINTEXT", "OUT": "QUIC"}},
+        {"listener_security_protocol_map": {"PLAINTEXT": "PLAINTEXT"}},
+        {"listener_security_protocol_map": {"PLAINTEXT": "PLAINTEXT", "OUT": 3}},
+        {"listener_security_protocol_map": ["PLAINTEXT"]},
+        {"endpoints": None},
+        {"endpoints": [9092]},
+        {"endpoints": ["PLAINTEXT://h"]},
+        {"endpoints": ["PLAINTEXT://h:0"]},
+        {"endpoints": ["PLAINTEXT://h:65536"]},
+        {"endpoints": ["PLAINTEXT://h:-1"]},
+        {"endpoints": ["PLAINTEXT://h:9_092"]},
+        {"endpoints": ["PLAINTEXT://h:\u0669"]},
+        {"endpoints": ["PLAINTEXT://\ud800:9092"]},
+        {"rack": 1},
+        {"version": "5"},
+    ],
+)
+def test_a_registration_that_nobody_could_be_told_of_names_the_znode(change: dict[str, object]) -> None:
+    """It ended each term of office: all brokers are told of all."""
+    assert paths.parse_broker(3, json.dumps(REGISTRATION).encode(), epoch=1).endpoints[1].protocol == "SASL_SSL"
+    with pytest.raises(CorruptMetadataError, match="/brokers/ids/3"):
+        paths.parse_broker(3, json.dumps(REGISTRATION | change).encode(), epoch=1)
+    with pytest.raises(CorruptMetadataError, match="/brokers/ids/2147483648"):
+        paths.parse_broker(2**31, json.dumps(REGISTRATION).encode(), epoch=1)
+
+
 def test_kafkas_znodes_are_understood() -> None:
     assert paths.parse_controller(b'{"version":2,"brokerid":3,"timestamp":"1","kraftControllerEpoch":-1}') == 3
     assert paths.parse_controller(b'{"version":1,"brokerid":3,"timestamp":"1"}') == 3

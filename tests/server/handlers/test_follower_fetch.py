@@ -1,6 +1,8 @@
 """Fetches of followers: what a leader looks at, and what still reaches them of partitions that rest."""
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,15 +11,23 @@ import pytest
 
 from kstore._native.connection import PENDING
 from kstore.clock import ManualClock
-from kstore.cluster.image import ClusterImage
+from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage
 from kstore.log.config import LogConfig
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
 from kstore.protocol.messages.fetch import FetchRequest, FetchResponse
 from kstore.replica.manager import ReplicaManager
 from kstore.replica.partition import Partition
+from kstore.replica.read_replica import RACK_AWARE_SELECTOR
 from kstore.server.deliver import Deliver
-from kstore.server.fetch_session import EVICTION_MS, FINAL_EPOCH, LOOK_AT_ALL_MS, NO_SESSION, FetchSessionCache
+from kstore.server.fetch_session import (
+    EVICTION_MS,
+    FINAL_EPOCH,
+    LOOK_AT_ALL_MS,
+    NO_SESSION,
+    NOT_COMPARED,
+    FetchSessionCache,
+)
 from kstore.server.handlers import fetch
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 from kstore.server.tasks import Tasks
@@ -515,3 +525,111 @@ def test_a_follower_that_asks_with_another_epoch_is_compared_again(leader: Leade
         first.fetch(), second.fetch()
     first.last_epoch, first.moved = EPOCH - 1, [7]
     assert {number: each.diverging_epoch.end_offset for number, each in first.fetch().items()} == {7: 0}
+
+
+# What lets a partition rest, each untrue once.
+NEWS: dict[str, Callable[[Leader, Partition, Any, Any], object]] = {
+    "it is led no more": lambda leader, partition, want, asked: partition.resign(),
+    "there are records": lambda leader, partition, want, asked: leader.append(7),
+    "the epoch is not ours": lambda leader, partition, want, asked: setattr(want, "current_leader_epoch", EPOCH - 1),
+    "the watermark is not told": lambda leader, partition, want, asked: setattr(want, "told_high_watermark", -1),
+    "the log's start is not told": lambda leader, partition, want, asked: setattr(want, "told_log_start", -1),
+    "it is not in sync": lambda leader, partition, want, asked: setattr(partition.leader, "isr", frozenset({1, 3})),
+    "its end is not known": lambda leader, partition, want, asked: partition.leader.remote_end_offsets.update({2: -1}),
+    "it began anew": lambda leader, partition, want, asked: setattr(asked, "replica_epoch", 71),
+    "its log's start is not known": lambda leader, partition, want, asked: setattr(want, "log_start_offset", 3),
+    "the logs are not compared": lambda leader, partition, want, asked: setattr(want, "agreed_epoch", NOT_COMPARED),
+    "it is another topic": lambda leader, partition, want, asked: setattr(want, "topic_id", bytes(16)),
+    "the disk is gone": lambda leader, partition, want, asked: setattr(partition.log.log_dir, "failure", "gone"),
+}
+
+
+@pytest.mark.parametrize("news", NEWS)
+def test_a_partition_rests_only_where_nothing_is_to_be_told(leader: Leader, news: str) -> None:
+    settled(leader, 2)
+    ((_, session),) = leader.sessions.sessions.items()
+    partition, want = leader.partitions[place(7)], session.partitions[ID, 7]
+    asked = SimpleNamespace(replica_id=2, replica_epoch=70)
+    assert fetch.is_idle(partition, want, asked, -1)
+    NEWS[news](leader, partition, want, asked)
+    assert not fetch.is_idle(partition, want, asked, -1)
+
+
+def test_who_is_out_of_sync_gets_nothing_while_too_much_was_sent_and_holds_up_no_other_partition(
+    leader: Leader,
+) -> None:
+    follower = settled(leader, 2)
+    partition = leader.partitions[place(7)]
+    partition.log.update_config(LogConfig(leader_replication_throttled_replicas=("7:1",)))
+    leader.context.config.leader_replication_throttled_rate = 100
+    leader.context.replicas.quotas.leader.record(10_000, leader.clock.monotonic_ms())
+    leader.append(7)
+    assert follower.fetch()[7].records, "in sync it is never held back"
+    assert partition.leader is not None
+    partition.leader.isr = frozenset({1, 3})
+    leader.append(7)
+    leader.append(8)
+    assert [number for number, each in follower.fetch().items() if each.records] == [8]
+    # What it may not have wakes no fetch that waits either.
+    asking = follower.ask()
+    assert asking.answer is None
+    leader.append(7)
+    assert asking.answer is None
+    leader.clock.advance(60_000)
+    leader.append(7)
+    assert follower.told(asking)[7].records
+
+
+# --- consumers ---
+
+
+class Reader:
+    """A consumer in rack b, in a session, which is told of replicas near to it."""
+
+    def __init__(self, leader: Leader) -> None:
+        self.leader = leader
+        self.session_id = self.session_epoch = 0
+        leader.context.config.replica_selector_class = RACK_AWARE_SELECTOR
+        leader.context.traffic = defaultdict(lambda: SimpleNamespace(fetches=0, failed_fetches=0, bytes_out=0))
+
+    def fetch(self) -> dict[int, int]:
+        """Which replica each partition that is told of is to be read from."""
+        parts = [FetchRequest.FetchPartition(partition=7, fetch_offset=0, partition_max_bytes=1 << 20)]
+        topics = [FetchRequest.FetchTopic(topic_id=ID, partitions=parts)] if self.session_id == 0 else []
+        asking = Asking(
+            FetchRequest(
+                max_wait_ms=0,
+                min_bytes=1,
+                max_bytes=10 << 20,
+                session_id=self.session_id,
+                session_epoch=self.session_epoch,
+                topics=topics,
+                rack_id="b",
+            )
+        )
+        asking.complete(fetch.handle(self.leader.context, asking))  # type: ignore[arg-type]
+        self.session_id, self.session_epoch = asking.answer.session_id, self.session_epoch + 1
+        return {
+            each.partition_index: each.preferred_read_replica
+            for topic in asking.answer.responses
+            for each in topic.partitions
+        }
+
+
+def in_racks(**racks: str) -> ClusterImage:
+    """`b2="a"` is broker 2 in rack a."""
+    endpoints = (BrokerEndpoint("BROKERS", "h", 9092),)
+    return ClusterImage(
+        brokers={int(name[1:]): BrokerImage(int(name[1:]), endpoints, rack) for name, rack in racks.items()}
+    )
+
+
+def test_a_reader_in_a_session_hears_each_time_which_replica_is_near(leader: Leader) -> None:
+    """Nothing else of the partition has changed: it was left out of the answer, and the reader had nothing of it from
+    anybody."""
+    settled(leader, 2), settled(leader, 3)
+    reader = Reader(leader)
+    leader.context.topics.image = in_racks(b1="a", b2="b", b3="a")
+    assert [reader.fetch() for _ in range(3)] == [{7: 2}] * 3
+    leader.context.topics.image = in_racks(b1="a", b2="a", b3="b")
+    assert [reader.fetch() for _ in range(2)] == [{7: 3}] * 2
