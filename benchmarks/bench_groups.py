@@ -46,7 +46,7 @@ class Coordinator:
                 builder.append(self.now_ms, key, value)
             builder.build()
             base_offset, self.end_offset = self.end_offset, self.end_offset + len(write.records)
-            self.take(self.shard.committed(write, base_offset=base_offset, now_ms=self.now_ms))
+            self.take(self.shard.committed(write, base_offset=base_offset, monotonic_ms=self.now_ms))
 
     def initial_delay_passes(self) -> None:
         for _ in range(2):

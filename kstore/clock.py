@@ -1,8 +1,8 @@
 """Time, which enters at the top and is passed down: `now_ms` is the wall clock's, `monotonic_ms` the monotonic one's.
 
-A wall clock may be set back and forward at any time. It dates records and files, and says how old they are; all that
-lasts or waits is measured with the monotonic one. (A group's timers have their monotonic time as `now_ms`, and the
-wall clock's as what it is ahead by: coordinator/group/turn.py.)
+A wall clock may be set back and forward at any time. It dates records and files, and says how old they are; what lasts
+or waits is measured with the monotonic one. Only a log's own delays (deletions, `flush.ms`, the cleaner's rests)
+go by dates that it has noted.
 """
 
 import time

@@ -78,7 +78,7 @@ class Shell:
         base_offset = self.end_offset
         self.log += [(base_offset, record) for record in write.records]
         self.end_offset += len(write.records)
-        self.take(self.shard.committed(write, base_offset=base_offset, now_ms=self.now_ms))
+        self.take(self.shard.committed(write, base_offset=base_offset, monotonic_ms=self.now_ms))
 
     def fail_next(self, error: KafkaError) -> None:
         self.take(self.shard.append_failed(self.held.pop(0), error, self.now_ms))

@@ -61,10 +61,10 @@ class Timers:
                 heapreplace(heap, (deadline, key))
         return None
 
-    def pop_due(self, now_ms: int) -> Key | None:
+    def pop_due(self, monotonic_ms: int) -> Key | None:
         """Takes out the earliest key whose deadline is reached. One at a time: what it leads to may move others."""
         deadline = self.next_deadline_ms
-        if deadline is None or deadline > now_ms:
+        if deadline is None or deadline > monotonic_ms:
             return None
         _, key = heappop(self._heap)
         del self._places[key], self._deadlines[key]

@@ -83,11 +83,11 @@ class HostedShard:
     def begin_empty(self) -> None:
         """Starts over a partition without records."""
         self._set_clock()
-        self._apply(self.shard.loaded(self._now_ms()))
+        self._apply(self.shard.loaded(self._monotonic_ms()))
 
     async def load(self) -> None:
         """Reads the partition's records into the shard; requests meanwhile are told to wait."""
-        began_ms = self._now_ms()
+        began_ms = self._monotonic_ms()
         try:
             records = await load(
                 self.shard,
@@ -104,9 +104,9 @@ class HostedShard:
             return
         if self.is_gone:
             return
-        now_ms = self._now_ms()
+        monotonic_ms = self._monotonic_ms()
         self._set_clock()
-        self._apply(self.shard.loaded(now_ms))
+        self._apply(self.shard.loaded(monotonic_ms))
         self._context.deliver.turn_ended()
         log.info(
             "loaded %s: %d records, %d groups, %d offsets in %d ms",
@@ -114,7 +114,7 @@ class HostedShard:
             records,
             self.shard.group_count,
             self.shard.offset_count,
-            now_ms - began_ms,
+            monotonic_ms - began_ms,
         )
         if self.deleted_topics:
             self.topics_deleted(self.deleted_topics)
@@ -139,12 +139,12 @@ class HostedShard:
     def decide(self, call: Callable[[GroupShard, int], Decision]) -> None:
         # Each time: the machine may have slept, or its clock been set, since the last.
         self._set_clock()
-        self._apply(call(self.shard, self._now_ms()))
+        self._apply(call(self.shard, self._monotonic_ms()))
 
     def ask(self, call: Callable[[GroupShard, int], Value]) -> Value:
         """What the shard answers at once. Raises KafkaError."""
         try:
-            return call(self.shard, self._now_ms())
+            return call(self.shard, self._monotonic_ms())
         finally:
             self._set_timer()
 
@@ -152,7 +152,7 @@ class HostedShard:
         if not self.shard.is_loaded:
             self.deleted_topics += names
             return
-        self.decide(lambda shard, now_ms: shard.topics_deleted(names, now_ms))
+        self.decide(lambda shard, monotonic_ms: shard.topics_deleted(names, monotonic_ms))
 
     def _apply(self, decision: Decision) -> None:
         self._carry_out(decision)
@@ -239,17 +239,19 @@ class HostedShard:
         while pending and pending[0].is_settled:
             first = pending.popleft()
             self._set_clock()
-            now_ms = self._now_ms()
+            monotonic_ms = self._monotonic_ms()
             if first.error is not None:
                 count = len(first.write.records)
                 log.warning("%s: %d records were not written: %s", self.topic_partition, count, first.error)
-                self._carry_out(self.shard.append_failed(first.write, first.error, now_ms))
+                self._carry_out(self.shard.append_failed(first.write, first.error, monotonic_ms))
             else:
-                self._carry_out(self.shard.committed(first.write, base_offset=first.base_offset, now_ms=now_ms))
+                self._carry_out(
+                    self.shard.committed(first.write, base_offset=first.base_offset, monotonic_ms=monotonic_ms)
+                )
 
     # --- time ---
 
-    def _now_ms(self) -> int:
+    def _monotonic_ms(self) -> int:
         return self._context.clock.monotonic_ms()
 
     def _set_clock(self) -> None:
@@ -263,7 +265,7 @@ class HostedShard:
             return
         if self._timer is not None:
             self._timer.cancel()
-        delay_ms = max(0, deadline_ms - self._now_ms())
+        delay_ms = max(0, deadline_ms - self._monotonic_ms())
         self._timer_ms = deadline_ms
         self._timer = self._context.loop.call_later(delay_ms / 1000, self._time_is_up)
 
@@ -276,9 +278,9 @@ class HostedShard:
         """Does what is due by the clock."""
         if self.is_gone:
             return
-        deadline_ms, now_ms = self.shard.next_deadline_ms, self._now_ms()
-        if deadline_ms is not None and deadline_ms <= now_ms:
+        deadline_ms, monotonic_ms = self.shard.next_deadline_ms, self._monotonic_ms()
+        if deadline_ms is not None and deadline_ms <= monotonic_ms:
             self._set_clock()
-            self._apply(self.shard.tick(now_ms))
+            self._apply(self.shard.tick(monotonic_ms))
         else:
             self._set_timer()

@@ -7,9 +7,9 @@ import pytest
 from kstore.coordinator.timers import SMALL_HEAP, Key, Timers
 
 
-def pop_all(timers: Timers, now_ms: int) -> list[Key]:
+def pop_all(timers: Timers, monotonic_ms: int) -> list[Key]:
     due = []
-    while (key := timers.pop_due(now_ms)) is not None:
+    while (key := timers.pop_due(monotonic_ms)) is not None:
         due.append(key)
     return due
 

@@ -165,7 +165,7 @@ def _batches(group_id: str, partitions: Sequence[Partition]) -> Iterator[tuple[l
 def schedule_expiry(turn: Turn) -> None:
     """A shard without groups has no deadline at all."""
     if turn.state.groups and (EXPIRY,) not in turn.timers:
-        turn.timers.set((EXPIRY,), turn.now_ms + turn.config.offsets_retention_check_interval_ms)
+        turn.timers.set((EXPIRY,), turn.monotonic_ms + turn.config.offsets_retention_check_interval_ms)
 
 
 def expire_some(turn: Turn) -> None:
@@ -180,7 +180,7 @@ def expire_some(turn: Turn) -> None:
             budget -= 1 + len(group.offsets)
             _expire(group, turn)
     if state.to_expire:
-        turn.timers.set((EXPIRY,), turn.now_ms + 1)
+        turn.timers.set((EXPIRY,), turn.monotonic_ms + 1)
     else:
         schedule_expiry(turn)
 

@@ -92,7 +92,7 @@ def _join_as_somebody_new(group: Group, request: JoinRequest, turn: Turn, ticket
             _add_member(group, request, member_id, turn, ticket)
             return
         group.pending_members.add(member_id)
-        turn.timers.set((SESSION, group.group_id, member_id), turn.now_ms + request.session_timeout_ms)
+        turn.timers.set((SESSION, group.group_id, member_id), turn.monotonic_ms + request.session_timeout_ms)
         error = MemberIdRequiredError(f"join {group.group_id!r} with member id {member_id!r}")
         error.member_id = member_id
         raise error

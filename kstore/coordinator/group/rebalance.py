@@ -61,7 +61,7 @@ class EmptyGenerationWrite(GroupWrite):
 
 def renew_session(group: Group, member: Member, turn: Turn) -> None:
     timeout_ms = NEW_MEMBER_JOIN_TIMEOUT_MS if member.is_new else member.session_timeout_ms
-    turn.timers.set((SESSION, group.group_id, member.member_id), turn.now_ms + timeout_ms)
+    turn.timers.set((SESSION, group.group_id, member.member_id), turn.monotonic_ms + timeout_ms)
 
 
 def session_ended(group: Group, member_id: str, turn: Turn) -> None:
@@ -129,7 +129,7 @@ def prepare_rebalance(group: Group, turn: Turn, reason: str) -> None:
 
 
 def _wait_for_joins(group: Group, turn: Turn, delay_ms: int) -> None:
-    turn.timers.set((JOIN, group.group_id), turn.now_ms + delay_ms)
+    turn.timers.set((JOIN, group.group_id), turn.monotonic_ms + delay_ms)
 
 
 def maybe_complete_join(group: Group, turn: Turn) -> None:
@@ -177,7 +177,7 @@ def complete_join(group: Group, turn: Turn) -> None:
         if ticket is not None:
             turn.answer(ticket, join_result(group, member))
         renew_session(group, member, turn)
-    turn.timers.set((SYNC, group.group_id), turn.now_ms + max(group.rebalance_timeout_ms, 0))
+    turn.timers.set((SYNC, group.group_id), turn.monotonic_ms + max(group.rebalance_timeout_ms, 0))
 
 
 def join_result(group: Group, member: Member) -> JoinResult:

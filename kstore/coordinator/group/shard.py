@@ -83,7 +83,7 @@ class GroupShard:
 
     @property
     def wall_offset_ms(self) -> int:
-        """What to add to `now_ms` for milliseconds since 1970."""
+        """What to add to `monotonic_ms` for milliseconds since 1970."""
         return self._state.wall_offset_ms
 
     @wall_offset_ms.setter
@@ -133,9 +133,9 @@ class GroupShard:
         """A control batch that ends a transaction."""
         loading.replay_marker(self._state, producer_id, commit=commit)
 
-    def loaded(self, now_ms: int) -> Decision:
+    def loaded(self, monotonic_ms: int) -> Decision:
         self.is_loaded = True
-        turn = Turn(self._state, now_ms)
+        turn = Turn(self._state, monotonic_ms)
         loading.start(turn)
         return self._decision(turn)
 
@@ -161,27 +161,27 @@ class GroupShard:
 
     # Writes
 
-    def committed(self, write: Write, *, base_offset: int, now_ms: int) -> Decision:
+    def committed(self, write: Write, *, base_offset: int, monotonic_ms: int) -> Decision:
         """The high watermark has passed the records of `write`, whose batch is at `base_offset`."""
-        return self._settle(write, now_ms, lambda known, turn: known.committed(turn, base_offset))
+        return self._settle(write, monotonic_ms, lambda known, turn: known.committed(turn, base_offset))
 
-    def append_failed(self, write: Write, error: KafkaError, now_ms: int) -> Decision:
+    def append_failed(self, write: Write, error: KafkaError, monotonic_ms: int) -> Decision:
         """`error` is the log's own; what clients of a coordinator are told is decided here."""
-        return self._settle(write, now_ms, lambda known, turn: known.failed(turn, error))
+        return self._settle(write, monotonic_ms, lambda known, turn: known.failed(turn, error))
 
-    def _settle(self, write: Write, now_ms: int, outcome: Callable[[GroupWrite, Turn], None]) -> Decision:
+    def _settle(self, write: Write, monotonic_ms: int, outcome: Callable[[GroupWrite, Turn], None]) -> Decision:
         if not isinstance(write, GroupWrite) or write not in self._state.in_flight:
             return NOTHING  # begun before the shard was unloaded
         del self._state.in_flight[write]
-        turn = Turn(self._state, now_ms)
+        turn = Turn(self._state, monotonic_ms)
         outcome(write, turn)
         return self._decision(turn)
 
     # Time
 
-    def tick(self, now_ms: int) -> Decision:
-        turn = Turn(self._state, now_ms)
-        while (key := self._state.timers.pop_due(now_ms)) is not None:
+    def tick(self, monotonic_ms: int) -> Decision:
+        turn = Turn(self._state, monotonic_ms)
+        while (key := self._state.timers.pop_due(monotonic_ms)) is not None:
             self._deadline(key, turn)
         return self._decision(turn)
 
@@ -202,8 +202,8 @@ class GroupShard:
 
     # Members
 
-    def join_group(self, ticket: Ticket, request: JoinRequest, now_ms: int) -> Decision:
-        turn = Turn(self._state, now_ms)
+    def join_group(self, ticket: Ticket, request: JoinRequest, monotonic_ms: int) -> Decision:
+        turn = Turn(self._state, monotonic_ms)
         try:
             self._check(request.group_id)
             self._check_join(request)
@@ -220,8 +220,8 @@ class GroupShard:
             turn.answer(ticket, error)
         return self._decision(turn)
 
-    def sync_group(self, ticket: Ticket, request: SyncRequest, now_ms: int) -> Decision:
-        turn = Turn(self._state, now_ms)
+    def sync_group(self, ticket: Ticket, request: SyncRequest, monotonic_ms: int) -> Decision:
+        turn = Turn(self._state, monotonic_ms)
         try:
             self._check(request.group_id)
             membership.sync(self._member_group(request.group_id), request, turn, ticket)
@@ -233,17 +233,19 @@ class GroupShard:
         return self._decision(turn)
 
     def heartbeat(
-        self, group_id: str, member_id: str, generation_id: int, group_instance_id: str | None, now_ms: int
+        self, group_id: str, member_id: str, generation_id: int, group_instance_id: str | None, monotonic_ms: int
     ) -> None:
         try:
             self._check(group_id)
         except CoordinatorLoadInProgressError:
             return  # its session begins when loading ends
-        turn = Turn(self._state, now_ms)
+        turn = Turn(self._state, monotonic_ms)
         membership.heartbeat(self._member_group(group_id), member_id, generation_id, group_instance_id, turn)
 
-    def leave_group(self, ticket: Ticket, group_id: str, members: Sequence[LeavingMember], now_ms: int) -> Decision:
-        turn = Turn(self._state, now_ms)
+    def leave_group(
+        self, ticket: Ticket, group_id: str, members: Sequence[LeavingMember], monotonic_ms: int
+    ) -> Decision:
+        turn = Turn(self._state, monotonic_ms)
         try:
             self._check(group_id)
             group = self._state.groups.get(group_id)
@@ -259,8 +261,8 @@ class GroupShard:
 
     # Offsets
 
-    def commit_offsets(self, ticket: Ticket, request: CommitRequest, now_ms: int) -> Decision:
-        turn = Turn(self._state, now_ms)
+    def commit_offsets(self, ticket: Ticket, request: CommitRequest, monotonic_ms: int) -> Decision:
+        turn = Turn(self._state, monotonic_ms)
         try:
             self._check(request.group_id, may_be_empty=True)
             group = self._state.groups.get(request.group_id)
@@ -282,7 +284,7 @@ class GroupShard:
         topics: Sequence[tuple[str, Sequence[int]]] | None,
         *,
         require_stable: bool = False,
-        now_ms: int = 0,
+        monotonic_ms: int = 0,
     ) -> list[tuple[str, list[FetchedOffset]]]:
         """Of `topics`, or with None of all; a group that is not known has committed nothing. What state a group is in
         does not matter: it may only keep its offsets here."""
@@ -292,9 +294,9 @@ class GroupShard:
         return committing.fetch(offsets, topics, require_stable=require_stable)
 
     def delete_offsets(
-        self, ticket: Ticket, group_id: str, partitions: Sequence[tuple[str, int]], now_ms: int
+        self, ticket: Ticket, group_id: str, partitions: Sequence[tuple[str, int]], monotonic_ms: int
     ) -> Decision:
-        turn = Turn(self._state, now_ms)
+        turn = Turn(self._state, monotonic_ms)
         try:
             self._check(group_id)
             group = self._state.groups.get(group_id)
@@ -305,8 +307,8 @@ class GroupShard:
             turn.answer(ticket, error)
         return self._decision(turn)
 
-    def topics_deleted(self, topics: Collection[str], now_ms: int) -> Decision:
-        turn = Turn(self._state, now_ms)
+    def topics_deleted(self, topics: Collection[str], monotonic_ms: int) -> Decision:
+        turn = Turn(self._state, monotonic_ms)
         cleanup.topics_deleted(frozenset(topics), turn)
         return self._decision(turn)
 
@@ -330,8 +332,8 @@ class GroupShard:
             if group.state is not DEAD and (not wanted or group.state.value.lower() in wanted)
         ]
 
-    def delete_groups(self, ticket: Ticket, group_ids: Sequence[str], now_ms: int) -> Decision:
-        turn = Turn(self._state, now_ms)
+    def delete_groups(self, ticket: Ticket, group_ids: Sequence[str], monotonic_ms: int) -> Decision:
+        turn = Turn(self._state, monotonic_ms)
         refusals: list[KafkaError | None] = []
         for group_id in group_ids:
             try:

@@ -69,14 +69,14 @@ class ShardState:
 
 
 class Turn:
-    __slots__ = ("answers", "config", "now_ms", "state", "timers", "wall_ms", "writes")
+    __slots__ = ("answers", "config", "monotonic_ms", "state", "timers", "wall_ms", "writes")
 
-    def __init__(self, state: ShardState, now_ms: int) -> None:
+    def __init__(self, state: ShardState, monotonic_ms: int) -> None:
         self.state = state
         self.config = state.config
         self.timers = state.timers
-        self.now_ms = now_ms
-        self.wall_ms = now_ms + state.wall_offset_ms
+        self.monotonic_ms = monotonic_ms
+        self.wall_ms = monotonic_ms + state.wall_offset_ms
         self.answers: list[Answer] = []
         self.writes: list[Write] = []
 

@@ -50,7 +50,9 @@ def handle(context: Context, request: Request) -> object:
 
 
 def delete(context: Context, part: Part, group_ids: list[str]) -> None:
-    context.groups.decide(group_ids[0], part, lambda shard, now_ms: shard.delete_groups(part, group_ids, now_ms))
+    context.groups.decide(
+        group_ids[0], part, lambda shard, monotonic_ms: shard.delete_groups(part, group_ids, monotonic_ms)
+    )
 
 
 def answer(codes: dict[str, int]) -> Any:

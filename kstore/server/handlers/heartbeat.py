@@ -18,8 +18,8 @@ def handle(context: Context, request: Request) -> object:
     try:
         context.groups.ask(
             asked.group_id,
-            lambda shard, now_ms: shard.heartbeat(
-                asked.group_id, asked.member_id, asked.generation_id, asked.group_instance_id, now_ms
+            lambda shard, monotonic_ms: shard.heartbeat(
+                asked.group_id, asked.member_id, asked.generation_id, asked.group_instance_id, monotonic_ms
             ),
         )
     except KafkaError as error:

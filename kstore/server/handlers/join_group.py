@@ -44,7 +44,9 @@ def handle(context: Context, request: Request) -> object:
         requires_known_member_id=version >= MEMBER_ID_REQUIRED_FROM,
         supports_skip_assignment=version >= SKIP_ASSIGNMENT_FROM,
     )
-    context.groups.decide(join.group_id, ticket, lambda shard, now_ms: shard.join_group(ticket, join, now_ms))
+    context.groups.decide(
+        join.group_id, ticket, lambda shard, monotonic_ms: shard.join_group(ticket, join, monotonic_ms)
+    )
     return ticket.taken()
 
 

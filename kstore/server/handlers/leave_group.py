@@ -26,7 +26,9 @@ def handle(context: Context, request: Request) -> object:
     else:
         members = [LeavingMember(asked.member_id)]
     context.groups.decide(
-        asked.group_id, ticket, lambda shard, now_ms: shard.leave_group(ticket, asked.group_id, members, now_ms)
+        asked.group_id,
+        ticket,
+        lambda shard, monotonic_ms: shard.leave_group(ticket, asked.group_id, members, monotonic_ms),
     )
     return ticket.taken()
 

@@ -48,7 +48,9 @@ def handle(context: Context, request: Request) -> object:
         offsets=offsets,
         retention_time_ms=asked.retention_time_ms,
     )
-    context.groups.decide(commit.group_id, ticket, lambda shard, now_ms: shard.commit_offsets(ticket, commit, now_ms))
+    context.groups.decide(
+        commit.group_id, ticket, lambda shard, monotonic_ms: shard.commit_offsets(ticket, commit, monotonic_ms)
+    )
     return ticket.taken()
 
 

@@ -31,7 +31,7 @@ def handle(context: Context, request: Request) -> object:
     context.groups.decide(
         asked.group_id,
         ticket,
-        lambda shard, now_ms: shard.delete_offsets(ticket, asked.group_id, partitions, now_ms),
+        lambda shard, monotonic_ms: shard.delete_offsets(ticket, asked.group_id, partitions, monotonic_ms),
     )
     return ticket.taken()
 

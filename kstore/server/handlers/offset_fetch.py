@@ -47,7 +47,9 @@ def fetch(
         wanted = [(topic.name, topic.partition_indexes) for topic in topics]
     found: Sequence[tuple[str, Sequence[FetchedOffset]]] = context.groups.ask(
         group_id,
-        lambda shard, now_ms: shard.fetch_offsets(group_id, wanted, require_stable=require_stable, now_ms=now_ms),
+        lambda shard, monotonic_ms: shard.fetch_offsets(
+            group_id, wanted, require_stable=require_stable, monotonic_ms=monotonic_ms
+        ),
     )
     return found
 

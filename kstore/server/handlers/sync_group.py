@@ -33,7 +33,9 @@ def handle(context: Context, request: Request) -> object:
         protocol_name=asked.protocol_name,
         assignments=[(assignment.member_id, assignment.assignment) for assignment in asked.assignments],
     )
-    context.groups.decide(sync.group_id, ticket, lambda shard, now_ms: shard.sync_group(ticket, sync, now_ms))
+    context.groups.decide(
+        sync.group_id, ticket, lambda shard, monotonic_ms: shard.sync_group(ticket, sync, monotonic_ms)
+    )
     return ticket.taken()
 
 

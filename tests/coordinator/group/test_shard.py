@@ -138,7 +138,7 @@ def test_who_waits_when_the_shard_moves_away_is_told_so() -> None:
     shell.take(shell.shard.unload())
     assert {shell.refusal(ticket) for ticket in waiting} == {NotCoordinatorError}
     for write in held:
-        assert shell.shard.committed(write, base_offset=0, now_ms=shell.now_ms) == ((), ())
+        assert shell.shard.committed(write, base_offset=0, monotonic_ms=shell.now_ms) == ((), ())
     assert shell.shard.next_deadline_ms is None
 
 
