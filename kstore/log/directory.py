@@ -8,8 +8,8 @@
     leader-epoch-checkpoint, partition.metadata
 
 `.deleted` waits for its deletion, `.cleaned` is a rewrite that was not finished, `.swap` one that was
-(LocalLog.scala, LogFileUtils.java). All that the log does to files goes through this class, so that
-`MemoryDirectory` can stand in.
+(LocalLog.scala, LogFileUtils.java); `.damaged` was cut off and is kept (`damaged_end`). All that the log does to
+files goes through this class, so that `MemoryDirectory` can stand in.
 """
 
 import os
@@ -29,6 +29,7 @@ SNAPSHOT_SUFFIX = ".snapshot"
 DELETED_SUFFIX = ".deleted"
 CLEANED_SUFFIX = ".cleaned"
 SWAP_SUFFIX = ".swap"
+DAMAGED_SUFFIX = ".damaged"
 SEGMENT_SUFFIXES = (LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX)
 INDEX_SUFFIXES = (OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX)
 

@@ -13,6 +13,7 @@ from kstore.log.checkpoint_file import LEADER_EPOCH_CHECKPOINT, CorruptCheckpoin
 from kstore.log.config import LogConfig
 from kstore.log.directory import (
     CLEANED_SUFFIX,
+    DAMAGED_SUFFIX,
     DELETED_SUFFIX,
     INDEX_SUFFIXES,
     LOG_SUFFIX,
@@ -116,7 +117,8 @@ def _load_once(
     is_new = not len(segments)
     if not is_new and high_watermark is not None and log_start_offset > high_watermark:
         log_start_offset = _believable_start(topic_partition, segments, log_start_offset, high_watermark)
-    recovery = Recovery(directory, log_dir, topic_partition, config, segments, state, epochs, now_ms)
+    durable_end = LONG_MAX if clean_shutdown else recovery_point
+    recovery = Recovery(directory, log_dir, topic_partition, config, segments, state, epochs, durable_end, now_ms)
     for segment in damaged:
         if not clean_shutdown and segment.base_offset >= recovery_point:
             continue  # it is read anyway, and what lies before it need not be whole
@@ -240,7 +242,10 @@ def _finish_swap(directory: Directory, names: list[str], swaps: list[str]) -> No
                 next_offset = header.last_offset + 1
             end = max(end, next_offset)
     for name in names:
-        if not name.endswith((SWAP_SUFFIX, DELETED_SUFFIX, CLEANED_SUFFIX)) and start <= offset_of(name) < end:
+        if (
+            not name.endswith((SWAP_SUFFIX, DELETED_SUFFIX, CLEANED_SUFFIX, DAMAGED_SUFFIX))
+            and start <= offset_of(name) < end
+        ):
             logger.info("%s: deleting %s, which a finished rewrite replaces", directory.path, name)
             directory.delete(name)
     for name in swaps:

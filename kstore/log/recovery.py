@@ -1,9 +1,10 @@
 """Reading segments again after an unclean stop, and making all that is derived from them fit.
 
 What lies below the recovery point was fsynced and is believed. From there on the CRC of every batch is checked; the
-first that is torn or wrong ends the log. Indexes, leader epochs, transaction index and producer state follow in the
-same pass, all from the batches' headers; no batch is ever in memory as a whole, for a damaged one may claim the rest of
-its segment (LogSegment.recover, LogLoader.recoverLog; rules 37 and 43).
+first that is torn or wrong ends the log. Where that lies below the durable end, no crash has left it so: what is cut
+is kept beside the log. Indexes, leader epochs, transaction index and producer state follow in the same pass, all from
+the batches' headers; no batch is ever in memory as a whole, for a damaged one may claim the rest of its segment
+(LogSegment.recover, LogLoader.recoverLog; rules 37 and 43).
 """
 
 import logging
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.config import LogConfig
+from kstore.log.damaged_end import keep_damaged_end
 from kstore.log.directory import DELETED_SUFFIX
 from kstore.log.files import CheckedHeaders, Directory, Header
 from kstore.log.leader_epoch import LeaderEpochCache
@@ -36,7 +38,10 @@ class SegmentOverflowError(Exception):
 
 
 class Recovery:
-    """Reads segments again and makes all that is derived from them fit."""
+    """Reads segments again and makes all that is derived from them fit.
+
+    What lies below `durable_end` had been fsynced: all of a log that was closed, or what its recovery point says.
+    """
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Recovery:
         segments: Segments,
         state: ProducerState,
         epochs: LeaderEpochCache,
+        durable_end: int,
         now_ms: int,
     ) -> None:
         self.directory = directory
@@ -56,6 +62,7 @@ class Recovery:
         self.segments = segments
         self.state = state
         self.epochs = epochs
+        self.durable_end = durable_end
         self.now_ms = now_ms
         self._has_gaps = False
 
@@ -179,8 +186,9 @@ class Recovery:
                 f"; {count} batches up to offset {last_offset} lie behind the damage" if count else "",
             )
             if cut:
+                kept = next_offset < self.durable_end and keep_damaged_end(self.directory, segment, position)
+                self.log_dir.has_lost_batches |= kept or count > 0
                 segment.cut(position)
-                self.log_dir.has_lost_batches |= count > 0
         return removed, next_offset
 
     def remove(self, segments: list[Segment]) -> None:

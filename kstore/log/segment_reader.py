@@ -9,12 +9,13 @@ from kstore._native.batch import LOG_OVERHEAD
 from kstore._native.records import FileSlice
 from kstore.errors import CorruptIndexError, CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.directory import LOG_SUFFIX
+from kstore.log.files import RecordsFile
 from kstore.log.segment_files import LONG_MAX, NOT_LOADED, SegmentFiles
 from kstore.model import NO_TIMESTAMP
 
 logger = logging.getLogger(__name__)
 
-# What is read of a message at a time whose size need not be true.
+# What is read at a time of what need not be as long as it says.
 PIECE = 256 * 1024
 
 
@@ -178,6 +179,19 @@ class SegmentReader(SegmentFiles):
         for start in range(position + 4, end, PIECE):
             crc = zlib.crc32(self._bytes(start, min(PIECE, end - start)), crc)
         return crc == stored
+
+    def copy_to(self, other: RecordsFile, position: int, size: int) -> None:
+        """Appends `size` bytes from `position` on to another file, whatever they are. Raises OSError."""
+        end = position + size
+        for start in range(position, end, PIECE):
+            other.append(self._bytes(start, min(PIECE, end - start)))
+
+    def holds_only_zeros(self, position: int) -> bool:
+        """Whether nothing has been written from `position` on, as in a file that was preallocated."""
+        return not any(
+            self._bytes(start, min(PIECE, self.size - start)).strip(b"\0")
+            for start in range(position, self.size, PIECE)
+        )
 
     def _bytes(self, position: int, size: int) -> bytes:
         piece = self.records.slice(position, size)

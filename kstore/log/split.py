@@ -17,8 +17,6 @@ from kstore.log.segment import MAX_RELATIVE_OFFSET, Segment
 
 logger = logging.getLogger(__name__)
 
-COPIED_AT_ONCE = 1024 * 1024
-
 
 def split_segment(directory: Directory, segment: Segment) -> list[int]:
     """Replaces a segment by several with the same batches; returns their base offsets. Raises OSError."""
@@ -49,17 +47,10 @@ def _write_parts(directory: Directory, segment: Segment) -> list[int]:
                 directory.delete(name)
                 parts.append(directory.open_records(name, create=True))
                 base_offsets.append(header.base_offset)
-            _copy(segment, position, header.size_in_bytes, parts[-1])
+            segment.copy_to(parts[-1], position, header.size_in_bytes)
             position += header.size_in_bytes
     # What is no batch stays at the end, for recovery or a reader to find.
-    _copy(segment, position, segment.size - position, parts[-1])
+    segment.copy_to(parts[-1], position, segment.size - position)
     for part in parts:
         part.flush()
     return base_offsets
-
-
-def _copy(segment: Segment, position: int, size: int, part: RecordsFile) -> None:
-    end = position + size
-    for start in range(position, end, COPIED_AT_ONCE):
-        piece = segment.records.slice(start, min(COPIED_AT_ONCE, end - start))
-        part.append(piece if isinstance(piece, bytes) else piece.read())

@@ -500,6 +500,7 @@ NOTICES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a file that waits for its deletion": ("left-over", lambda d: touch(partition(d) / f"{0:020}.log.deleted")),
     "a rewrite that was not finished": ("left-over", lambda d: touch(partition(d) / f"{0:020}.log.cleaned")),
     "a rewrite that was not put in place": ("left-over", lambda d: touch(partition(d) / f"{0:020}.index.swap")),
+    "an end that was cut off": ("damaged-end", lambda d: touch(partition(d) / f"{0:020}.77.log.damaged")),
     "a checkpoint that was not finished": ("left-over", lambda d: touch(d / "replication-offset-checkpoint.tmp")),
     "a file of nobody": ("unknown", lambda d: touch(partition(d) / "notes.txt")),
     "a file of nobody at the root": ("unknown", lambda d: touch(d / "core.1234")),

@@ -130,6 +130,32 @@ def test_kafka_goes_on_where_kstore_left_and_kstore_where_kafka_left(
     assert read(tools, last, "late", 1) == ["l"]
 
 
+@pytest.mark.parametrize("version", ["3.9.1", "4.3.0"])
+def test_kafka_passes_over_the_damaged_end_that_kstore_kept(
+    start_kstore: StartKstore, start_kafka: StartKafka, tools_39: KafkaTools, version: str
+) -> None:
+    tools = tools_39
+    kstore = start_kstore()
+    make(tools, kstore, "letters", "a\n")
+    tools.console_producer(kstore.bootstrap, "letters", "b\n")
+    kstore.stop()
+    segment = kstore.log_directory / "letters-0" / "00000000000000000000.log"
+    content = segment.read_bytes()
+    segment.write_bytes(content[:-1])
+
+    again = start_kstore(kstore.log_directory)
+    assert read(tools, again, "letters", 1) == ["a"]
+    again.stop()
+    kept = list(segment.parent.glob("*.damaged"))
+    assert [path.read_bytes() for path in kept] == [content[segment.stat().st_size : -1]]
+
+    kafka = start_kafka(version, kstore.log_directory)
+    tools.console_producer(kafka.bootstrap, "letters", "c\n")
+    assert read(tools, kafka, "letters", 2) == ["a", "c"]
+    kafka.stop()
+    assert list(segment.parent.glob("*.damaged")) == kept
+
+
 def start_kafka_on(start_kafka: StartKafka, version: str, directory: Path, voters: str) -> KafkaBroker:
     if voters == "file":
         return start_kafka(version, directory)

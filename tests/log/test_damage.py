@@ -25,6 +25,7 @@ from kstore.cli.logs.directory_check import DirectoriesCheck
 from kstore.cli.logs.findings import Findings
 from kstore.cli.output import Progress
 from kstore.errors import ConfigError
+from kstore.log.directory import DAMAGED_SUFFIX
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import PartitionLog
 from tests.log.build import NOW, TP, append, batch, content
@@ -217,10 +218,12 @@ def check_log(log: PartitionLog, damage: Damage, hit: Batch) -> None:
     if original.clean or hit.next_offset <= original.recovery_point:
         if damage.kind == FLIP and not damage.is_untold:
             assert len(seen.refused) <= HIDDEN
-        # Only the end of the log may be gone: nothing is appended behind what is no batch.
+        # Only the end of the log may be gone: nothing is appended behind what is no batch. It is kept beside it.
         if seen.gone and original.clean:
             assert hit.file == original.batches[-1].file
             assert not seen.gone & before
+            left = damage.data[hit.position :]
+            assert cut_off(log) == (left if any(left) else b"")
         if original.clean:
             assert seen.good >= behind - hidden
         return
@@ -229,6 +232,12 @@ def check_log(log: PartitionLog, damage: Damage, hit: Batch) -> None:
         assert seen.good == before
         assert not seen.refused
         assert log.log_end_offset == hit.base_offset
+
+
+def cut_off(log: PartitionLog) -> bytes:
+    """What was kept of a damaged end."""
+    names = [name for name in log.directory.names() if name.endswith(DAMAGED_SUFFIX)]
+    return b"".join(log.directory.read_file(name) or b"" for name in names)
 
 
 def check_beside(log: PartitionLog, damage: Damage) -> None:

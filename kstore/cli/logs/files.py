@@ -20,6 +20,7 @@ from kstore.log.checkpoint_file import (
 )
 from kstore.log.directory import (
     CLEANED_SUFFIX,
+    DAMAGED_SUFFIX,
     DELETED_SUFFIX,
     LOG_SUFFIX,
     OFFSET_INDEX_SUFFIX,
@@ -75,8 +76,8 @@ KINDS_BY_NAME = {
     BOOTSTRAP_CHECKPOINT: KRAFT_SNAPSHOT,
 }
 ALL_KINDS = (*dict.fromkeys((*KINDS.values(), *KINDS_BY_NAME.values())),)
-# What a rewrite or a deletion puts behind a name (LogFileUtils.java).
-STATES = (DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX)
+# What a rewrite or a deletion puts behind a name (LogFileUtils.java), and what is kept of a damaged end.
+STATES = (DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX, DAMAGED_SUFFIX)
 
 
 class LogFile(NamedTuple):

@@ -30,6 +30,7 @@ from kstore.errors import CorruptRecordError
 from kstore.log.checkpoint_file import INT_MAX, LONG_MAX, parse_entries, parse_numbers
 from kstore.log.directory import (
     CLEANED_SUFFIX,
+    DAMAGED_SUFFIX,
     DELETED_SUFFIX,
     LOG_SUFFIX,
     PARTITION_METADATA,
@@ -96,6 +97,10 @@ class PartitionCheck:
 
     def _sort_in(self, file: LogFile) -> None:
         name = os.path.basename(file.path)
+        if file.state == DAMAGED_SUFFIX:
+            text = "was cut off the log's end, which was damaged; the log does without it until you delete it"
+            self.findings.note(file.label, "damaged-end", text)
+            return
         if self.is_live and (file.state or name.endswith((".tmp", ".part"))):
             return  # work that is being done
         if file.state:
