@@ -372,7 +372,7 @@ cdef class Connection:
                 break
         self.turn_ended()
         if not self.closed:
-            if self.tired:
+            if self.tired and self.has_frame():
                 self.loop.call_soon(self.resume)
             self.filled = self.end == self.capacity
             if self.start == self.end:

@@ -396,12 +396,32 @@ class ClusterMember:
         assert alive is not None
         alive.clear()
         alive.update(self.image.brokers)
+        self._let_go_of_what_others_have(told)
         gone = [name for name in before.topics if name not in self.image.topics]
         if gone:
             doomed = {(TOPIC_RESOURCE, name) for name in gone}
             configs = {key: found for key, found in self.image.configs.items() if key not in doomed}
             self.image = self.image._replace(configs=configs)
             self._context.groups.topics_deleted(gone)
+
+    def _let_go_of_what_others_have(self, told: Any) -> None:
+        """Stops what this broker is no replica of any more. A broker whose session had ended when its replica was taken
+        from it was told nothing then, and would lead on for all who do not ask who leads."""
+        context = self._context
+        replicas = context.replicas
+        for topic in told.topic_states:
+            for state in topic.partition_states:
+                key = TopicPartition(topic.topic_name, state.partition_index)
+                held = replicas.partitions.get(key)
+                if held is None or context.node_id in state.replicas or state.leader_epoch <= held.leader_epoch:
+                    continue
+                log.info(
+                    "%s: this broker is none of its replicas %s any more, which are in epoch %d",
+                    key,
+                    list(state.replicas),
+                    state.leader_epoch,
+                )
+                context.deliver(replicas.stop(key))
 
 
 def refuse_kraft_mode(path: str) -> None:

@@ -164,6 +164,17 @@ def test_a_long_turn_goes_on_after_those_of_others(connect):
     assert first + client.receive() == b"".join(answer(number) for number in range(20))
 
 
+def test_a_long_turn_that_leaves_nothing_lying_is_not_gone_on_with(connect):
+    def slowly(request):
+        time.sleep(0.02)
+        return answer(request.correlation_id)
+
+    client = connect(dispatch=slowly)
+    client.sock.send(frame(1))
+    client.turn(5)
+    assert (client.sock.recv(1 << 16), client.turns) == (answer(1), 1)
+
+
 def test_a_frame_larger_than_any_buffer_arrives_whole(connect):
     body = bytes(range(256)) * 3000
     client = connect()

@@ -19,6 +19,7 @@ from kstore.errors import (
 )
 from kstore.model import TopicPartition
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
+from kstore.protocol.messages.update_metadata import UpdateMetadataRequest
 from kstore.server.cluster_member import ClusterMember
 from tests.fix_broker import Broker, Client, batch, produce_request
 
@@ -277,6 +278,37 @@ def test_nothing_is_made_in_a_directory_that_no_partition_can_have(member: Clust
     member._context = SimpleNamespace(replicas=SimpleNamespace(partitions={}))  # type: ignore[assignment]
     with pytest.raises(InvalidTopicError):
         member.lead_or_follow(key, bytes(16), SimpleNamespace(leader_epoch=0))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "epoch", "is_stopped"), [([1, 2], 4, True), ([1, 2], 3, False), ([1, 2, 3], 4, False)]
+)
+def test_a_replica_that_was_taken_away_unheard_leads_no_more(
+    member: ClusterMember, replicas: list[int], epoch: int, is_stopped: bool
+) -> None:
+    """It led on after its session had ended, for every reader that did not ask who leads."""
+    key = TopicPartition("orders", 0)
+    stopped: list[TopicPartition] = []
+    delivered: list[object] = []
+
+    def stop(stopping: TopicPartition) -> tuple[str, ...]:
+        stopped.append(stopping)
+        return ("resigned",)
+
+    member.image = ClusterImage()
+    member.controller.known_id = -1
+    member._context = SimpleNamespace(  # type: ignore[assignment]
+        node_id=3,
+        replicas=SimpleNamespace(partitions={key: SimpleNamespace(leader_epoch=3)}, alive=set(), stop=stop),
+        deliver=delivered.append,
+    )
+    state = UpdateMetadataRequest.UpdateMetadataPartitionState(
+        topic_name="orders", partition_index=0, leader=1, leader_epoch=epoch, isr=replicas, replicas=replicas
+    )
+    topic = UpdateMetadataRequest.UpdateMetadataTopicState(topic_name="orders", partition_states=[state])
+    member.know(UpdateMetadataRequest(controller_id=-1, topic_states=[topic], live_brokers=[]))
+    assert stopped == [key] * is_stopped
+    assert delivered == [("resigned",)] * is_stopped
 
 
 @pytest.mark.parametrize("has_lost", [True, False])
