@@ -9,7 +9,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from kstore._native.batch import RecordBatch, iter_batches
-from kstore.errors import CorruptRecordError, KafkaError, KafkaStorageError, RecordListTooLargeError
+from kstore.errors import (
+    CorruptRecordError,
+    KafkaError,
+    KafkaStorageError,
+    NotLeaderOrFollowerError,
+    RecordListTooLargeError,
+)
 from kstore.log.append import CLIENT, REPLICATION, LogAppendInfo, single_batch, validate
 from kstore.log.config import LONG_MAX
 from kstore.log.directory import SEGMENT_SUFFIXES, file_name
@@ -48,13 +54,15 @@ class LogWriter(LogReader):
         leader_epoch: int,
         now_ms: int,
         origin: str = CLIENT,
+        is_new_leader: bool = False,
     ) -> LogAppendInfo:
-        """Numbers one batch and appends it. The buffer is changed in place.
+        """Numbers one batch and appends it. The buffer is changed in place. To a new leader a producer that the log
+        does not know must begin with its first batch: the leader before may have it in its hands.
 
         Raises CorruptRecordError, InvalidRecordError, InvalidTimestampError, MessageTooLargeError,
         RecordListTooLargeError, OutOfOrderSequenceError, InvalidProducerEpochError, InvalidTxnStateError,
-        UnsupportedForMessageFormatError, KafkaStorageError; the log is then as it was, though it may have
-        rolled.
+        UnsupportedForMessageFormatError, NotLeaderOrFollowerError, KafkaStorageError; the log is then as it was,
+        though it may have rolled.
         """
         if self.log_dir.failure is not None:
             self.log_dir.check()
@@ -82,7 +90,7 @@ class LogWriter(LogReader):
 
         producer_id = batch.producer_id
         if producer_id >= 0:
-            duplicate = self._check_producer(batch, first_offset, origin)
+            duplicate = self._check_producer(batch, first_offset, origin, is_new_leader=is_new_leader)
             if duplicate is not None:
                 return LogAppendInfo(
                     duplicate.first_offset,
@@ -221,7 +229,9 @@ class LogWriter(LogReader):
         if batch.producer_id >= 0 and origin == CLIENT:
             self._refused.note(batch.producer_id, batch.producer_epoch, batch.base_sequence)
 
-    def _check_producer(self, batch: RecordBatch, offset: int, origin: str) -> BatchMetadata | None:
+    def _check_producer(
+        self, batch: RecordBatch, offset: int, origin: str, *, is_new_leader: bool
+    ) -> BatchMetadata | None:
         state = self.producer_state
         producer_id = batch.producer_id
         epoch = batch.producer_epoch
@@ -237,6 +247,11 @@ class LogWriter(LogReader):
             if duplicate is not None:
                 return duplicate
             self._refused.check(producer_id, epoch, first_sequence)
+            if is_new_leader and first_sequence > 0 and producer_id not in state.producers:
+                raise NotLeaderOrFollowerError(
+                    f"{self.topic_partition}: producer {producer_id} sent sequence {first_sequence} to a new leader"
+                    " before its first batch, which the leader before may still have"
+                )
         if origin != REPLICATION:
             state.check_data(
                 producer_id,

@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 LAG_TIME_MAX_MS = 30_000
 NO_EPOCH = -1
 
+# How long a producer may still wait for an answer of the leader before: request.timeout.ms of clients is 30 s, and
+# librdkafka gives a socket 60.
+EARLIER_LEADER_MS = 60_000
+
 # The refusals after which the proposal is known not to be made: OPERATION_NOT_ATTEMPTED, INELIGIBLE_REPLICA (rule 22).
 NOT_MADE = (55, 107)
 # Those after which nobody knows: UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST, FENCED_LEADER_EPOCH,
@@ -45,6 +49,7 @@ class Leader:
     __slots__ = (
         "alive",
         "broker_id",
+        "elected_monotonic_ms",
         "epoch",
         "epoch_start_offset",
         "followers",
@@ -79,6 +84,7 @@ class Leader:
         self.epoch = epoch
         # The first of the epochs that this broker has led in without a break: what was taken since is still held.
         self.since_epoch: int = epoch if earlier is None else earlier.since_epoch
+        self.elected_monotonic_ms: int = monotonic_ms if earlier is None else earlier.elected_monotonic_ms
         self.partition_epoch = partition_epoch
         self.replicas = replicas
         self.isr_state: IsrState = Committed(isr)
@@ -126,17 +132,37 @@ class Leader:
         """Appends the batches in `buffer[position:position + size]`, which are numbered in place.
 
         Raises NotEnoughReplicasError when all in-sync replicas are asked for and there are too few (rule 29),
-        and what `PartitionLog.append_as_leader` raises.
+        NotLeaderOrFollowerError for a producer whose first batch the leader before may have, and what
+        `PartitionLog.append_as_leader` raises.
         """
         log = self.log
         if required_acks == -1 and not self.has_min_isr():
             raise NotEnoughReplicasError(
                 f"{log.topic_partition} has {len(self.isr)} in-sync replicas, fewer than min.insync.replicas"
             )
-        info = log.append_as_leader(buffer, position, size, leader_epoch=self.epoch, now_ms=now_ms)
+        info = log.append_as_leader(
+            buffer,
+            position,
+            size,
+            leader_epoch=self.epoch,
+            now_ms=now_ms,
+            is_new_leader=self.follows_another(),
+        )
         if not self.remote_end_offsets:
             return info, self.advance()
         return info, (RecordsAppended(log.topic_partition), *self.advance())
+
+    def follows_another(self) -> bool:
+        """Whether a producer may have sent something to the leader before and not yet heard of it.
+
+        An idempotent producer has up to five batches in flight. Where it sends the first to a leader that is replaced
+        and the next to the new one, who knows nothing of it, Kafka appends that and refuses the first when it comes
+        again (KIP-360); the client then begins a new epoch and sends all again: twice. Where it is told to try
+        again, it does so in order.
+        """
+        if self.is_alone or self.since_epoch == 0 or not self.remote_end_offsets:
+            return False
+        return self.monotonic_ms - self.elected_monotonic_ms < EARLIER_LEADER_MS
 
     def advance(self) -> tuple[Effect, ...]:
         """Raises the high watermark to what the in-sync replicas now hold. Of what `flush.messages` wants on the disk

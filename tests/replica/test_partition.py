@@ -27,11 +27,13 @@ from kstore.replica.effects import (
     RecordsAppended,
 )
 from kstore.replica.high_watermark import effective_min_isr, high_watermark
+from kstore.replica.leader import EARLIER_LEADER_MS, Leader
 from kstore.replica.partition import READ_COMMITTED, READ_UNCOMMITTED, Partition
 
 NOW = 1_700_000_000_000
 ME = 1
 KEY = TopicPartition("orders", 0)
+ID = bytes(15) + b"\x07"
 
 
 @pytest.fixture
@@ -140,6 +142,53 @@ def test_who_missed_an_epoch_leads_as_if_it_had_not_before(partition: Partition)
     assert lead(partition, epoch=7, replicas=both, isr=both) == (LeadershipEnded(KEY), LeadershipBegan(KEY, 7))
     assert partition.leader.remote_end_offsets == {2: -1}
     assert partition.leader.since_epoch == 7
+
+
+def send(partition: Partition, sequence: int, *, producer_id: int = 3000) -> None:
+    batch = BatchBuilder(producer_id=producer_id, producer_epoch=0, base_sequence=sequence)
+    batch.append(NOW, None, b"x")
+    data = batch.build()
+    partition.append_as_leader(data, 0, len(data), required_acks=1, now_ms=NOW)
+
+
+def lead_after_another(partition: Partition, epoch: int, *, monotonic_ms: int = 1000) -> Leader:
+    partition.become_leader(
+        broker_id=ME, epoch=epoch, replicas=(ME, 2), isr=frozenset({ME}), alive={ME, 2}, monotonic_ms=monotonic_ms
+    )
+    assert partition.leader is not None
+    return partition.leader
+
+
+def test_a_producers_first_batch_comes_first_to_a_new_leader(partition: Partition) -> None:
+    """Its second was taken, the first refused when it came again from the leader before; the client then began a new
+    epoch and sent all once more: twice."""
+    lead_after_another(partition, 3)
+    for sequence in (1, 2):
+        with pytest.raises(NotLeaderOrFollowerError, match="producer 3000 sent sequence"):
+            send(partition, sequence)
+    assert partition.log.log_end_offset == 0
+    for sequence in (0, 1, 2):
+        send(partition, sequence)
+    assert partition.log.log_end_offset == 3
+
+
+def test_a_producer_that_may_have_been_forgotten_is_not_kept_out(partition: Partition) -> None:
+    """(KIP-360)"""
+    leader = lead_after_another(partition, 3)
+    leader.maybe_shrink(ID, 1000 + EARLIER_LEADER_MS - 1)
+    with pytest.raises(NotLeaderOrFollowerError):
+        send(partition, 7)
+    leader = lead_after_another(partition, 4, monotonic_ms=1000 + EARLIER_LEADER_MS - 1)
+    leader.maybe_shrink(ID, 1000 + EARLIER_LEADER_MS)
+    send(partition, 7)
+
+
+@pytest.mark.parametrize(("epoch", "replicas"), [(0, (ME, 2)), (3, (ME,))], ids=["the first", "the only one"])
+def test_where_nobody_led_before_any_sequence_may_come_first(
+    partition: Partition, epoch: int, replicas: tuple[int, ...]
+) -> None:
+    partition.become_leader(broker_id=ME, epoch=epoch, replicas=replicas, isr=frozenset({ME}), alive={ME, 2})
+    send(partition, 7)
 
 
 def test_an_epoch_begins_where_the_log_ended_when_it_was_elected(partition: Partition) -> None:
