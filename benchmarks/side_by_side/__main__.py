@@ -101,20 +101,24 @@ def main() -> int:
                 figures += measure(arguments.kafka, workplace, scale, say)
         cluster_scale = cluster_cells.SHORT if arguments.short else cluster_cells.FULL
         of_clusters = cluster_contest(workplace, cluster_scale, wanted)
-        figures += of_clusters[0]
-        runs, discarded = runs | of_clusters[1], discarded + of_clusters[2]
-    name = "-".join([arguments.kafka, *(mark for mark in ("pinned", "short") if getattr(arguments, mark))])
-    path = write(
-        home.REPOSITORY / "benchmarks" / "results",
-        name,
-        figures,
-        runs,
-        kafka=arguments.kafka,
-        scale=scale,
-        discarded=discarded,
+    marks = [mark for mark in ("pinned", "short") if getattr(arguments, mark)]
+    reports = (
+        ([arguments.kafka, *marks], scale._asdict(), figures, runs, discarded),
+        ([arguments.kafka, "clusters", *marks], cluster_scale._asdict(), *of_clusters),
     )
-    print(path.read_text())
-    say(f"written to {path}")
+    for words, scale_of, figures_of, runs_of, discarded_of in reports:
+        if figures_of:
+            path = write(
+                home.REPOSITORY / "benchmarks" / "results",
+                "-".join(words),
+                figures_of,
+                runs_of,
+                kafka=arguments.kafka,
+                scale=scale_of,
+                discarded=discarded_of,
+            )
+            print(path.read_text())
+            say(f"written to {path}")
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.side_by_side.cells import FIGURES, Figure, Scale
+from benchmarks.side_by_side.cells import FIGURES, Figure
 from benchmarks.side_by_side.load import Run
 from benchmarks.side_by_side.machine import describe
 from benchmarks.side_by_side.statistics import ratio_of_pairs
@@ -99,14 +99,14 @@ def write(
     runs: Mapping[str, Mapping[str, list[Run]]],
     *,
     kafka: str,
-    scale: Scale,
+    scale: Mapping[str, float],
     discarded: int,
 ) -> Path:
     """Cells that were measured before at the same scale on the same machine, and not now, stay as they were."""
     facts = {
         "kafka": kafka,
         **describe(),
-        "scale": ", ".join(f"{key} {value:g}" for key, value in scale._asdict().items()),
+        "scale": ", ".join(f"{key} {value:g}" for key, value in scale.items()),
     }
     directory.mkdir(parents=True, exist_ok=True)
     dates = dict.fromkeys((figure.name for figure in figures), time.strftime("%Y-%m-%d"))
