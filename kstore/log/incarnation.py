@@ -19,13 +19,12 @@ from contextlib import suppress
 
 from kstore.log.checkpoint_file import read_file, replace_file
 from kstore.log.load_dirs import CLEAN_SHUTDOWN_FILE
-from kstore.log.log_dir import PASSING, LogDir
+from kstore.log.log_dir import INCARNATION_FILE, PASSING, LogDir
 from kstore.log.meta_properties import parse_properties
 from kstore.model import random_uuid, uuid_from_text, uuid_to_text
 
 log = logging.getLogger(__name__)
 
-INCARNATION_FILE = ".kstore_incarnation"
 VERSION = "1"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 

@@ -117,8 +117,18 @@ def _load_once(
     is_new = not len(segments)
     if not is_new and high_watermark is not None and log_start_offset > high_watermark:
         log_start_offset = _believable_start(topic_partition, segments, log_start_offset, high_watermark)
-    durable_end = LONG_MAX if clean_shutdown else recovery_point
-    recovery = Recovery(directory, log_dir, topic_partition, config, segments, state, epochs, durable_end, now_ms)
+    recovery = Recovery(
+        directory,
+        log_dir,
+        topic_partition,
+        config,
+        segments,
+        state,
+        epochs,
+        recovery_point,
+        now_ms,
+        was_closed=clean_shutdown,
+    )
     for segment in damaged:
         if not clean_shutdown and segment.base_offset >= recovery_point:
             continue  # it is read anyway, and what lies before it need not be whole
@@ -141,7 +151,7 @@ def _load_once(
             log_end_offset,
             log_start_offset,
         )
-        recovery.remove(list(segments))
+        recovery.remove(list(segments), keeps=False)
         epochs.clear()
         state.truncate_fully_and_start_at(log_start_offset)
         log_end_offset = log_start_offset

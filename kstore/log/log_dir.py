@@ -7,6 +7,7 @@ before every I/O; whoever runs the broker asks it to learn the news.
 
 import errno
 import logging
+import os
 from typing import NamedTuple
 
 from kstore.errors import KafkaStorageError
@@ -15,6 +16,7 @@ from kstore.log.checkpoint_file import (
     HIGH_WATERMARK_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
     RECOVERY_POINT_CHECKPOINT,
+    fsync_directory,
 )
 from kstore.log.files import Directory
 from kstore.log.offset_checkpoint import OffsetCheckpoint
@@ -22,6 +24,9 @@ from kstore.log.rarely import Rarely
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
+
+# In which unbroken life of its records a broker is (`incarnation`).
+INCARNATION_FILE = ".kstore_incarnation"
 
 # In the order in which they are written: a log start is believed up to the high watermark.
 CHECKPOINTS = (
@@ -76,7 +81,7 @@ class LogDir:
     def __init__(self, path: str) -> None:
         self.path = path
         self.failure: str | None = None
-        # Recovery had to cut off whole batches that lay behind damage.
+        # A start had to cut off batches that had been whole.
         self.has_lost_batches = False
         self.made: list[TopicPartition] = []
         self.names_made = 0
@@ -86,6 +91,16 @@ class LogDir:
         self.lacks_descriptors = False
         self._rarely = Rarely(logger)
         self.checkpoints = {name: OffsetCheckpoint(path, name) for name in CHECKPOINTS}
+
+    def note_lost_batches(self) -> None:
+        """To be told before they are cut off: the incarnation ends with them (rule 26), and the next start must know it
+        too where this one is killed before it has said so. Raises OSError."""
+        self.has_lost_batches = True
+        try:
+            os.unlink(os.path.join(self.path, INCARNATION_FILE))
+        except FileNotFoundError:
+            return
+        fsync_directory(self.path)
 
     def fail(self, doing: str, error: OSError) -> KafkaStorageError:
         """Takes the directory offline; returns the error for the caller to raise."""

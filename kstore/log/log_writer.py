@@ -54,10 +54,10 @@ class LogWriter(LogReader):
         leader_epoch: int,
         now_ms: int,
         origin: str = CLIENT,
-        is_new_leader: bool = False,
+        follows_another: bool = False,
     ) -> LogAppendInfo:
-        """Numbers one batch and appends it. The buffer is changed in place. To a new leader a producer that the log
-        does not know must begin with its first batch: the leader before may have it in its hands.
+        """Numbers one batch and appends it. The buffer is changed in place. Of a leader that `follows_another` a
+        producer that the log does not know is taken from its first batch on: the leader before may have that in hand.
 
         Raises CorruptRecordError, InvalidRecordError, InvalidTimestampError, MessageTooLargeError,
         RecordListTooLargeError, OutOfOrderSequenceError, InvalidProducerEpochError, InvalidTxnStateError,
@@ -90,7 +90,7 @@ class LogWriter(LogReader):
 
         producer_id = batch.producer_id
         if producer_id >= 0:
-            duplicate = self._check_producer(batch, first_offset, origin, is_new_leader=is_new_leader)
+            duplicate = self._check_producer(batch, first_offset, origin, follows_another=follows_another)
             if duplicate is not None:
                 return LogAppendInfo(
                     duplicate.first_offset,
@@ -230,7 +230,7 @@ class LogWriter(LogReader):
             self._refused.note(batch.producer_id, batch.producer_epoch, batch.base_sequence)
 
     def _check_producer(
-        self, batch: RecordBatch, offset: int, origin: str, *, is_new_leader: bool
+        self, batch: RecordBatch, offset: int, origin: str, *, follows_another: bool
     ) -> BatchMetadata | None:
         state = self.producer_state
         producer_id = batch.producer_id
@@ -247,7 +247,8 @@ class LogWriter(LogReader):
             if duplicate is not None:
                 return duplicate
             self._refused.check(producer_id, epoch, first_sequence)
-            if is_new_leader and first_sequence > 0 and producer_id not in state.producers:
+            if follows_another and first_sequence > 0 and producer_id not in state.producers:
+                self._note_refused(batch, origin)
                 raise NotLeaderOrFollowerError(
                     f"{self.topic_partition}: producer {producer_id} sent sequence {first_sequence} to a new leader"
                     " before its first batch, which the leader before may still have"

@@ -1,9 +1,9 @@
 """Reading segments again after an unclean stop, and making all that is derived from them fit.
 
 What lies below the recovery point was fsynced and is believed. From there on the CRC of every batch is checked; the
-first that is torn or wrong ends the log. Where that lies below the durable end, no crash has left it so: what is cut
-is kept beside the log. Indexes, leader epochs, transaction index and producer state follow in the same pass, all from
-the batches' headers; no batch is ever in memory as a whole, for a damaged one may claim the rest of its segment
+first that is torn or wrong ends the log. Where it had been flushed, no crash has left it so: what is cut is kept beside
+the log. Indexes, leader epochs, transaction index and producer state follow in the same pass, all from the batches'
+headers; no batch is ever in memory as a whole, for a damaged one may claim the rest of its segment
 (LogSegment.recover, LogLoader.recoverLog; rules 37 and 43).
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.config import LogConfig
-from kstore.log.damaged_end import keep_damaged_end
+from kstore.log.damaged_end import keep_damaged_end, keep_segment
 from kstore.log.directory import DELETED_SUFFIX
 from kstore.log.files import CheckedHeaders, Directory, Header
 from kstore.log.leader_epoch import LeaderEpochCache
@@ -40,7 +40,8 @@ class SegmentOverflowError(Exception):
 class Recovery:
     """Reads segments again and makes all that is derived from them fit.
 
-    What lies below `durable_end` had been fsynced: all of a log that was closed, or what its recovery point says.
+    What lies below `recovery_point` had been fsynced; so had all of a log that `was_closed`, but for what was only
+    preallocated.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Recovery:
         segments: Segments,
         state: ProducerState,
         epochs: LeaderEpochCache,
-        durable_end: int,
+        recovery_point: int,
         now_ms: int,
+        *,
+        was_closed: bool,
     ) -> None:
         self.directory = directory
         self.log_dir = log_dir
@@ -62,7 +65,8 @@ class Recovery:
         self.segments = segments
         self.state = state
         self.epochs = epochs
-        self.durable_end = durable_end
+        self.recovery_point = recovery_point
+        self.was_closed = was_closed
         self.now_ms = now_ms
         self._has_gaps = False
 
@@ -116,7 +120,7 @@ class Recovery:
             if segment is not unflushed[-1]:
                 segment.become_sealed()
             if removed or self._is_hole(end_offset, unflushed[index + 1 : index + 2]):
-                self.remove(unflushed[index + 1 :])
+                self.remove(unflushed[index + 1 :], keeps=end_offset < self.recovery_point)
                 break
         self.epochs.flush()
 
@@ -186,18 +190,31 @@ class Recovery:
                 f"; {count} batches up to offset {last_offset} lie behind the damage" if count else "",
             )
             if cut:
-                kept = next_offset < self.durable_end and keep_damaged_end(self.directory, segment, position)
-                self.log_dir.has_lost_batches |= kept or count > 0
+                was_durable = self._was_durable(segment, position, next_offset, has_wrong_offsets=error is not None)
+                if was_durable:
+                    keep_damaged_end(self.directory, segment, position)
+                if was_durable or count:
+                    self.log_dir.note_lost_batches()
                 segment.cut(position)
         return removed, next_offset
 
-    def remove(self, segments: list[Segment]) -> None:
-        """Takes segments that follow damage out of the log; their files go later."""
+    def _was_durable(self, segment: Segment, position: int, next_offset: int, *, has_wrong_offsets: bool) -> bool:
+        """Whether no crash can have left the segment's end as it is from `position` on, where `next_offset` was due.
+        Offsets that do not fit, which no checksum covers, say nothing of how much had been flushed."""
+        if next_offset < self.recovery_point or has_wrong_offsets:
+            return True
+        return self.was_closed and not segment.holds_only_zeros(position)
+
+    def remove(self, segments: list[Segment], *, keeps: bool) -> None:
+        """Takes segments out of the log. Their files go later, but for those of records if it `keeps` them."""
         names = []
-        self.log_dir.has_lost_batches |= bool(segments)
+        if segments:
+            self.log_dir.note_lost_batches()
         for segment in segments:
             logger.warning("%s: removing segment %d", self.topic_partition, segment.base_offset)
             self.segments.remove(segment)
+            if keeps:
+                keep_segment(self.directory, segment)
             for name in segment.file_names():
                 if self.directory.rename(name, name + DELETED_SUFFIX):
                     names.append(name + DELETED_SUFFIX)

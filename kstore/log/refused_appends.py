@@ -1,7 +1,7 @@
-"""What the disk did not take, by producer: what follows it is refused for the same reason.
+"""What was not taken of a producer and may be taken when it comes again: what follows it is refused until then.
 
-An idempotent producer has up to five batches in flight. Where the disk refuses the first, the second would be a gap in
-its sequence. A client that hears of a gap begins a new epoch, and librdkafka then sends again under it what other
+An idempotent producer has up to five batches in flight. Where a full disk refuses the first, the second would be a gap
+in its sequence. A client that hears of a gap begins a new epoch, and librdkafka then sends again under it what other
 partitions have appended and not acknowledged yet: twice. A client that hears of the disk tries again, in order.
 """
 
@@ -28,11 +28,12 @@ class RefusedAppends:
         self._first[producer_id] = (epoch, sequence)
 
     def check(self, producer_id: int, epoch: int, sequence: int) -> None:
-        """Raises KafkaStorageError for what follows a batch that was not taken; the batch itself may try again."""
+        """Raises KafkaStorageError for what follows a batch that was not taken; the batch itself may try again, and so
+        may what comes before it."""
         refused = self._first.get(producer_id)
-        if refused is not None and refused[0] == epoch and refused[1] != sequence:
+        if refused is not None and refused[0] == epoch and refused[1] < sequence:
             raise KafkaStorageError(
-                f"producer {producer_id} sent sequence {sequence} behind {refused[1]}, which the disk did not take"
+                f"producer {producer_id} sent sequence {sequence} behind {refused[1]}, which could not be taken yet"
             )
 
     def forget(self, producer_id: int) -> None:

@@ -1,13 +1,13 @@
 """The replicas that this broker holds: a table, not a brain.
 
-A partition is in exactly one of three states: held (in `partitions`), offline (its directory has failed;
-asked for, it answers KAFKA_STORAGE_ERROR), or unknown.
+A partition is in exactly one of four states: held (in `partitions`), offline (its directory has failed;
+asked for, it answers KAFKA_STORAGE_ERROR), elsewhere, or unknown.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from kstore.errors import KafkaError, KafkaStorageError, UnknownTopicOrPartitionError
+from kstore.errors import KafkaError, KafkaStorageError, NotLeaderOrFollowerError, UnknownTopicOrPartitionError
 from kstore.log.config import LogConfig
 from kstore.log.manager import LogManager
 from kstore.model import TopicPartition
@@ -28,6 +28,8 @@ class ReplicaManager:
         self.offline: dict[tuple[str, int], str] = {}
         # The brokers that are alive, as far as the controller has told; None where nobody does.
         self.alive: set[int] | None = None
+        # Whether other brokers have a partition, as far as the controller has told.
+        self.is_elsewhere: Callable[[str, int], bool] = lambda _topic, _partition: False
         self.lag_time_max_ms = LAG_TIME_MAX_MS
         self.quotas = ReplicationQuotas(broker_id)
         # Counted since the start: what the controller has agreed to, and what it has refused.
@@ -58,11 +60,13 @@ class ReplicaManager:
             raise self.missing(topic, partition)
         return found
 
-    def missing(self, topic: str, partition: int) -> KafkaStorageError | UnknownTopicOrPartitionError:
-        """Why a partition is not there, as the error that says so."""
+    def missing(self, topic: str, partition: int) -> KafkaError:
+        """Why a partition is not there, as the error that says so (ReplicaManager.getPartitionOrError)."""
         reason = self.offline.get((topic, partition))
         if reason is not None:
             return KafkaStorageError(f"{topic}-{partition} is offline: {reason}")
+        if self.is_elsewhere(topic, partition):
+            return NotLeaderOrFollowerError(f"other brokers have {topic}-{partition}")
         return UnknownTopicOrPartitionError(f"this broker has no partition {topic}-{partition}")
 
     def lead(

@@ -143,6 +143,7 @@ class App:
             from kstore.server.cluster_topics import ClusterTopics
 
             context.replicas.alive = set()
+            context.replicas.is_elsewhere = cluster.is_known
             context.deliver.replication = cluster
             cluster.config_changes.reconfigure_broker = self._reconfigure
             context.topics = ClusterTopics(context, cluster, cluster.controller.requests)

@@ -33,7 +33,7 @@ from kstore.errors import (
 from kstore.log.incarnation import begin_incarnation, continue_incarnation, read_boot_id
 from kstore.log.manager import LogManager
 from kstore.log.meta_properties import read_meta_properties
-from kstore.model import ZERO_UUID, TopicPartition
+from kstore.model import ZERO_UUID, TopicPartition, uuid_to_text
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
 from kstore.replica.effects import IsrProposed
 from kstore.server.cluster_configs import ClusterConfigs
@@ -346,6 +346,8 @@ class ClusterMember:
             validate_topic_name(key.topic)
             if key.partition < 0:
                 raise InvalidTopicError(f"there is no partition {key}")
+            if self._knows_later_epoch(key, topic_id, state.leader_epoch):
+                return StaleControllerEpochError.code
         if held is not None and state.leader_epoch <= held.leader_epoch:
             if state.leader_epoch == held.leader_epoch and held.log.topic_id is None and topic_id != ZERO_UUID:
                 held.log.assign_topic_id(topic_id)
@@ -386,6 +388,17 @@ class ClusterMember:
         log.info("%s: this broker %s in epoch %d, in sync are %s", key, role, state.leader_epoch, state.isr)
         return NONE
 
+    def is_known(self, topic: str, index: int) -> bool:
+        """Whether the controller has told of a partition, wherever it lies."""
+        known = self.image.topics.get(topic)
+        return known is not None and index in known.partitions
+
+    def _knows_later_epoch(self, key: TopicPartition, topic_id: bytes, leader_epoch: int) -> bool:
+        """Whether a replica that was let go of has gone on in other hands: what comes late must not bring it back."""
+        topic = self.image.topics.get(key.topic)
+        known = None if topic is None or topic.id != topic_id else topic.partitions.get(key.partition)
+        return known is not None and leader_epoch < known.leader_epoch
+
     def know(self, told: Any) -> None:
         """Takes an UpdateMetadata."""
         before = self.image
@@ -413,14 +426,15 @@ class ClusterMember:
             for state in topic.partition_states:
                 key = TopicPartition(topic.topic_name, state.partition_index)
                 held = replicas.partitions.get(key)
-                if held is None or context.node_id in state.replicas or state.leader_epoch <= held.leader_epoch:
+                if held is None:
                     continue
-                log.info(
-                    "%s: this broker is none of its replicas %s any more, which are in epoch %d",
-                    key,
-                    list(state.replicas),
-                    state.leader_epoch,
-                )
+                if held.log.topic_id not in (None, ZERO_UUID, topic.topic_id) and topic.topic_id != ZERO_UUID:
+                    why = f"there is another topic of this name, {uuid_to_text(topic.topic_id)}"
+                elif state.leader_epoch > held.leader_epoch and context.node_id not in state.replicas:
+                    why = f"its replicas are {list(state.replicas)} in epoch {state.leader_epoch}"
+                else:
+                    continue
+                log.info("%s: this broker lets go of its replica: %s", key, why)
                 context.deliver(replicas.stop(key))
 
 

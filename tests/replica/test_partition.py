@@ -8,6 +8,7 @@ import pytest
 from kstore._native.builder import BatchBuilder
 from kstore.errors import (
     FencedLeaderEpochError,
+    KafkaStorageError,
     NotEnoughReplicasError,
     NotLeaderOrFollowerError,
     OffsetNotAvailableError,
@@ -163,9 +164,10 @@ def test_a_producers_first_batch_comes_first_to_a_new_leader(partition: Partitio
     """Its second was taken, the first refused when it came again from the leader before; the client then began a new
     epoch and sent all once more: twice."""
     lead_after_another(partition, 3)
-    for sequence in (1, 2):
-        with pytest.raises(NotLeaderOrFollowerError, match="producer 3000 sent sequence"):
-            send(partition, sequence)
+    with pytest.raises(NotLeaderOrFollowerError, match="producer 3000 sent sequence 1"):
+        send(partition, 1)
+    with pytest.raises(KafkaStorageError, match="sequence 2 behind 1"):
+        send(partition, 2)
     assert partition.log.log_end_offset == 0
     for sequence in (0, 1, 2):
         send(partition, sequence)
@@ -181,6 +183,19 @@ def test_a_producer_that_may_have_been_forgotten_is_not_kept_out(partition: Part
     leader = lead_after_another(partition, 4, monotonic_ms=1000 + EARLIER_LEADER_MS - 1)
     leader.maybe_shrink(ID, 1000 + EARLIER_LEADER_MS)
     send(partition, 7)
+
+
+def test_what_was_refused_of_a_producer_comes_first_also_when_time_is_over(partition: Partition) -> None:
+    """What was on its way behind it was taken, and it was a gap when it came again."""
+    leader = lead_after_another(partition, 3)
+    with pytest.raises(NotLeaderOrFollowerError):
+        send(partition, 1)
+    leader.maybe_shrink(ID, 1000 + EARLIER_LEADER_MS)
+    with pytest.raises(KafkaStorageError):
+        send(partition, 2)
+    for sequence in (0, 1, 2):
+        send(partition, sequence)
+    assert partition.log.log_end_offset == 3
 
 
 @pytest.mark.parametrize(("epoch", "replicas"), [(0, (ME, 2)), (3, (ME,))], ids=["the first", "the only one"])

@@ -7,23 +7,27 @@ from typing import Any
 
 import pytest
 
-from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage
+from kstore.cluster.image import BrokerEndpoint, BrokerImage, ClusterImage, PartitionImage, TopicImage
 from kstore.cluster.zk.session import CONNECTED, LOST, SUSPENDED
 from kstore.errors import (
     BrokerUnreachableError,
     CorruptMetadataError,
     InvalidTopicError,
+    NotLeaderOrFollowerError,
     SessionLostError,
     StaleBrokerEpochError,
     StaleControllerEpochError,
+    UnknownTopicOrPartitionError,
 )
-from kstore.model import TopicPartition
+from kstore.model import ZERO_UUID, TopicPartition
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest
 from kstore.protocol.messages.update_metadata import UpdateMetadataRequest
+from kstore.replica.manager import ReplicaManager
 from kstore.server.cluster_member import ClusterMember
 from tests.fix_broker import Broker, Client, batch, produce_request
 
 NONE, NOT_LEADER = 0, 6
+ID, OTHER_ID = bytes(15) + b"\x07", bytes(15) + b"\x08"
 
 
 @pytest.fixture
@@ -281,10 +285,17 @@ def test_nothing_is_made_in_a_directory_that_no_partition_can_have(member: Clust
 
 
 @pytest.mark.parametrize(
-    ("replicas", "epoch", "is_stopped"), [([1, 2], 4, True), ([1, 2], 3, False), ([1, 2, 3], 4, False)]
+    ("replicas", "epoch", "topic_id", "is_stopped"),
+    [
+        ([1, 2], 4, ID, True),
+        ([1, 2], 3, ID, False),
+        ([1, 2, 3], 4, ID, False),
+        ([1, 2], 4, ZERO_UUID, True),
+        ([1, 2, 3], 0, OTHER_ID, True),
+    ],
 )
 def test_a_replica_that_was_taken_away_unheard_leads_no_more(
-    member: ClusterMember, replicas: list[int], epoch: int, is_stopped: bool
+    member: ClusterMember, replicas: list[int], epoch: int, topic_id: bytes, is_stopped: bool
 ) -> None:
     """It led on after its session had ended, for every reader that did not ask who leads."""
     key = TopicPartition("orders", 0)
@@ -295,20 +306,41 @@ def test_a_replica_that_was_taken_away_unheard_leads_no_more(
         stopped.append(stopping)
         return ("resigned",)
 
+    held = SimpleNamespace(leader_epoch=3, log=SimpleNamespace(topic_id=ID))
     member.image = ClusterImage()
     member.controller.known_id = -1
     member._context = SimpleNamespace(  # type: ignore[assignment]
         node_id=3,
-        replicas=SimpleNamespace(partitions={key: SimpleNamespace(leader_epoch=3)}, alive=set(), stop=stop),
+        replicas=SimpleNamespace(partitions={key: held}, alive=set(), stop=stop),
         deliver=delivered.append,
     )
     state = UpdateMetadataRequest.UpdateMetadataPartitionState(
         topic_name="orders", partition_index=0, leader=1, leader_epoch=epoch, isr=replicas, replicas=replicas
     )
-    topic = UpdateMetadataRequest.UpdateMetadataTopicState(topic_name="orders", partition_states=[state])
+    topic = UpdateMetadataRequest.UpdateMetadataTopicState(
+        topic_name="orders", topic_id=topic_id, partition_states=[state]
+    )
     member.know(UpdateMetadataRequest(controller_id=-1, topic_states=[topic], live_brokers=[]))
     assert stopped == [key] * is_stopped
     assert delivered == [("resigned",)] * is_stopped
+    # What the controller said before and comes late does not bring it back.
+    member._context.replicas.partitions.clear()
+    if is_stopped and topic_id == ID:
+        late = SimpleNamespace(leader_epoch=epoch - 1)
+        assert member.lead_or_follow(key, ID, late) == StaleControllerEpochError.code
+
+
+def test_who_asks_for_a_partition_of_others_is_told_so(member: ClusterMember) -> None:
+    """As Kafka says it: UNKNOWN_TOPIC_OR_PARTITION would mean that there is no such topic."""
+    partition = PartitionImage((1, 2), (1, 2), 1, 4, 0)
+    member.image = ClusterImage(topics={"orders": TopicImage("orders", ID, {0: partition})})
+    replicas = ReplicaManager(SimpleNamespace(), broker_id=3)  # type: ignore[arg-type]
+    replicas.is_elsewhere = member.is_known
+    with pytest.raises(NotLeaderOrFollowerError, match="other brokers have orders-0"):
+        replicas.get("orders", 0)
+    for topic, index in (("orders", 1), ("none", 0)):
+        with pytest.raises(UnknownTopicOrPartitionError):
+            replicas.get(topic, index)
 
 
 @pytest.mark.parametrize("has_lost", [True, False])

@@ -32,7 +32,7 @@ from kstore.log.directory import (
     offset_of,
     parse_partition_dir_name,
 )
-from kstore.log.incarnation import INCARNATION_FILE
+from kstore.log.log_dir import INCARNATION_FILE
 from kstore.log.meta_properties import META_PROPERTIES
 from kstore.model import TopicPartition
 

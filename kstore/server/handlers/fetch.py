@@ -15,6 +15,8 @@ from kstore.errors import (
     InconsistentTopicIdError,
     KafkaError,
     NotCachedError,
+    NotLeaderOrFollowerError,
+    OffsetOutOfRangeError,
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
     UnsupportedCompressionTypeError,
@@ -203,7 +205,7 @@ def is_idle(partition: Partition, want: Wanted, payload: Any, monotonic_ms: int)
     if want.agreed_epoch != log.latest_epoch or want.topic_id != log.topic_id or log.log_dir.failure is not None:
         return False
     if monotonic_ms >= 0:
-        state.last_fetch_ms = state.last_caught_up_ms = monotonic_ms
+        state.asked_for_end(monotonic_ms)
     return True
 
 
@@ -320,16 +322,21 @@ def read_one(
     # The bounds are taken before the read, so that what is told never runs ahead of what was read (rule 19); and after
     # what the follower has told of itself, which may just have committed what it will read of next.
     high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
-    data = partition.read(
-        want.fetch_offset,
-        max_bytes=max_bytes,
-        isolation_level=isolation_level,
-        min_one_message=min_one_message,
-        current_leader_epoch=want.current_leader_epoch,
-        wait=wait,
-        replica_id=replica_id,
-        leader_only=leader_only,
-    )
+    try:
+        data = partition.read(
+            want.fetch_offset,
+            max_bytes=max_bytes,
+            isolation_level=isolation_level,
+            min_one_message=min_one_message,
+            current_leader_epoch=want.current_leader_epoch,
+            wait=wait,
+            replica_id=replica_id,
+            leader_only=leader_only,
+        )
+    except OffsetOutOfRangeError as error:
+        if replica_id < 0 and want.fetch_offset > log.log_end_offset:
+            refuse_if_replaced(partition, error, context.clock.monotonic_ms())
+        raise
     # From version 3 on a first batch that does not fit does not come, rather than come torn.
     records = b"" if data.first_entry_incomplete else data.records
     if replica_id >= 0 and is_throttled(context, partition, replica_id):
@@ -341,6 +348,14 @@ def read_one(
         want.partition, 0, high_watermark, last_stable_offset, log.log_start_offset,
         aborted, -1, records, None, None, None,
     )  # fmt: skip
+
+
+def refuse_if_replaced(partition: Partition, error: OffsetOutOfRangeError, monotonic_ms: int) -> None:
+    """Raises NotLeaderOrFollowerError where the leader may have been replaced and not have heard of it: the reader may
+    have got beyond its end with the next one. Who is told that its offset is out of range begins anew elsewhere, and a
+    client that does not compare leader epochs (KIP-320) has nothing to know better by."""
+    if partition.leader is not None and not partition.leader.is_followed(monotonic_ms):
+        raise NotLeaderOrFollowerError(f"{error}, and no replica in sync has fetched lately") from error
 
 
 def wait_for_bytes(

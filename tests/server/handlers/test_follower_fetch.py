@@ -16,6 +16,7 @@ from kstore.log.config import LogConfig
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
 from kstore.protocol.messages.fetch import FetchRequest, FetchResponse
+from kstore.replica.leader import FOLLOWED_MS
 from kstore.replica.manager import ReplicaManager
 from kstore.replica.partition import Partition
 from kstore.replica.read_replica import RACK_AWARE_SELECTOR
@@ -31,6 +32,7 @@ from kstore.server.fetch_session import (
 from kstore.server.handlers import fetch
 from kstore.server.purgatory import FetchPurgatory, ProducePurgatory
 from kstore.server.tasks import Tasks
+from kstore.server.traffic import Traffic
 from tests.fix_broker import batch
 
 VERSION = 17
@@ -38,7 +40,7 @@ VERSION = 17
 HEADERS = 4 + 4 + 1
 ID = bytes(15) + b"\x07"
 EPOCH = 4
-FENCED_LEADER_EPOCH = 74
+OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH = 1, 6, 74
 MANY = 12
 LAG_MS = 30_000
 
@@ -74,12 +76,16 @@ class Leader:
             clock=self.clock,
             cluster=self,
             config=SimpleNamespace(
-                fetch_max_bytes=1 << 20, inter_broker_listener="BROKERS", leader_replication_throttled_rate=0
+                fetch_max_bytes=1 << 20,
+                inter_broker_listener="BROKERS",
+                leader_replication_throttled_rate=0,
+                replica_selector_class=None,
             ),
             deliver=self.deliver,
             fetch_sessions=self.sessions,
             node_id=1,
             replicas=self.replicas,
+            traffic=Traffic(),
             topics=SimpleNamespace(name_of={ID: "orders"}.get, image=ClusterImage()),
         )
         for number in range(MANY):
@@ -633,3 +639,48 @@ def test_a_reader_in_a_session_hears_each_time_which_replica_is_near(leader: Lea
     assert [reader.fetch() for _ in range(3)] == [{7: 2}] * 3
     leader.context.topics.image = in_racks(b1="a", b2="a", b3="b")
     assert [reader.fetch() for _ in range(2)] == [{7: 3}] * 2
+
+
+# --- a leader that was replaced and has not heard of it ---
+
+
+def consumer_is_told(leader: Leader, number: int, offset: int) -> int:
+    """The error code of a fetch by a client that knows of no leader epochs."""
+    wanted = FetchRequest.FetchPartition(partition=number, fetch_offset=offset, partition_max_bytes=1 << 20)
+    topic = FetchRequest.FetchTopic(topic_id=ID, partitions=[wanted])
+    asking = Asking(
+        FetchRequest(max_wait_ms=0, min_bytes=1, max_bytes=1 << 20, session_epoch=FINAL_EPOCH, topics=[topic])
+    )
+    asking.complete(fetch.handle(leader.context, asking))  # type: ignore[arg-type]
+    found: int = asking.answer.responses[0].partitions[0].error_code
+    return found
+
+
+def test_a_paused_leader_does_not_send_a_consumer_back_that_the_next_one_has_served(leader: Leader) -> None:
+    """It asked for an offset that the paused one did not have, was told that it is out of range, and began anew."""
+    follower = settled(leader, 2)
+    leader.append(7)
+    follower.fetch()
+    follower.fetch()
+    assert consumer_is_told(leader, 7, 9) == OFFSET_OUT_OF_RANGE
+    before = follower.ask(max_wait_ms=0)
+    leader.clock.advance(FOLLOWED_MS + 1)
+    assert consumer_is_told(leader, 7, 9) == NOT_LEADER_OR_FOLLOWER
+    # One that came before the pause, and is read after it, says nothing of now.
+    follower.told(before)
+    follower.fetch()
+    assert consumer_is_told(leader, 7, 9) == NOT_LEADER_OR_FOLLOWER
+    # What it has can be read all the same, and what was deleted is out of range.
+    assert consumer_is_told(leader, 7, 1) == 0
+    follower.fetch()
+    leader.clock.advance(LOOK_AT_ALL_MS)
+    follower.fetch()
+    assert consumer_is_told(leader, 7, 9) == OFFSET_OUT_OF_RANGE
+
+
+def test_a_leader_alone_in_sync_knows_its_end(leader: Leader) -> None:
+    partition = leader.partitions[place(7)]
+    assert partition.leader is not None
+    assert consumer_is_told(leader, 7, 9) == NOT_LEADER_OR_FOLLOWER
+    partition.leader.isr = frozenset({1})
+    assert consumer_is_told(leader, 7, 9) == OFFSET_OUT_OF_RANGE
