@@ -4,6 +4,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from tests.cli.run import Kstore
+from tests.judge.java import wait_until
 
 
 def own_configs(bootstrap: str, topic: str) -> dict[str, str]:
@@ -46,8 +47,10 @@ def test_a_topic_is_altered(kstore: Kstore, bootstrap: str, topic: str) -> None:
     changes = ("--partitions", 4, "--config", "segment.ms=60000", "--delete-config", "retention.ms")
     ran = kstore("topics", "alter", topic, *changes, "-b", bootstrap, "--json")
     assert (ran.status, ran.rows) == (0, [{"topic": topic, "result": "altered"}])
-    assert own_configs(bootstrap, topic) == {"segment.ms": "60000"}
-    assert len(kstore("topics", "describe", topic, "-b", bootstrap, "--json").rows[0]["partitions"]) == 4
+    # Kafka answers before its broker has heard of it.
+    wait_until(lambda: own_configs(bootstrap, topic) == {"segment.ms": "60000"}, timeout=30, what="it is altered")
+    described = ("topics", "describe", topic, "-b", bootstrap, "--json")
+    wait_until(lambda: len(kstore(*described).rows[0]["partitions"]) == 4, timeout=30, what="it has four partitions")
 
 
 def test_topics_are_deleted(kstore: Kstore, bootstrap: str, topic: str) -> None:
