@@ -301,3 +301,10 @@ class LogWriter(LogReader):
             self._set_high_watermark(self.high_watermark)
         self.log_dir.rolled.append(self.topic_partition)
         return segment
+
+    def skip_to(self, offset: int, *, now_ms: int) -> None:
+        """Lets the log end at `offset`: its leader has nothing between this log's end and its own. Raises
+        KafkaStorageError."""
+        # The base offset of the segment says after a start where the log ends.
+        self.roll(now_ms=now_ms, expected_next_offset=offset)
+        self.log_end_offset = offset
