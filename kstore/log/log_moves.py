@@ -169,7 +169,7 @@ class LogMoves:
             )
             moved.take_unflushed(future, unflushed)
             moved.update_high_watermark(source.high_watermark)
-            moved.take_over_epochs(source)
+            moved.take_place_of(source)
             table.logs[topic_partition] = moved
             for name in (RECOVERY_POINT_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT):
                 table.write_checkpoint(log_dir, name)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 # What is read and what is appended at once: a turn may last so much longer than it should.
 PIECE = 1 << 20
-SLICE = 1 << 17
+SLICE = 1 << 16
 # How long others wait for the loop; longer where the replica has grown meanwhile, until twice that much is copied, or
 # the most.
-TURN_S = 0.004
+TURN_S = 0.002
 MOST_IN_TURN = 1 << 23
 # How much is left to the turn in which the copy takes the replica's place, at first and at last.
 TAIL = 1 << 18

@@ -14,6 +14,7 @@ from kstore.log.directory import DiskDirectory
 from kstore.log.log_dir import CHECKPOINTS
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import PartitionLog
+from kstore.log.segment import Segment
 from kstore.model import TopicPartition
 from kstore.replica.log_copy import ANY_EPOCH, append_as_follower, append_some, bytes_behind, cut_to, skip_gap
 from tests.log.build import NOW, append, batch, batches_of, offsets_of
@@ -77,6 +78,27 @@ def test_a_replica_takes_all_it_is_with_it(manager: LogManager, tmp_path: Path, 
     again = managers(tmp_path / "a", tmp_path / "b").logs[TP]
     assert (again.log_start_offset, again.high_watermark, again.log_end_offset) == (2, 4, 6)
     assert again.log_dir.path == str(tmp_path / "b")
+
+
+def test_what_is_no_record_goes_with_a_replica_too(manager: LogManager, tmp_path: Path) -> None:
+    """A whole log was compacted anew. What followed a batch that a full disk had not taken, for which the replica was
+    moved, was a gap, and librdkafka sends records twice then."""
+
+    def refuse(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    source = manager.logs[TP]
+    source.first_dirty_offset = 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Segment, "append", refuse)
+        with pytest.raises(KafkaStorageError):
+            append(source, batch(producer_id=5, producer_epoch=0, base_sequence=0), leader_epoch=3)
+    moved = move(manager, tmp_path / "b")
+    assert moved.first_dirty_offset == 3
+    with pytest.raises(KafkaStorageError, match="the disk did not take"):
+        append(moved, batch(producer_id=5, producer_epoch=0, base_sequence=1), leader_epoch=3)
+    for sequence in (0, 1):
+        append(moved, batch(producer_id=5, producer_epoch=0, base_sequence=sequence), leader_epoch=3)
 
 
 def test_a_copy_that_was_begun_goes_on_after_a_crash(
