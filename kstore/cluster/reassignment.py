@@ -8,7 +8,13 @@ the leadership and their disks. Kafka: KafkaController.onPartitionReassignment, 
 from collections.abc import Container, Iterable
 
 from kstore.cluster.image import NO_LEADER, PartitionImage
-from kstore.errors import InvalidReplicaAssignmentError
+from kstore.errors import (
+    InvalidReplicaAssignmentError,
+    KafkaError,
+    NoReassignmentInProgressError,
+    UnknownTopicOrPartitionError,
+)
+from kstore.model import TopicPartition
 
 
 def is_reassigned(partition: PartitionImage) -> bool:
@@ -37,6 +43,21 @@ def check_target(partition: PartitionImage, target: Iterable[int], *, live: Cont
     away = [replica for replica in reassigned(partition, wanted).adding_replicas if replica not in live]
     if away:
         raise InvalidReplicaAssignmentError(f"new replicas are to be on brokers that are not alive: {away}")
+
+
+def refusal_alone(
+    key: TopicPartition, partition: PartitionImage | None, target: tuple[int, ...] | None
+) -> KafkaError | None:
+    """What is said to a wish where there is one broker only: a replica is where it is wanted, or cannot get there."""
+    if partition is None:
+        return UnknownTopicOrPartitionError(f"there is no partition {key}")
+    if target is None:
+        return NoReassignmentInProgressError(f"{key} is not being reassigned")
+    try:
+        check_target(partition, target, live=())
+    except InvalidReplicaAssignmentError as error:
+        return error
+    return None
 
 
 def reassigned(partition: PartitionImage, target: Iterable[int]) -> PartitionImage:

@@ -80,6 +80,14 @@ class LeaderEpochCache:
         self.dirty = True
         return True
 
+    def take_over(self, entries: list[EpochEntry]) -> bool:
+        """Notes the epochs of another log with the same records; True if that was news."""
+        if self.entries == entries:
+            return False
+        self._set(list(entries))
+        self.dirty = True
+        return True
+
     def flush(self, *, sync: bool = True) -> None:
         """Makes the file say what memory does. Raises OSError."""
         if self.dirty:

@@ -252,7 +252,8 @@ class DirLoad:
                     with suppress(KafkaStorageError):
                         other.maybe_increment_log_start_offset(one.log_start_offset)
                     one.close()
-                    set_aside(one.log_dir, one.directory, topic_partition)
+                    why = f"holds nothing that is not in {other.directory.path}"
+                    set_aside(one.log_dir, one.directory, topic_partition, why)
                     self.logs[topic_partition] = other
                     self._places[topic_partition] = other.directory
                     return
@@ -297,8 +298,10 @@ def read_topic_id(directory: Directory) -> bytes | None:
         return None
 
 
-def set_aside(log_dir: LogDir, directory: Directory, topic_partition: TopicPartition) -> None:
-    """Gives the directory of a partition that nobody knows any more a `-stray` name; nothing in it is deleted.
+def set_aside(
+    log_dir: LogDir, directory: Directory, topic_partition: TopicPartition, why: str = "belongs to no topic"
+) -> None:
+    """Gives the directory of a partition that nobody needs any more a `-stray` name; nothing in it is deleted.
 
     A disk that refuses goes offline, and whoever else is on it with it.
     """
@@ -306,6 +309,6 @@ def set_aside(log_dir: LogDir, directory: Directory, topic_partition: TopicParti
     try:
         directory.rename_self(delete_dir_name(topic_partition, STRAY_DIR_SUFFIX))
     except OSError as error:
-        log_dir.fail(f"setting {old_path} aside, which belongs to no topic", error)
+        log_dir.fail(f"setting {old_path} aside, which {why}", error)
         return
-    logger.warning("%s belongs to no topic, its files are now in %s", old_path, directory.path)
+    logger.warning("%s %s, its files are now in %s", old_path, why, directory.path)

@@ -25,7 +25,8 @@ from kstore.log.directory import (
     delete_dir_name,
     partition_dir_name,
 )
-from kstore.log.log_dir import LogDir
+from kstore.log.flush import FlushJob
+from kstore.log.log_dir import PASSING, LogDir
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
 
@@ -51,6 +52,11 @@ class Table(Protocol):
     def write_checkpoint(self, log_dir: LogDir, name: str) -> None: ...
 
     def delete_later(self, log: PartitionLog, now_ms: int) -> None: ...
+
+
+def is_durable(source: PartitionLog, future: PartitionLog) -> bool:
+    """Whether of the copy at least so much is on the disk as of the replica."""
+    return source.recovery_point <= max(future.recovery_point, source.log_start_offset)
 
 
 class LogMoves:
@@ -133,19 +139,18 @@ class LogMoves:
                 segment.drop_handles()
 
     def complete(self, topic_partition: TopicPartition, now_ms: int) -> PartitionLog:
-        """Puts the copy, which has all that the replica has and is on the disk, in the replica's place.
+        """Puts the copy, which has all that the replica has and is as durable, in the replica's place.
 
         Raises KafkaStorageError; the replica is then what it was.
         """
         table = self._table
         source, future = table.logs[topic_partition], self.futures[topic_partition]
         assert source.log_end_offset == future.log_end_offset, f"{future} is not yet {source}"
+        assert is_durable(source, future), f"{future} is not on the disk as {source} is"
         log_dir, directory = future.log_dir, future.directory
         moved: PartitionLog | None = None
-        job = future.begin_close()
-        if job is not None:
-            job.run()
-            future.complete_flush(job, now_ms=now_ms)
+        # Where this raises, the copy is what it was, too.
+        unflushed = future.begin_close()
         try:
             future.close()
             del self.futures[topic_partition]
@@ -158,21 +163,20 @@ class LogMoves:
                 source.config,
                 log_dir=log_dir,
                 log_start_offset=source.log_start_offset,
-                recovery_point=future.log_end_offset,
                 now_ms=now_ms,
                 topic_id=source.topic_id,
                 producer_id_expiration_ms=table.producer_id_expiration_ms,
             )
+            moved.take_unflushed(future, unflushed)
             moved.update_high_watermark(source.high_watermark)
-            # Epochs in which nothing was appended are in no batch.
-            for entry in source.leader_epoch_cache.entries:
-                moved.assign_epoch_start_offset(entry.epoch, entry.start_offset)
+            moved.take_place_of(source)
             table.logs[topic_partition] = moved
             for name in (RECOVERY_POINT_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT):
                 table.write_checkpoint(log_dir, name)
+            self._give_up_name(source)
         except Exception as error:
             table.logs[topic_partition] = source
-            self._take_back(moved or future, now_ms)
+            self._take_back(future, moved, unflushed, now_ms)
             if isinstance(error, OSError):
                 raise log_dir.io_error(f"moving {topic_partition} there", error) from error
             raise
@@ -180,31 +184,47 @@ class LogMoves:
         self._let_go(source, now_ms)
         return moved
 
-    def _take_back(self, copy: PartitionLog, now_ms: int) -> None:
+    def _take_back(
+        self, future: PartitionLog, moved: PartitionLog | None, unflushed: FlushJob | None, now_ms: int
+    ) -> None:
         """It is a copy again, and may be tried once more: left under the replica's name it would be a second one."""
-        topic_partition, directory = copy.topic_partition, copy.directory
+        topic_partition, directory, log_dir = future.topic_partition, future.directory, future.log_dir
         assert isinstance(directory, DiskDirectory)
-        for segment in copy.segments:
+        self.futures.pop(topic_partition, None)
+        for segment in (moved or future).segments:
             segment.drop_handles()
         try:
             directory.rename_self(delete_dir_name(topic_partition, FUTURE_DIR_SUFFIX))
         except OSError as error:
-            copy.log_dir.fail(f"renaming {directory.path} back", error)
+            log_dir.fail(f"renaming {directory.path} back", error)
+        if log_dir.failure is not None:
             return
         try:
-            self.futures[topic_partition] = PartitionLog.open(
-                directory, topic_partition, copy.config, log_dir=copy.log_dir, now_ms=now_ms, topic_id=copy.topic_id
+            again = PartitionLog.open(
+                directory, topic_partition, future.config, log_dir=log_dir, now_ms=now_ms, topic_id=future.topic_id
             )
         except (OSError, KafkaError) as error:
             logger.error("%s is left alone until the next start: %s", directory.path, error)
+            return
+        again.take_unflushed(future, unflushed)
+        self.futures[topic_partition] = again
+
+    def _give_up_name(self, source: PartitionLog) -> None:
+        """The replica's name is the copy's now. Raises OSError where it may be tried again: with its old name the
+        directory would be in the way of a replica that comes back."""
+        try:
+            source.directory.rename_self(delete_dir_name(source.topic_partition))
+        except OSError as error:
+            if error.errno in PASSING:
+                raise
+            source.log_dir.fail(f"renaming the directory that {source.topic_partition} was moved from", error)
 
     def _let_go(self, source: PartitionLog, now_ms: int) -> None:
         for segment in source.segments:
             segment.drop_handles()
         try:
-            source.directory.rename_self(delete_dir_name(source.topic_partition))
             assert isinstance(source.directory, DiskDirectory)
             source.directory.sync_parent()
         except OSError as error:
-            source.log_dir.sync_error(f"renaming the directory that {source.topic_partition} was moved from", error)
+            source.log_dir.sync_error(f"syncing the directory that {source.topic_partition} was moved from", error)
         self._table.delete_later(source, now_ms)

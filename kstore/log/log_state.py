@@ -251,6 +251,11 @@ class LogState:
         if self.leader_epoch_cache.assign(leader_epoch, offset):
             self._unsynced = self._names_unsynced = True
 
+    def take_over_epochs(self, other: "LogState") -> None:
+        """Of a log with the same records, which may know of epochs that are in no batch."""
+        if self.leader_epoch_cache.take_over(other.leader_epoch_cache.entries):
+            self._unsynced = self._names_unsynced = True
+
     @property
     def latest_epoch(self) -> int:
         return self.leader_epoch_cache.latest_epoch

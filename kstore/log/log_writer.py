@@ -317,3 +317,16 @@ class LogWriter(LogReader):
             self._set_high_watermark(self.high_watermark)
         self.log_dir.rolled.append(self.topic_partition)
         return segment
+
+    def skip_to(self, offset: int, *, now_ms: int) -> None:
+        """Lets the log end at `offset`: its leader has nothing between this log's end and its own. Raises
+        KafkaStorageError."""
+        # The base offset of the segment says after a start where the log ends.
+        self.roll(now_ms=now_ms, expected_next_offset=offset)
+        self.log_end_offset = offset
+
+    def take_place_of(self, other: "LogWriter") -> None:
+        """Takes over what is known of another log besides its records, which are the same."""
+        self.take_over_epochs(other)
+        self.first_dirty_offset = other.first_dirty_offset
+        self._refused = other._refused

@@ -434,6 +434,15 @@ class PartitionLog(LogWriter):
             raise self.log_dir.io_error(f"closing {self.topic_partition}", error) from error
         return self.begin_flush(closing=True)
 
+    def take_unflushed(self, before: "PartitionLog", job: FlushJob | None) -> None:
+        """This log was just opened on the files of another one that was closed, whose last flush did not run: what that
+        was to make durable is for the next one."""
+        self.recovery_point = max(before.recovery_point, self.log_start_offset)
+        if job is not None:
+            sealed = [self.segments.get(segment.base_offset) for segment in job.sealed]
+            self._sealed[:0] = [segment for segment in sealed if segment is not None]
+            self.producer_state.unsynced[:0] = job.snapshots
+
     def close(self) -> None:
         """Closes the files. Nothing is written but what the indexes hold in memory."""
         for segment in self.segments:

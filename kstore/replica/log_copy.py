@@ -6,7 +6,8 @@ histories part, as they do between brokers (KIP-101).
 
 from typing import TYPE_CHECKING
 
-from kstore.log.partition_log import PartitionLog, UnexpectedAppendOffsetError
+from kstore.log.append import LogAppendInfo
+from kstore.log.partition_log import LOG_END, PartitionLog, UnexpectedAppendOffsetError
 from kstore.replica.truncation import truncation_offset
 
 if TYPE_CHECKING:
@@ -14,14 +15,16 @@ if TYPE_CHECKING:
 
 # What the replica holds is its history, whichever epoch it is of.
 ANY_EPOCH = 2**31 - 1
+# A batch's base offset and length come first; the length counts what follows it.
+LENGTH_AT, LENGTH_END = 8, 12
 
 
 def append_as_follower(
     log: PartitionLog, records: "Buffer", *, leader_epoch: int, leader_start_offset: int = -1, now_ms: int
-) -> None:
+) -> LogAppendInfo:
     """Raises CorruptRecordError, UnexpectedAppendOffsetError, KafkaStorageError."""
     try:
-        log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
+        return log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
     except UnexpectedAppendOffsetError as error:
         # A log without anything that the leader still has asked for an offset inside its first batch: it begins
         # where that batch does (rule 42). Kafka knows this of an empty log only, and follows no longer where records
@@ -30,7 +33,33 @@ def append_as_follower(
         if not holds_nothing or error.last_offset < log.log_end_offset:
             raise
         log.truncate_fully_and_start_at(error.first_offset, now_ms=now_ms)
-        log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
+        return log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
+
+
+def append_some(copy: PartitionLog, records: memoryview, *, most: int, now_ms: int) -> int:
+    """Appends what the replica has at the copy's end: `most` bytes, or a batch that is larger; gives how many bytes it
+    was, 0 where no batch is whole. Raises CorruptRecordError, UnexpectedAppendOffsetError, KafkaStorageError."""
+    # What is appended at once is in one segment, and segments may be smaller than they were.
+    size = min(most, copy.config.segment_bytes)
+    if len(records) >= LENGTH_END:
+        size = max(size, LENGTH_END + int.from_bytes(records[LENGTH_AT:LENGTH_END], "big"))
+    return append_as_follower(copy, records[:size], leader_epoch=ANY_EPOCH, now_ms=now_ms).size_in_bytes
+
+
+def skip_gap(source: PartitionLog, copy: PartitionLog, *, now_ms: int) -> None:
+    """The replica has no batch from the copy's end on, and ends behind it: what was there has been compacted away."""
+    copy.take_over_epochs(source)  # or the copy would be cut where the last one begins that it knows
+    copy.skip_to(source.log_end_offset, now_ms=now_ms)
+
+
+def bytes_behind(source: PartitionLog, copy: PartitionLog, *, wait: bool = False) -> int:
+    """How much the replica has from the copy's end on. Raises CorruptRecordError, KafkaStorageError and without `wait`
+    NotCachedError."""
+    if copy.log_end_offset >= source.log_end_offset:
+        return 0
+    found = source.read(copy.log_end_offset, max_bytes=1, upper_bound=LOG_END, wait=wait)
+    segments = source.segments.starting_from(found.segment_base_offset)
+    return sum(segment.size for segment in segments) - found.position
 
 
 def cut_to(source: PartitionLog, copy: PartitionLog, *, now_ms: int) -> None:

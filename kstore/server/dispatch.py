@@ -48,6 +48,8 @@ APIS: dict[int, tuple[str, int, int]] = {
     37: ("create_partitions", 0, 3),
     42: ("delete_groups", 0, 2),
     44: ("incremental_alter_configs", 0, 1),
+    45: ("alter_partition_reassignments", 0, 0),
+    46: ("list_partition_reassignments", 0, 0),
     47: ("offset_delete", 0, 0),
     60: ("describe_cluster", 0, 1),
     75: ("describe_topic_partitions", 0, 0),
@@ -56,8 +58,6 @@ APIS: dict[int, tuple[str, int, int]] = {
 # What administrators ask of a cluster.
 ADMIN_APIS: dict[int, tuple[str, int, int]] = {
     43: ("elect_leaders", 0, 2),
-    45: ("alter_partition_reassignments", 0, 0),
-    46: ("list_partition_reassignments", 0, 0),
 }
 
 # What brokers of one cluster say to each other; spoken by a member of one only.

@@ -7,6 +7,8 @@ answered, and consumers see its records, only when they are on the disk, where K
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from kstore._native.durations import Durations
@@ -26,30 +28,48 @@ class Flusher:
         # How long flushes took, these and those of the background.
         self.durations = Durations()
         self._running: dict[PartitionLog, asyncio.Future[None]] = {}
-
-    def is_flushing(self, log: PartitionLog) -> bool:
-        return log in self._running
+        # Logs of which no flush is to begin, and what tells those who wait for one that it may again.
+        self._held: dict[PartitionLog, asyncio.Event] = {}
 
     async def flushed(self, partition: Partition, end_offset: int) -> None:
         """Returns when the partition's log is durable below `end_offset`.
 
         Raises KafkaStorageError, and NotLeaderOrFollowerError when the partition is deleted or cut back meanwhile.
         """
-        log = partition.log
-        while log.recovery_point < end_offset:
+        # The partition may move to another log meanwhile.
+        while (log := partition.log).recovery_point < end_offset:
             if partition.leader is None or log.log_end_offset < end_offset:
                 raise NotLeaderOrFollowerError(f"{partition.topic_partition} was lost before it was flushed")
             await self._flushed_once(log)
         self._deliver(partition.flushed())
         self._deliver.turn_ended()
 
-    async def follower_flushed(self, log: PartitionLog) -> None:
-        """Returns when what the log holds now is durable, or was cut. Raises KafkaStorageError."""
-        end_offset = log.log_end_offset
-        while log.recovery_point < min(end_offset, log.log_end_offset):
+    async def follower_flushed(self, partition: Partition) -> None:
+        """Returns when what the partition's log holds now is durable, or was cut. Raises KafkaStorageError."""
+        end_offset = partition.log.log_end_offset
+        while (log := partition.log).recovery_point < min(end_offset, log.log_end_offset):
             await self._flushed_once(log)
 
+    @asynccontextmanager
+    async def held(self, log: PartitionLog) -> AsyncIterator[None]:
+        """Inside, no flush of the log is at work that an answer waits for. Where answers always wait for one, it would
+        never be without."""
+        assert log not in self._held
+        over = self._held[log] = asyncio.Event()
+        try:
+            running = self._running.get(log)
+            if running is not None:
+                await asyncio.wait([running])
+            yield
+        finally:
+            del self._held[log]
+            over.set()
+
     async def _flushed_once(self, log: PartitionLog) -> None:
+        held = self._held.get(log)
+        if held is not None:
+            await held.wait()
+            return
         running = self._running.get(log)
         # One that is done is taken out a turn later: to wait for it would be no wait, and the turn never come.
         if running is None or running.done():

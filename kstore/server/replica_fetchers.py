@@ -198,7 +198,7 @@ class FetchTask:
         """What `flush.messages` wants on the disk is there before the leader is told that it is held."""
         for partition in self.fetcher.take_unflushed():
             try:
-                await self._context.flusher.follower_flushed(partition.log)
+                await self._context.flusher.follower_flushed(partition)
             except KafkaStorageError as error:
                 log.error("%s is not fetched any more: %s", partition.topic_partition, error)
                 self.fetcher.give_up(partition.topic_partition)

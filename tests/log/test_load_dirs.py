@@ -135,13 +135,16 @@ def test_of_two_replicas_with_the_same_history_one_is_set_aside(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("longer", ["a", "b"])
-def test_of_two_replicas_with_one_history_the_shorter_is_set_aside(tmp_path: Path, longer: str) -> None:
+def test_of_two_replicas_with_one_history_the_shorter_is_set_aside(
+    tmp_path: Path, longer: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """After a power loss between the two renamings the one may lack what was not flushed: the start was refused."""
     for name in "ab":
         make(tmp_path / name, records=3 if name == longer else 2)
     with loaded(tmp_path / "a", tmp_path / "b") as manager:
         assert offsets_of(batches_of(log_in(manager))) == [0, 1, 2]
         assert strays(tmp_path / ("b" if longer == "a" else "a")) == ["topic-0"]
+    assert f"holds nothing that is not in {tmp_path / longer / 'topic-0'}" in caplog.text
 
 
 @pytest.mark.parametrize("begun_in", ["a", "b"])

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from kstore.errors import InvalidTopicError, KafkaStorageError, LogDirNotFoundError
-from kstore.log import log_moves
+from kstore.log import log_moves, offset_checkpoint
 from kstore.log.checkpoint_file import CLEANER_OFFSET_CHECKPOINT, write_offsets
 from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory
 from kstore.log.log_dir import CHECKPOINTS
 from kstore.log.manager import LogManager
 from kstore.log.partition_log import PartitionLog
+from kstore.log.segment import Segment
 from kstore.model import TopicPartition
-from kstore.replica.log_copy import ANY_EPOCH, append_as_follower, cut_to
+from kstore.replica.log_copy import ANY_EPOCH, append_as_follower, append_some, bytes_behind, cut_to, skip_gap
 from tests.log.build import NOW, append, batch, batches_of, offsets_of
 from tests.log.conftest import MakeManager
 
@@ -77,6 +78,27 @@ def test_a_replica_takes_all_it_is_with_it(manager: LogManager, tmp_path: Path, 
     again = managers(tmp_path / "a", tmp_path / "b").logs[TP]
     assert (again.log_start_offset, again.high_watermark, again.log_end_offset) == (2, 4, 6)
     assert again.log_dir.path == str(tmp_path / "b")
+
+
+def test_what_is_no_record_goes_with_a_replica_too(manager: LogManager, tmp_path: Path) -> None:
+    """A whole log was compacted anew. What followed a batch that a full disk had not taken, for which the replica was
+    moved, was a gap, and librdkafka sends records twice then."""
+
+    def refuse(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    source = manager.logs[TP]
+    source.first_dirty_offset = 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Segment, "append", refuse)
+        with pytest.raises(KafkaStorageError):
+            append(source, batch(producer_id=5, producer_epoch=0, base_sequence=0), leader_epoch=3)
+    moved = move(manager, tmp_path / "b")
+    assert moved.first_dirty_offset == 3
+    with pytest.raises(KafkaStorageError, match="the disk did not take"):
+        append(moved, batch(producer_id=5, producer_epoch=0, base_sequence=1), leader_epoch=3)
+    for sequence in (0, 1):
+        append(moved, batch(producer_id=5, producer_epoch=0, base_sequence=sequence), leader_epoch=3)
 
 
 def test_a_copy_that_was_begun_goes_on_after_a_crash(
@@ -239,6 +261,74 @@ def test_a_disk_that_fails_at_the_end_leaves_the_replica_where_it_was(
     assert "topic-0" not in names(tmp_path / "b")
 
 
+def fail_at(monkeypatch: pytest.MonkeyPatch, call: int, number: int) -> list[str]:
+    """Has the given one of all calls that directories get fail; the names of all come into the list."""
+    calls: list[str] = []
+
+    def counted(name: str, real: Any) -> Any:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            if len(calls) == call:
+                raise OSError(number, "refused")
+            return real(*args, **kwargs)
+
+        return step
+
+    for name, real in vars(DiskDirectory).items():
+        if callable(real) and not name.startswith("__"):
+            monkeypatch.setattr(DiskDirectory, name, counted(name, real))
+    monkeypatch.setattr(offset_checkpoint, "write_offsets", counted("write_offsets", offset_checkpoint.write_offsets))
+    return calls
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE], ids=["EIO", "ENOSPC", "EMFILE"])
+def test_whichever_call_fails_at_the_end_there_is_one_replica_with_all_records(
+    tmp_path: Path, managers: MakeManager, number: int
+) -> None:
+    """In this process, and at the next start; only what is no fault of the disk is tried again without one."""
+    seen: set[str] = set()
+    call, is_last = 0, False
+    while not is_last:
+        call += 1
+        root = tmp_path / str(call)
+        found = managers(root / "a", root / "b")
+        found.moves.preferred[TP] = str(root / "a")
+        source = found.get_or_create(TP, topic_id=ID, config=LogConfig(segment_bytes=300), now_ms=NOW)
+        for sequence in range(6):
+            records = batch(producer_id=4, producer_epoch=0, base_sequence=sequence)
+            append(source, records, leader_epoch=1 + sequence // 4)
+        source.update_high_watermark(6)
+        copy = found.moves.begin(TP, str(root / "b"), NOW)
+        assert copy is not None
+        copy_all(source, copy)
+        with pytest.MonkeyPatch.context() as patch:
+            calls = fail_at(patch, call, number)
+            try:
+                moved = found.moves.complete(TP, NOW)
+                owner = moved
+            except KafkaStorageError:
+                owner = source
+        is_last = len(calls) < call
+        refused = "" if is_last else calls[call - 1]
+        seen.add(refused)
+        failed = found.take_failed_dirs()
+        assert all(partitions == [] for partitions in failed.values())
+        assert found.logs[TP] is owner
+        assert (TP in found.moves.futures) == (owner is source and not failed)
+        assert offsets_of(batches_of(owner)) == [0, 1, 2, 3, 4, 5]
+        assert append(owner, batch(), leader_epoch=2).first_offset == 6
+        # Nobody knows what an fsync has lost that was refused.
+        assert not failed or number == errno.EIO or (number, refused) == (errno.ENOSPC, "sync_parent")
+        if owner is source and not failed:
+            copy_all(source, found.moves.futures[TP])
+            owner = found.moves.complete(TP, NOW)
+        found.close_handles()
+        (again,) = managers(root / "a", root / "b").logs.values()
+        assert offsets_of(batches_of(again)) == [0, 1, 2, 3, 4, 5, 6]
+        assert len(replica_dirs(root)) == 1
+    assert {"rename_self", "sync_parent", "open_records", "write_offsets", "write_file"} <= seen
+
+
 def test_a_copy_is_given_up_for_another_wish_or_with_its_partition(manager: LogManager, tmp_path: Path) -> None:
     assert manager.moves.begin(TP, str(tmp_path / "b"), NOW) is not None
     assert manager.moves.begin(TP, str(tmp_path / "a"), NOW) is None
@@ -317,3 +407,74 @@ def test_what_is_copied_is_not_compacted_before_the_copy_is_in_its_place(
     assert manager.cleaner.take(NOW) is None
     manager.moves.give_up(TP, now_ms=NOW)
     assert manager.cleaner.take(NOW + 60_000) is not None
+
+
+def test_a_copy_of_what_ends_in_a_gap_is_not_cut_where_its_last_epoch_ends(
+    manager: LogManager, tmp_path: Path, managers: MakeManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = manager.logs[TP]
+    source.assign_epoch_start_offset(7, 5)
+    source.assign_epoch_start_offset(9, 6)  # of which all is compacted away, and of the one before
+    source.skip_to(8, now_ms=NOW)
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    while records := source.read(copy.log_end_offset, max_bytes=100).records:
+        append_as_follower(copy, bytes(records.read()), leader_epoch=ANY_EPOCH, now_ms=NOW)
+    assert (copy.log_end_offset, bytes_behind(source, copy)) == (5, 0)
+    skip_gap(source, copy, now_ms=NOW)
+    cut_to(source, copy, now_ms=NOW)
+    assert copy.log_end_offset == 8
+    moved = manager.moves.complete(TP, NOW)
+    assert moved.leader_epoch_cache.entries == source.leader_epoch_cache.entries
+    assert "conflicting" not in caplog.text  # as was said of each replica with two epochs that was moved
+    append(moved, batch(), leader_epoch=9)
+    manager.close(NOW)
+    assert offsets_of(batches_of(managers(tmp_path / "a", tmp_path / "b").logs[TP])) == [0, 1, 2, 3, 4, 8]
+
+
+def test_what_lay_in_one_segment_goes_to_several_where_these_have_become_smaller(
+    manager: LogManager, tmp_path: Path
+) -> None:
+    """What was read of a larger segment fitted none of the copy's, and the replica was never moved."""
+    source = manager.logs[TP]
+    source.update_config(source.config._replace(segment_bytes=2 * len(batch())))
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    records = memoryview(source.read(0, max_bytes=1 << 20).records.read())
+    assert bytes_behind(source, copy) == len(records)
+    sizes = []
+    while records:
+        sizes.append(append_some(copy, records, most=1 << 20, now_ms=NOW))
+        records = records[sizes[-1] :]
+        assert bytes_behind(source, copy) == len(records)
+    assert [size // len(batch()) for size in sizes] == [2, 2, 1]
+    assert append_some(copy, memoryview(batch())[:-1], most=10, now_ms=NOW) == 0
+    assert offsets_of(batches_of(manager.moves.complete(TP, NOW))) == [0, 1, 2, 3, 4]
+
+
+def test_what_a_copy_has_not_flushed_is_for_the_next_flush_of_the_replica(manager: LogManager, tmp_path: Path) -> None:
+    source = manager.logs[TP]
+    source.update_config(source.config._replace(segment_bytes=2 * len(batch())))
+    append(source, batch(producer_id=3, producer_epoch=0, base_sequence=0), leader_epoch=3)
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    records = memoryview(source.read(0, max_bytes=1 << 20).records.read())
+    records = records[append_some(copy, records, most=100, now_ms=NOW) :]
+    copy.flush(now_ms=NOW)
+    flushed = copy.log_end_offset
+    copy_all(source, copy)
+    source.flush(now_ms=NOW)
+    with pytest.raises(AssertionError, match="not on the disk"):
+        manager.moves.complete(TP, NOW)
+    source.recovery_point = flushed
+    moved = manager.moves.complete(TP, NOW)
+    assert (moved.recovery_point, moved.log_end_offset) == (flushed, 6)
+    job = moved.begin_flush()
+    assert job is not None
+    assert {records.path for records in job.records} == {
+        str(path) for path in (tmp_path / "b" / "topic-0").glob("*.log") if int(path.stem) >= flushed - 1
+    }
+    assert [name for name in job.names if name.endswith("6.snapshot")]
+    job.run()
+    moved.complete_flush(job, now_ms=NOW)
+    assert moved.recovery_point == 6

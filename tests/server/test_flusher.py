@@ -67,7 +67,7 @@ def test_what_a_follower_holds_is_durable_when_its_flush_is_over(start_broker: S
         partition.append_as_leader(records, 0, len(records), required_acks=1, now_ms=app.clock.now_ms())
         partition.become_follower(leader_id=9, epoch=partition.leader_epoch + 1)
         before = partition.log.recovery_point
-        await app.context.flusher.follower_flushed(partition.log)
+        await app.context.flusher.follower_flushed(partition)
         return before, partition.log.recovery_point
 
     assert broker.run(run) == (0, 1)

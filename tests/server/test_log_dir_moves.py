@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from kstore.clock import ManualClock
+from kstore.model import TopicPartition
 from kstore.protocol.messages.alter_replica_log_dirs import AlterReplicaLogDirsRequest
 from kstore.protocol.messages.describe_log_dirs import DescribeLogDirsRequest
-from kstore.server import log_dir_moves
-from kstore.server.log_dir_moves import LogDirMoves
-from tests.fix_broker import Broker, Client, StartBroker, batch
+from kstore.server import copy_pace
+from kstore.server.copy_pace import CopyPace
+from tests.fix_broker import Broker, Client, StartBroker, batch, records_in
 
 NONE, REPLICA_NOT_AVAILABLE, LOG_DIR_NOT_FOUND = 0, 9, 57
 
@@ -112,44 +113,55 @@ def test_a_partition_that_is_to_come_is_made_where_it_was_wanted(start: Any, tmp
         assert broker.call(lambda app, topic=f"t{number}": directory_of(app, topic)) == str(there)
 
 
-def test_a_replica_that_ends_in_a_gap_leaves_the_loop_to_others_and_moves_with_its_next_record(
-    start: Any, tmp_path: Path
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_replica_whose_last_records_are_compacted_away_moves_with_the_offsets_that_it_had(
+    start: Any, tmp_path: Path, kept: int
 ) -> None:
-    """Nothing could be read at the copy's end, and the loop did nothing else any more."""
+    """Nothing could be read at the copy's end: the loop did nothing else any more, and later on the replica was not
+    moved before its next record, which to a topic that nobody writes to never came."""
     client = (broker := start()).connect()
     client.create_topic("t")
-    client.produce("t", batch(b"a"))
+    for _ in range(kept):
+        client.produce("t", batch(b"a"))
     there = other_than(broker, "t", tmp_path)
 
     def leave_a_gap(app: Any) -> None:
         log = app.context.replicas.get("t", 0).log
-        log.log_end_offset = 5
-        log.roll(now_ms=app.context.clock.now_ms())
+        log.skip_to(5, now_ms=app.context.clock.now_ms())
         log.update_high_watermark(5)
+
+    def ends(app: Any) -> tuple[int, int]:
+        log = app.context.replicas.get("t", 0).log
+        return log.high_watermark, log.log_end_offset
 
     broker.call(leave_a_gap)
     assert move(client, "t", there) == NONE
-    broker.wait_for(lambda app: any(log.log_end_offset for log in app.context.replicas.logs.moves.futures.values()))
-    assert client.produce("t", batch(b"b")).base_offset == 5
     broker.wait_for(lambda app: directory_of(app, "t") == str(there))
+    assert broker.call(ends) == (5, 5)
+    broker.stop()
+    client = (broker := start()).connect()
+    assert broker.call(ends) == (5, 5)
+    assert client.produce("t", batch(b"b")).base_offset == 5
     assert client.values("t", 5) == [b"b"]
+    assert client.values("t") == [b"a" if kept else b"b"]
 
 
 @pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
 def test_a_clock_that_is_set_makes_copying_no_slower_and_no_faster(
     monkeypatch: pytest.MonkeyPatch, step_ms: int
 ) -> None:
-    monkeypatch.setattr(log_dir_moves, "RETRY_S", 0)
+    monkeypatch.setattr(copy_pace, "RETRY_S", 0)
     clock = ManualClock()
     config = SimpleNamespace(
         alter_log_dirs_replication_quota_window_num=11,
         alter_log_dirs_replication_quota_window_size_seconds=1,
         replica_alter_log_dirs_io_max_bytes_per_second=1000,
     )
-    context: Any = SimpleNamespace(clock=clock, config=config)
+    replicas = SimpleNamespace(logs=SimpleNamespace(dirs=["a", "b"]))
+    context: Any = SimpleNamespace(clock=clock, config=config, replicas=replicas)
 
     async def copy() -> None:
-        waits = asyncio.ensure_future(LogDirMoves(context)._keep_to_rate(10_000))
+        waits = asyncio.ensure_future(CopyPace(context).keep_to_rate(10_000))
         for step in (0, step_ms):
             clock.step_wall(step)
             for _ in range(5):
@@ -159,3 +171,127 @@ def test_a_clock_that_is_set_makes_copying_no_slower_and_no_faster(
         await asyncio.wait_for(waits, 30)
 
     asyncio.run(copy())
+
+
+class Load:
+    """Appends to a replica in every turn of the broker's loop."""
+
+    def __init__(self, app: Any, topic: str, batch_to_append: bytes, *, per_turn: int) -> None:
+        self._app = app
+        self._partition = app.context.replicas.get(topic, 0)
+        self._batch = batch_to_append
+        self._per_turn = per_turn
+        self.turns = 0
+        self.ends: list[int] = []
+
+    async def run(self, *, most_turns: int) -> bool:
+        """Until the replica lies elsewhere, which is so when it gives True."""
+        before = self._partition.log.log_dir
+        while self._partition.log.log_dir is before and self.turns < most_turns:
+            self.turns += 1
+            for _ in range(self._per_turn):
+                data = bytearray(self._batch)
+                info, effects = self._partition.append_as_leader(
+                    data, 0, len(data), required_acks=1, now_ms=self._app.context.clock.now_ms()
+                )
+                self._app.context.deliver(effects)
+                self.ends.append(info.last_offset)
+            await asyncio.sleep(0)
+        return self._partition.log.log_dir is not before
+
+
+@pytest.mark.parametrize(
+    ("size", "per_turn"), [pytest.param(400_000, 3, id="more than a piece"), pytest.param(10, 3, id="a little")]
+)
+def test_a_copy_catches_up_with_a_replica_that_is_written_to_in_every_turn(
+    start: Any, tmp_path: Path, size: int, per_turn: int
+) -> None:
+    """A replica that had grown by as much as a piece, or at all, whenever its copy was looked at, was never moved."""
+    client = (broker := start()).connect()
+    client.create_topic("t")
+    for _ in range(10):
+        client.produce("t", batch(bytes(400_000), key=None))
+    there = other_than(broker, "t", tmp_path)
+    made: list[Load] = []
+
+    async def load(app: Any) -> bool:
+        assert app.context.log_dir_moves.ask({TopicPartition("t", 0): str(there)}) == {TopicPartition("t", 0): None}
+        made.append(Load(app, "t", batch(bytes(size), key=None), per_turn=per_turn))
+        return await made[0].run(most_turns=50)
+
+    assert broker.run(load)
+    assert made[0].ends == list(range(10, 10 + per_turn * made[0].turns))
+    assert broker.call(lambda app: app.context.replicas.get("t", 0).log.log_end_offset) == made[0].ends[-1] + 1
+    offset = 0
+    while offset <= made[0].ends[-1]:
+        for record in records_in(client.fetch("t", offset).records):
+            assert (record.offset, len(record.value)) == (offset, 400_000 if offset < 10 else size)
+            offset += 1
+    assert client.produce("t", batch(b"after")).base_offset == offset
+
+
+def test_a_replica_that_is_always_being_flushed_is_moved_and_every_flush_is_told(start: Any, tmp_path: Path) -> None:
+    """It was waited for until none of its flushes was at work, which under flush.messages was never."""
+    client = (broker := start()).connect()
+    client.create_topic("t", flush_messages="1")
+    there = other_than(broker, "t", tmp_path)
+
+    async def load(app: Any) -> tuple[bool, int, int]:
+        partition, flusher = app.context.replicas.get("t", 0), app.context.flusher
+        before = partition.log.log_dir
+
+        async def produce() -> int:
+            for count in range(500):
+                if partition.log.log_dir is not before:
+                    return count
+                data = bytearray(batch(b"x"))
+                partition.append_as_leader(data, 0, len(data), required_acks=1, now_ms=app.context.clock.now_ms())
+                await flusher.flushed(partition, partition.log.log_end_offset)
+            return 500
+
+        # In the midst of the flush of one the next is asked for.
+        producers = [asyncio.ensure_future(produce()) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert app.context.log_dir_moves.ask({TopicPartition("t", 0): str(there)}) == {TopicPartition("t", 0): None}
+        counts = await asyncio.gather(*producers)
+        return partition.log.log_dir is not before, sum(counts), partition.log.recovery_point
+
+    is_moved, appended, recovery_point = broker.run(load)
+    assert is_moved
+    assert appended == recovery_point
+    assert client.produce("t", batch(b"after")).base_offset == appended
+
+
+def test_the_last_piece_is_copied_at_the_rate_too(start_broker: StartBroker, tmp_path: Path) -> None:
+    """Many small replicas, each of which is but a last piece, would go all at once."""
+    clock = ManualClock()
+    overrides = {
+        "log.dirs": f"{tmp_path / 'a'},{tmp_path / 'b'}",
+        "replica.alter.log.dirs.io.max.bytes.per.second": "25000",
+    }
+    client = (broker := start_broker(overrides=overrides, clock=clock)).connect()
+    client.create_topic("t", partitions=8)
+    for partition in range(8):
+        client.produce("t", batch(bytes(10_000)), partition=partition)
+    there = str(tmp_path / "a")
+    to_move = broker.call(
+        lambda app: [n for n in range(8) if app.context.replicas.get("t", n).log.log_dir.path != there]
+    )
+    assert len(to_move) == 4
+
+    def moved(app: Any) -> int:
+        return sum(app.context.replicas.get("t", n).log.log_dir.path == there for n in to_move)
+
+    def is_counted(app: Any) -> bool:
+        return bool(app.context.log_dir_moves.pace.quota.measured(clock.monotonic_ms()) > 40_000)
+
+    assert (
+        broker.call(
+            lambda app: list(app.context.log_dir_moves.ask({TopicPartition("t", n): there for n in to_move}).values())
+        )
+        == [None] * 4
+    )
+    broker.wait_for(is_counted)
+    assert broker.call(moved) == 2
+    clock.advance(seconds=2)
+    broker.wait_for(lambda app: moved(app) == 4)
