@@ -2,12 +2,14 @@
 
 Answers come in the order of their requests, each with its request's number; anything else ends the connection. What is
 received lies in one buffer: whoever has the socket writes into `room` and says how much `came`. A large answer gets a
-buffer of its size, so that it is not copied once more; one that holds views of its buffer keeps that for itself.
+buffer of its size, so that it is not copied once more, and the next one comes into the same if nobody looks at it any
+more: an answer may hold views of its buffer, and keeps it for as long as it does.
 """
 
 from collections import deque
 from typing import Any, NamedTuple
 
+from kstore._native.receive_buffer import ReceiveBuffer
 from kstore.client.fetch_answer import VERSION as FETCH_VERSION
 from kstore.client.fetch_answer import FetchAnswer, decode_fetch_answer
 from kstore.errors import InvalidRequestError
@@ -33,8 +35,10 @@ class Sent(NamedTuple):
 class ClientConnection:
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
-        self._buffer = bytearray(BUFFER_SIZE)
+        self._buffer = ReceiveBuffer(BUFFER_SIZE)
         self._filled = 0
+        # Whether answers that were given away may still look at the buffer.
+        self._is_lent = False
         self._sent: deque[Sent] = deque()
         self._last = 0
 
@@ -49,6 +53,10 @@ class ClientConnection:
 
     def room(self) -> memoryview:
         """Where what comes next is to be written; never empty."""
+        if self._is_lent:
+            self._is_lent = False
+            if self._buffer.has_views:
+                self._buffer = ReceiveBuffer(self._buffer.size)
         return memoryview(self._buffer)[self._filled :]
 
     def came(self, count: int) -> list[Any]:
@@ -57,15 +65,16 @@ class ClientConnection:
         answers: list[Any] = []
         position = 0
         wanted = BUFFER_SIZE
+        data = memoryview(self._buffer)
         while self._filled - position >= LENGTH_SIZE:
-            size = frame_size(self._buffer[position : position + LENGTH_SIZE], self._largest)
+            size = frame_size(data[position : position + LENGTH_SIZE], self._largest)
             end = position + LENGTH_SIZE + size
             if end > self._filled:
-                wanted = max(wanted, LENGTH_SIZE + size)
+                wanted = max(wanted, _rounded(LENGTH_SIZE + size))
                 break
             answers.append(self._answer(position + LENGTH_SIZE, end))
             position = end
-        if position or wanted > len(self._buffer):
+        if position or wanted > self._buffer.size:
             self._begin_buffer(position, wanted, holds_views=any(type(each) is FetchAnswer for each in answers))
         return answers
 
@@ -74,20 +83,24 @@ class ClientConnection:
         answers: list[Any] = []
         left = memoryview(data)
         while left:
-            room = self.room()
-            taken = min(len(room), len(left))
-            room[:taken] = left[:taken]
+            with self.room() as room:
+                taken = min(len(room), len(left))
+                room[:taken] = left[:taken]
             left = left[taken:]
             answers += self.came(taken)
         return answers
 
     def _begin_buffer(self, position: int, wanted: int, *, holds_views: bool) -> None:
-        """What was read goes; what follows it moves to the front."""
-        rest = self._buffer[position : self._filled]
-        if holds_views or len(self._buffer) != wanted:
-            self._buffer = bytearray(wanted)
-        self._buffer[: len(rest)] = rest
+        """What was read goes; what follows it moves to the front. A large buffer stays until a small answer came."""
+        if position > BUFFER_SIZE:
+            wanted = max(wanted, self._buffer.size)
+        rest = memoryview(self._buffer)[position : self._filled]
         self._filled = len(rest)
+        if self._buffer.size != wanted or (holds_views and rest):
+            self._buffer = ReceiveBuffer(wanted)
+        else:
+            self._is_lent = holds_views
+        memoryview(self._buffer)[: len(rest)] = rest
 
     @property
     def _largest(self) -> int:
@@ -98,10 +111,15 @@ class ClientConnection:
 
     def _answer(self, position: int, limit: int) -> Any:
         sent = self._sent.popleft()
-        correlation_id = int.from_bytes(self._buffer[position : position + 4], "big", signed=True)
+        correlation_id = int.from_bytes(memoryview(self._buffer)[position : position + 4], "big", signed=True)
         if correlation_id != sent.correlation_id:
             raise InvalidRequestError(f"the answer to request {correlation_id} came, {sent.correlation_id} was due")
         position += 5 if has_tagged_response_header(sent.api_key, sent.version) else 4
         if (sent.api_key, sent.version) == (FETCH, FETCH_VERSION):
             return decode_fetch_answer(self._buffer, position, limit)
         return schema(sent.api_key)[1].decode(self._buffer, position, limit, sent.version)
+
+
+def _rounded(size: int) -> int:
+    """Up to whole BUFFER_SIZE: the next answer, a little larger, has room too."""
+    return -(-size // BUFFER_SIZE) * BUFFER_SIZE

@@ -5,9 +5,12 @@ Only what a follower looks at is kept. A test holds it equal to the table of `pr
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kstore.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 VERSION = 17
 
@@ -82,7 +85,7 @@ class _Reader:
             yield tag, self.take(self.uvarint())
 
 
-def decode_fetch_answer(buffer: bytearray, position: int, limit: int) -> FetchAnswer:
+def decode_fetch_answer(buffer: "Buffer", position: int, limit: int) -> FetchAnswer:
     """The answer in [position, limit), behind its header. The records are views of the buffer. Raises
     InvalidRequestError."""
     data = memoryview(buffer)[:limit]

@@ -8,7 +8,8 @@ fails leaves the log as it was, though it may have rolled.
 import logging
 from typing import TYPE_CHECKING
 
-from kstore._native.batch import RecordBatch, iter_batches
+from kstore._native.batch import RecordBatch
+from kstore._native.replicated import ReplicatedBatches
 from kstore.errors import (
     CorruptRecordError,
     KafkaError,
@@ -17,7 +18,6 @@ from kstore.errors import (
     RecordListTooLargeError,
 )
 from kstore.log.append import CLIENT, REPLICATION, LogAppendInfo, single_batch, validate
-from kstore.log.config import LONG_MAX
 from kstore.log.directory import SEGMENT_SUFFIXES, file_name
 from kstore.log.flush import NAMED_FILES, sync_name
 from kstore.log.log_reader import LogReader
@@ -132,55 +132,40 @@ class LogWriter(LogReader):
         """
         self.log_dir.check()
         limit = -1 if size < 0 else position + size
-        batches = []
-        valid_bytes = 0
-        next_offset = self.log_end_offset
-        max_timestamp = NO_TIMESTAMP
-        for batch in iter_batches(records, position, limit, allow_partial_tail=True):
-            if batch.partition_leader_epoch > leader_epoch:
-                break
-            batch.ensure_valid()
-            if batch.base_offset < next_offset:
-                raise UnexpectedAppendOffsetError(
-                    f"{self.topic_partition}: a batch from offset {batch.base_offset} on came where {next_offset} or"
-                    f" more was due (the log begins at {self.log_start_offset})",
-                    batch.base_offset,
-                    batch.last_offset,
-                )
-            if not batch.base_offset <= batch.last_offset < LONG_MAX:
-                raise CorruptRecordError(
-                    f"{self.topic_partition}: a batch from offset {batch.base_offset} on has the last offset delta"
-                    f" {batch.last_offset_delta}"
-                )
-            next_offset = batch.next_offset
-            max_timestamp = max(max_timestamp, batch.max_timestamp)
-            valid_bytes += batch.size_in_bytes
-            batches.append(batch)
-        if not batches:
+        batches = ReplicatedBatches(
+            records, position, limit, next_offset=self.log_end_offset, max_leader_epoch=leader_epoch
+        )
+        if batches.misplaced is not None:
+            raise self._misplaced(batches.misplaced, batches.next_offset)
+        valid_bytes = batches.size_in_bytes
+        if not valid_bytes:
             return LogAppendInfo(-1, -1, NO_TIMESTAMP, self.log_start_offset, 0, NO_TIMESTAMP, 0)
-        first_offset = batches[0].base_offset
+        first_offset, next_offset = batches.first_offset, batches.next_offset
         if next_offset - 1 - first_offset > MAX_RELATIVE_OFFSET:
             raise RecordListTooLargeError(
                 f"offsets {first_offset} to {next_offset - 1} do not fit one segment of {self.topic_partition}"
             )
-        for batch in batches:
-            if batch.partition_leader_epoch >= 0:
-                self.leader_epoch_cache.assign(batch.partition_leader_epoch, batch.base_offset)
-        last_epoch = batches[-1].partition_leader_epoch
+        for epoch, start_offset in batches.epochs:
+            self.leader_epoch_cache.assign(epoch, start_offset)
         self._sync_before_append(NO_PARTITION_LEADER_EPOCH, first_offset)
         segment = self._active
-        if not segment.fits(valid_bytes, next_offset - 1, max_timestamp, now_ms):
+        if not segment.fits(valid_bytes, next_offset - 1, batches.max_timestamp, now_ms):
             segment = self._make_room(valid_bytes, first_offset, now_ms)
+        start = segment.size
+        noted = batches.index_points(
+            start,
+            segment.bytes_since_index_entry,
+            segment.index_interval_bytes,
+            segment.max_timestamp,
+            segment.max_timestamp_offset,
+        )
         try:
-            start = segment.append_batches(records, position, valid_bytes, max_timestamp)
+            segment.append_noted(records, position, valid_bytes, batches.max_timestamp, *noted)
         except OSError as error:
             raise self._append_error(error) from error
         self.log_end_offset = next_offset
-        for batch in batches:
-            segment.note_batch(start, batch.size_in_bytes, batch.last_offset, batch.max_timestamp)
-            if batch.producer_id >= 0:
-                self._note_producer(batch, segment, start)
-            start += batch.size_in_bytes
+        for batch in batches.with_producer:
+            self._note_producer(batch, segment, start + batch.position - position)
         self.producer_state.map_end_offset = next_offset
         return LogAppendInfo(
             first_offset,
@@ -188,10 +173,23 @@ class LogWriter(LogReader):
             NO_TIMESTAMP,
             self.log_start_offset,
             valid_bytes,
-            max_timestamp,
+            batches.max_timestamp,
             next_offset - first_offset,
             False,
-            last_epoch,
+            batches.last_leader_epoch,
+        )
+
+    def _misplaced(self, batch: RecordBatch, due: int) -> KafkaError:
+        if batch.base_offset < due:
+            return UnexpectedAppendOffsetError(
+                f"{self.topic_partition}: a batch from offset {batch.base_offset} on came where {due} or more was due"
+                f" (the log begins at {self.log_start_offset})",
+                batch.base_offset,
+                batch.last_offset,
+            )
+        return CorruptRecordError(
+            f"{self.topic_partition}: a batch from offset {batch.base_offset} on has the last offset delta"
+            f" {batch.last_offset_delta}"
         )
 
     def _append_error(self, error: OSError) -> KafkaError:

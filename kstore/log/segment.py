@@ -14,7 +14,7 @@ from kstore.log.directory import (
     TIME_INDEX_SUFFIX,
 )
 from kstore.log.files import Directory
-from kstore.log.segment_files import LONG_MAX, MAX_RELATIVE_OFFSET, NOT_LOADED
+from kstore.log.segment_files import LONG_MAX, MAX_RELATIVE_OFFSET, NOT_LOADED, IndexPoint
 from kstore.log.segment_reader import SegmentReader
 from kstore.log.transaction_index import AbortedTxn
 from kstore.model import NO_TIMESTAMP
@@ -108,33 +108,31 @@ class Segment(SegmentReader):
             self.max_timestamp = max_timestamp
             self.max_timestamp_offset = last_offset
         if self.bytes_since_index_entry > self.index_interval_bytes:
-            self._add_index_entries(last_offset, start)
+            self._add_index_entries([(last_offset, start, self.max_timestamp, self.max_timestamp_offset)])
+            self.bytes_since_index_entry = 0
         self.bytes_since_index_entry += size
-        return start
-
-    def append_batches(self, buffer: "Buffer", position: int, size: int, max_timestamp: int) -> int:
-        """Writes several batches at once; `note_batch` must follow for each of them."""
-        start = self.size
-        self.records.append(buffer, position, size)
-        self.size = start + size
-        if start == 0:
-            self._set_roll_times(max_timestamp)
         return start
 
     def append_noted(
         self,
         buffer: "Buffer",
+        position: int,
         size: int,
-        points: list[tuple[int, int, int, int]],
+        largest_timestamp: int,
+        points: list[IndexPoint],
         since_entry: int,
         max_timestamp: int,
         max_timestamp_offset: int,
     ) -> None:
-        """Writes batches of which it is known already what the indexes shall say: (last offset, position, largest
-        timestamp, its offset) of each entry, then what holds behind the last batch."""
-        self.append_batches(buffer, 0, size, max_timestamp)
-        for last_offset, position, self.max_timestamp, self.max_timestamp_offset in points:
-            self._add_index_entries(last_offset, position)
+        """Writes batches, of which `largest_timestamp` is the largest, at once. It is known already what the indexes
+        shall say, and what holds behind the last batch. Raises OSError with nothing written."""
+        start = self.size
+        self.records.append(buffer, position, size)
+        self.size = start + size
+        if start == 0:
+            self._set_roll_times(largest_timestamp)
+        if points:
+            self._add_index_entries(points)
         self.bytes_since_index_entry = since_entry
         self.max_timestamp, self.max_timestamp_offset = max_timestamp, max_timestamp_offset
 

@@ -32,6 +32,9 @@ LONG_MAX = 2**63 - 1
 
 NOT_LOADED = -(2**63)  # of timestamps that are read from files when first asked for
 
+# What the indexes say of a batch: its last offset, its position, the largest timestamp up to it, the offset of that.
+IndexPoint = tuple[int, int, int, int]
+
 
 class SegmentFiles:
     __slots__ = (
@@ -231,29 +234,31 @@ class SegmentFiles:
             self.max_timestamp = max_timestamp
             self.max_timestamp_offset = last_offset
         if self.bytes_since_index_entry > self.index_interval_bytes:
-            self._add_index_entries(last_offset, position)
+            self._add_index_entries([(last_offset, position, self.max_timestamp, self.max_timestamp_offset)])
+            self.bytes_since_index_entry = 0
         self.bytes_since_index_entry += size
 
-    def _add_index_entries(self, last_offset: int, position: int) -> None:
-        """Raises nothing: the batch lies in the log already, and whoever appended it must learn that it does. A batch
-        without an entry is found from the one before."""
-        self.bytes_since_index_entry = 0
+    def _add_index_entries(self, points: list[IndexPoint]) -> None:
+        """Raises nothing: the batches lie in the log already, and whoever appended them must learn that they do. A
+        batch without an entry is found from the one before."""
         try:
-            # The log rolls when an index is full; only many batches of one append, or a recovery, can find it so
-            # here.
-            if not self.offset_index.is_full:
-                self.offset_index.append(last_offset, position)
-            if not self.time_index.is_full:
-                self.time_index.maybe_append(self.max_timestamp, self.max_timestamp_offset)
-            self._index_full = self.offset_index.is_full or self.time_index.is_full
+            offset_index, time_index = self.offset_index, self.time_index
+            for last_offset, position, timestamp, timestamp_offset in points:
+                # The log rolls when an index is full; only many batches of one append, or a recovery, can find it so
+                # here.
+                if not offset_index.is_full:
+                    offset_index.append(last_offset, position)
+                if not time_index.is_full:
+                    time_index.maybe_append(timestamp, timestamp_offset)
+            self._index_full = offset_index.is_full or time_index.is_full
         except (OSError, MemoryError, ValueError, KstoreError) as error:
             _rarely.log(
                 "entry",
                 logging.WARNING,
-                "%s: segment %d gets no index entry for offset %d: %s",
+                "%s: segment %d gets no index entries for offsets from %d on: %s",
                 self._directory.path,
                 self.base_offset,
-                last_offset,
+                points[0][0],
                 error,
             )
 

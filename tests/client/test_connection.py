@@ -1,12 +1,14 @@
 """Requests and answers of one connection, without a socket."""
 
+from typing import Any
+
 import pytest
 
-from kstore.client.connection import MAX_OTHER, ClientConnection
+from kstore.client.connection import BUFFER_SIZE, MAX_OTHER, ClientConnection
 from kstore.errors import InvalidRequestError
 from kstore.protocol.headers import decode_request_header, encode_response_header
 from kstore.protocol.messages.controlled_shutdown import ControlledShutdownRequest, ControlledShutdownResponse
-from kstore.protocol.messages.fetch import FetchRequest
+from kstore.protocol.messages.fetch import FetchRequest, FetchResponse
 
 REQUEST = ControlledShutdownRequest(broker_id=1, broker_epoch=7)
 
@@ -49,3 +51,55 @@ def test_no_room_is_made_for_what_nobody_can_have_asked_for() -> None:
     connection = ClientConnection("me")
     connection.request(FetchRequest(), 17)
     assert connection.received((MAX_OTHER + 1).to_bytes(4, "big")) == []
+
+
+def fetch_answer(connection: ClientConnection, records: bytes) -> bytes:
+    """The answer to a fetch that is sent here."""
+    frame = connection.request(FetchRequest(), 17)
+    header = decode_request_header(frame, 4, len(frame))
+    response = FetchResponse(
+        responses=[
+            FetchResponse.FetchableTopicResponse(
+                partitions=[FetchResponse.PartitionData(partition_index=0, high_watermark=0, records=records)]
+            )
+        ]
+    )
+    body = encode_response_header(1, 17, header.correlation_id) + response.encode(17)
+    return len(body).to_bytes(4, "big") + body
+
+
+def records_of(answers: list[Any]) -> memoryview:
+    (answered,) = answers
+    records: memoryview = answered.responses[0].partitions[0].records
+    return records
+
+
+def owner(view: memoryview) -> int:
+    """Which buffer is looked at."""
+    return id(view.obj)
+
+
+def test_a_large_answer_comes_into_the_buffer_of_the_one_before() -> None:
+    """Each had fresh memory, cleared twice: a third of what a follower that catches up did."""
+    connection = ClientConnection("me")
+    first = records_of(connection.received(fetch_answer(connection, b"a" * 1_000_000)))
+    used = owner(first)
+    del first
+    assert owner(connection.room()) == used
+    again = records_of(connection.received(fetch_answer(connection, b"b" * 1_000_300)))
+    assert (owner(again), bytes(again)) == (used, b"b" * 1_000_300)
+
+
+def test_an_answer_that_somebody_looks_at_is_not_written_over() -> None:
+    connection = ClientConnection("me")
+    kept = [records_of(connection.received(fetch_answer(connection, bytes([n]) * 200_000))) for n in range(5)]
+    assert [bytes(each) for each in kept] == [bytes([n]) * 200_000 for n in range(5)]
+
+
+def test_a_large_buffer_goes_with_the_first_small_answer() -> None:
+    """A follower that has caught up needs none for each of its leaders."""
+    connection = ClientConnection("me")
+    connection.received(fetch_answer(connection, b"a" * 1_000_000))
+    assert len(connection.room()) > BUFFER_SIZE
+    connection.received(fetch_answer(connection, b""))
+    assert len(connection.room()) == BUFFER_SIZE

@@ -273,7 +273,7 @@ class Cleaning:
             new.max_timestamp,
             new.max_timestamp_offset,
         )
-        new.append_noted(compactor.finish(), size, points, since, max_timestamp, max_timestamp_offset)
+        new.append_noted(compactor.finish(), 0, size, max_timestamp, points, since, max_timestamp, max_timestamp_offset)
         compactor.clear()
         self.bytes_written += size
         self._since_slice += size

@@ -106,8 +106,8 @@ MUTANTS = (
         "10a",
         "a follower appends batches of epochs above the one it fetched in",
         "log.log_writer:LogWriter.append_as_follower",
-        "if batch.partition_leader_epoch > leader_epoch:",
-        "if False:",
+        "max_leader_epoch=leader_epoch",
+        "max_leader_epoch=2**31 - 1",
         ("tests/log/test_log_writer.py",),
     ),
     Mutant(
