@@ -122,7 +122,7 @@ def test_what_follows_a_batch_that_the_full_disk_did_not_take_is_no_gap(known: b
         send(first)
     log.memory.fault = None
     for sequence in (first + 1, first + 2):
-        with pytest.raises(KafkaStorageError, match=f"behind {first}, which the disk did not take"):
+        with pytest.raises(KafkaStorageError, match=f"behind {first}, which could not be taken yet"):
             send(sequence)
     # Another producer has nothing to do with it; all goes on in order, and a repetition is known again.
     other = append(log, batch(producer_id=8, producer_epoch=0, base_sequence=0)).first_offset
