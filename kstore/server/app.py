@@ -57,7 +57,7 @@ class App:
         self.stopping = asyncio.Event()
         # Why the broker stops although nobody asked it to.
         self.failure: str | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: dict[asyncio.Task[None], None] = {}
 
     async def start(self) -> None:
         """Returns when requests are answered. Raises KstoreError or OSError, with everything let go again."""
@@ -238,12 +238,12 @@ class App:
 
     def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.context.loop.create_task(coroutine)
-        self._background.add(task)
+        self._background[task] = None
         task.add_done_callback(self._task_done)
         return task
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
+        self._background.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             log.error("a background task failed", exc_info=task.exception())
 

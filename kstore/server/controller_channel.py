@@ -39,14 +39,14 @@ class Channel:
         self._loop = context.loop
         self._client = BrokerClient(endpoint.host, endpoint.port, client_id=f"controller-{context.node_id}")
         self._queue: asyncio.Queue[tuple[Notice, asyncio.Future[Any]]] = asyncio.Queue()
-        # What has no answer yet.
-        self.waiting: set[asyncio.Future[Any]] = set()
+        # What has no answer yet, in the order in which it was said.
+        self.waiting: dict[asyncio.Future[Any], None] = {}
         self._stopped = False
         self._task = context.start_task(self._run())
 
     def send(self, notice: Notice) -> asyncio.Future[Any]:
         told: asyncio.Future[Any] = self._loop.create_future()
-        self.waiting.add(told)
+        self.waiting[told] = None
         self._queue.put_nowait((notice, told))
         return told
 
@@ -63,7 +63,7 @@ class Channel:
         while not self._stopped:
             notice, told = await self._queue.get()
             answer = await self._ask(notice)
-            self.waiting.discard(told)
+            self.waiting.pop(told, None)
             if self._stopped:
                 return
             if not told.done():

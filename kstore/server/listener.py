@@ -50,7 +50,8 @@ class Listeners:
         readers: Executor | None = None,
     ) -> None:
         self.config = config
-        self.connections: set[Connection] = set()
+        # In the order in which they came.
+        self.connections: dict[Connection, None] = {}
         self.endpoints: list[Endpoint] = []
         # By API key: how long requests took until their answers were there.
         self.durations = [Durations() for _ in range(HIGHEST_API_KEY + 1)]
@@ -207,14 +208,14 @@ class Listeners:
             durations=self.durations,
         )
         self._limits.opened(ip, endpoint.listener)
-        self.connections.add(connection)
+        self.connections[connection] = None
         connection.open()
 
     def _closed(self, connection: Connection, reason: str | None) -> None:
         ip, port = connection.peer
         if reason is not None:
             self._warn("closed the connection from %s:%d: %s", ip, port, reason)
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         self._idle_ms.pop(connection, None)
         self._frame_ms.pop(connection, None)
         self._limits.closed(ip, connection.listener_name)

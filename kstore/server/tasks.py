@@ -35,7 +35,7 @@ class Tasks:
         self._running: list[asyncio.Task[None]] = []
         # As many threads as there are cleanings, which log.cleaner.threads bounds; flushes have others.
         self._cleaners = ThreadPoolExecutor(MOST_CLEANERS, thread_name_prefix="cleaner")
-        self._asleep: set[asyncio.Task[None]] = set()
+        self._asleep: dict[asyncio.Task[None], None] = {}
         self._cleanings: set[asyncio.Task[None]] = set()
         # Logs whose age a disk has to tell: whoever flushes does not wait for them.
         self._retentions: dict[PartitionLog, RetentionWork] = {}
@@ -180,9 +180,9 @@ class Tasks:
         assert this is not None
         said = ""
         while not self._stopping:
-            self._asleep.add(this)
+            self._asleep[this] = None
             await asyncio.sleep(interval_ms / 1000)
-            self._asleep.discard(this)
+            self._asleep.pop(this, None)
             try:
                 await task()
                 said = ""

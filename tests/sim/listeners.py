@@ -106,7 +106,7 @@ class ServerEnd:
             durations=listeners.durations,
         )
         listeners._limits.opened(link.names[0], endpoint.listener)
-        listeners.connections.add(connection)
+        listeners.connections[connection] = None
         listeners.ends[connection] = self
         connection.open()
 

@@ -4,6 +4,7 @@ import io
 import json
 import multiprocessing
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,22 @@ def test_the_same_seed_gives_the_same_trace_whatever_python_hashes() -> None:
     assert len(here.trace) == 32
     assert {trace_in_another_process(5, hash_seed) for hash_seed in ("1", "2")} == {here.trace}
     assert simulate(plan_of(6)).trace != here.trace
+
+
+def scattered(chance: random.Random) -> list[bytearray]:
+    """Memory with holes, so that objects come to lie elsewhere and in another order."""
+    found = [bytearray(chance.choice((30, 60, 100, 200, 300, 400, 500))) for _ in range(20_000)]
+    return [each for each in found if chance.random() < 0.5]
+
+
+def test_the_same_seed_gives_the_same_trace_wherever_objects_lie() -> None:
+    """A set of objects is gone through in the order of their addresses."""
+    traces = set()
+    held = []
+    for number in range(5):
+        held.append(scattered(random.Random(number)))
+        traces.add(simulate(plan_of(5)).trace)
+    assert len(traces) == 1
 
 
 def broken(rule: str, seeds: range) -> str | None:
