@@ -293,6 +293,7 @@ def test_nothing_is_made_in_a_directory_that_no_partition_can_have(member: Clust
         ([1, 2], 4, ZERO_UUID, True),
         ([1, 2, 3], 0, OTHER_ID, True),
     ],
+    ids=["taken away", "an epoch of before", "a replica still", "no topic id", "another topic"],
 )
 def test_a_replica_that_was_taken_away_unheard_leads_no_more(
     member: ClusterMember, replicas: list[int], epoch: int, topic_id: bytes, is_stopped: bool

@@ -362,6 +362,14 @@ MUTANTS = (
         ("tests/server/handlers/test_produce.py",),
     ),
     Mutant(
+        "33",
+        "a new leader takes a producer's later batches before its first",
+        "replica.leader:Leader.follows_another",
+        "return self.monotonic_ms - self.elected_monotonic_ms < EARLIER_LEADER_MS",
+        "return False",
+        ("tests/replica/test_partition.py",),
+    ),
+    Mutant(
         "44",
         "partition states are written whatever is there",
         "cluster.zk.store:_state_write",
@@ -406,6 +414,14 @@ MUTANTS = (
         "server.cluster_member:ClusterMember.lead_or_follow",
         "if held is not None and state.leader_epoch <= held.leader_epoch:",
         "if held is not None and state.leader_epoch == held.leader_epoch:",
+        ("tests/server/test_cluster_member.py",),
+    ),
+    Mutant(
+        "46d",
+        "a broker that was away when its replica was taken leads on",
+        "server.cluster_member:ClusterMember._let_go_of_what_others_have",
+        "elif state.leader_epoch > held.leader_epoch and context.node_id not in state.replicas:",
+        "elif False:",
         ("tests/server/test_cluster_member.py",),
     ),
     Mutant(
