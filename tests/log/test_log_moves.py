@@ -1,6 +1,7 @@
 """A replica that moves to another log directory: what lies where, at each moment at which the process may end."""
 
 import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_what_is_no_record_goes_with_a_replica_too(manager: LogManager, tmp_path
             append(source, batch(producer_id=5, producer_epoch=0, base_sequence=0), leader_epoch=3)
     moved = move(manager, tmp_path / "b")
     assert moved.first_dirty_offset == 3
-    with pytest.raises(KafkaStorageError, match="the disk did not take"):
+    with pytest.raises(KafkaStorageError, match="could not be taken yet"):
         append(moved, batch(producer_id=5, producer_epoch=0, base_sequence=1), leader_epoch=3)
     for sequence in (0, 1):
         append(moved, batch(producer_id=5, producer_epoch=0, base_sequence=sequence), leader_epoch=3)
@@ -478,3 +479,20 @@ def test_what_a_copy_has_not_flushed_is_for_the_next_flush_of_the_replica(manage
     job.run()
     moved.complete_flush(job, now_ms=NOW)
     assert moved.recovery_point == 6
+
+
+def test_who_still_reads_the_log_that_was_moved_away_takes_no_directory_offline(
+    manager: LogManager, tmp_path: Path
+) -> None:
+    """Its files are gone in the end, and the disk that it lay on was blamed for that."""
+    source = manager.logs[TP]
+    source.release_descriptors()
+    moved = move(manager, tmp_path / "b")
+    shutil.rmtree(source.directory.path)
+    for look_up in (lambda: source.read(0, max_bytes=100).records.read(), lambda: source.offset_for_timestamp(0)):
+        with pytest.raises(KafkaStorageError):
+            look_up()
+    with pytest.raises(KafkaStorageError):
+        source.truncate_fully_and_start_at(3, now_ms=NOW)
+    assert manager.take_failed_dirs() == {}
+    assert offsets_of(batches_of(moved)) == [0, 1, 2, 3, 4]
