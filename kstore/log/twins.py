@@ -98,8 +98,8 @@ class _Twins(list[Segment]):
 
 
 class Onlooker(LogDir):
-    """The log directory of a twin: what its disk refuses is for the owner to find and to judge. Also that of a log whose
-    files are to be removed: who reads it still may find them gone, which is no fault of the disk."""
+    """The log directory of a twin: what its disk refuses is for the owner to find and to judge. Also that of a log
+    whose files are to be removed: who reads it still may find them gone, which is no fault of the disk."""
 
     __slots__ = ()
 
