@@ -445,11 +445,11 @@ def test_what_lay_in_one_segment_goes_to_several_where_these_have_become_smaller
     assert bytes_behind(source, copy) == len(records)
     sizes = []
     while records:
-        sizes.append(append_some(copy, records, most=1 << 20, now_ms=NOW))
+        sizes.append(append_some(copy, records, most=1 << 20, high_watermark=0, now_ms=NOW))
         records = records[sizes[-1] :]
         assert bytes_behind(source, copy) == len(records)
     assert [size // len(batch()) for size in sizes] == [2, 2, 1]
-    assert append_some(copy, memoryview(batch())[:-1], most=10, now_ms=NOW) == 0
+    assert append_some(copy, memoryview(batch())[:-1], most=10, high_watermark=0, now_ms=NOW) == 0
     assert offsets_of(batches_of(manager.moves.complete(TP, NOW))) == [0, 1, 2, 3, 4]
 
 
@@ -460,7 +460,7 @@ def test_what_a_copy_has_not_flushed_is_for_the_next_flush_of_the_replica(manage
     copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
     assert copy is not None
     records = memoryview(source.read(0, max_bytes=1 << 20).records.read())
-    records = records[append_some(copy, records, most=100, now_ms=NOW) :]
+    records = records[append_some(copy, records, most=100, high_watermark=0, now_ms=NOW) :]
     copy.flush(now_ms=NOW)
     flushed = copy.log_end_offset
     copy_all(source, copy)
@@ -596,3 +596,24 @@ def test_a_disk_that_fails_unheard_at_the_end_of_a_move_is_not_given_the_replica
     assert manager.logs[TP] is source
     assert append(source, batch(), leader_epoch=3).first_offset == 6
     assert names(tmp_path / "a") == ["topic-0"]
+
+
+def test_a_copy_need_not_remember_the_transactions_that_are_decided_where_its_replica_is_committed(
+    manager: LogManager, tmp_path: Path
+) -> None:
+    """It remembered all of them, and looked for the earliest with each batch: copying was quadratic."""
+    source = manager.logs[TP]
+    for sequence in range(3):
+        data = batch(producer_id=5, producer_epoch=0, base_sequence=sequence, transactional=True)
+        append(source, data, leader_epoch=3)
+        append(source, marker(5, commit=True), leader_epoch=3, origin="coordinator")
+    source.update_high_watermark(9)
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    records = memoryview(source.read(0, max_bytes=1 << 20).records.read())
+    watermarks = []
+    while records:
+        records = records[append_some(copy, records, most=100, high_watermark=9, now_ms=NOW) :]
+        watermarks.append(copy.high_watermark == min(9, copy.log_end_offset))
+    assert all(watermarks)
+    assert list(copy.producer_state.unreplicated) == list(source.producer_state.unreplicated) == [9]

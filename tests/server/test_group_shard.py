@@ -345,7 +345,7 @@ def test_groups_are_loaded_whole_while_their_partition_moves_to_another_director
                 there = next(each.path for each in logs.dirs if each is not source.log_dir)
                 copy = logs.moves.begin(KEY, there, now_ms)
                 records = memoryview(source.read(0, max_bytes=1 << 20).records.read())
-                append_some(copy, records, most=len(records), now_ms=now_ms)
+                append_some(copy, records, most=len(records), high_watermark=0, now_ms=now_ms)
                 source.release_descriptors()
                 partition.move_to(logs.moves.complete(KEY, now_ms))
                 shutil.rmtree(source.directory.path)
