@@ -11,10 +11,12 @@ from kstore.clock import ManualClock
 from kstore.errors import NotCachedError
 from kstore.model import TopicPartition
 from kstore.protocol.messages.alter_replica_log_dirs import AlterReplicaLogDirsRequest
+from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.describe_log_dirs import DescribeLogDirsRequest
 from kstore.replica.log_copy import append_some, bytes_behind
 from kstore.server import copy_pace, replica_move
 from kstore.server.copy_pace import CopyPace
+from kstore.server.replica_move import ReplicaMove
 from tests.fix_broker import Broker, Client, StartBroker, batch, records_in
 
 NONE, REPLICA_NOT_AVAILABLE, LOG_DIR_NOT_FOUND = 0, 9, 57
@@ -383,3 +385,51 @@ def test_a_replica_whose_records_are_deleted_while_its_tail_is_brought_in_is_mov
     broker.wait_for(lambda app: directory_of(app, "t") == str(there))
     assert client.produce("t", batch(b"b")).base_offset == 1
     assert client.values("t", 1) == [b"b"]
+
+
+@pytest.mark.parametrize("what", ["its topic is deleted", "it is cut", "it is wanted where it was", "it grows"])
+def test_whatever_becomes_of_a_replica_while_its_copy_is_flushed_at_the_end(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    client = (broker := start()).connect()
+    client.create_topic("t")
+    for value in (b"a", b"b", b"c"):
+        client.produce("t", batch(value, key=None))
+    here = Path(broker.call(lambda app: directory_of(app, "t")))
+    there = other_than(broker, "t", tmp_path)
+    is_at_work, may_end = asyncio.Event(), asyncio.Event()
+    flush = ReplicaMove._flush_all
+
+    async def flush_slowly(self: ReplicaMove, copy: Any) -> None:
+        is_at_work.set()
+        await may_end.wait()
+        await flush(self, copy)
+
+    monkeypatch.setattr(ReplicaMove, "_flush_all", flush_slowly)
+    # So that the copy has to be flushed, too.
+    broker.call(lambda app: app.context.replicas.get("t", 0).log.flush(now_ms=app.context.clock.now_ms()))
+    ask(broker, [0], str(there))
+    broker.wait_for(lambda app: is_at_work.is_set())
+    expected, values = there, [b"a", b"b", b"c"]
+    if what == "its topic is deleted":
+        client.ask(DeleteTopicsRequest(topic_names=["t"], timeout_ms=10_000), 4)
+    elif what == "it is cut":
+        broker.call(lambda app: app.context.replicas.get("t", 0).log.truncate_to(2, now_ms=app.context.clock.now_ms()))
+        del values[2]
+    elif what == "it is wanted where it was":
+        ask(broker, [0], str(here))
+        expected = here
+    else:
+        client.produce("t", batch(b"d", key=None))
+        values.append(b"d")
+    broker.call(lambda app: may_end.set())
+    broker.wait_for(lambda app: not app.context.log_dir_moves._copying)
+    assert broker.call(lambda app: app.context.replicas.logs.moves.futures) == {}
+    assert broker.call(lambda app: app.context.replicas.logs.take_failed_dirs()) == {}
+    assert "copying t-0" not in caplog.text
+    if what == "its topic is deleted":
+        assert not list(tmp_path.glob("?/t-0"))
+        return
+    assert broker.call(lambda app: directory_of(app, "t")) == str(expected)
+    assert client.values("t") == values
+    assert [path.parent for path in tmp_path.glob("?/t-0")] == [expected]
