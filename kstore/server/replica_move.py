@@ -184,6 +184,12 @@ class ReplicaMove:
         if self._unflushed > self._tail and not is_durable(source, copy):
             self._begin_flush(copy)
             return False
+        job = copy.begin_prepare()
+        if job is not None:
+            # Nothing was appended to it, and the replica's topic id and epochs may be on the disk.
+            await self._context.loop.run_in_executor(None, job.run)
+            copy.complete_prepare(job)
+            return False
         if behind:
             await self._pace.allowance()
         # Where answers wait for flushes these wait now, for one of the copy at most.

@@ -9,6 +9,7 @@ import pytest
 
 from kstore.clock import ManualClock
 from kstore.errors import NotCachedError
+from kstore.log.log_moves import LogMoves
 from kstore.model import TopicPartition
 from kstore.protocol.messages.alter_replica_log_dirs import AlterReplicaLogDirsRequest
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
@@ -433,3 +434,28 @@ def test_whatever_becomes_of_a_replica_while_its_copy_is_flushed_at_the_end(
     assert broker.call(lambda app: directory_of(app, "t")) == str(expected)
     assert client.values("t") == values
     assert [path.parent for path in tmp_path.glob("?/t-0")] == [expected]
+
+
+@pytest.mark.parametrize("end_offset", [0, 5])
+def test_of_a_replica_without_records_the_topic_id_is_durable_before_it_is_moved(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end_offset: int
+) -> None:
+    """It was on the disk of the directory that is left, and a power loss might tear it in the other."""
+    (broker := start()).connect().create_topic("t")
+    there = other_than(broker, "t", tmp_path)
+    broker.call(
+        lambda app: app.context.replicas.get("t", 0).log.truncate_fully_and_start_at(
+            end_offset, now_ms=app.context.clock.now_ms()
+        )
+    )
+    complete = LogMoves.complete
+    is_durable: list[bool] = []
+
+    def look(moves: LogMoves, key: TopicPartition, now_ms: int) -> Any:
+        is_durable.append(moves.futures[key].begin_prepare() is None)
+        return complete(moves, key, now_ms)
+
+    monkeypatch.setattr(LogMoves, "complete", look)
+    ask(broker, [0], str(there))
+    broker.wait_for(lambda app: directory_of(app, "t") == str(there))
+    assert is_durable == [True]
