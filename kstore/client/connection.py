@@ -91,8 +91,9 @@ class ClientConnection:
         return answers
 
     def _begin_buffer(self, position: int, wanted: int, *, holds_views: bool) -> None:
-        """What was read goes; what follows it moves to the front. A large buffer stays until a small answer came."""
-        if position > BUFFER_SIZE:
+        """What was read goes; what follows it moves to the front. A large buffer stays for as long as answers fill a
+        quarter of it."""
+        if 4 * position >= self._buffer.size:
             wanted = max(wanted, self._buffer.size)
         rest = memoryview(self._buffer)[position : self._filled]
         self._filled = len(rest)
@@ -111,13 +112,15 @@ class ClientConnection:
 
     def _answer(self, position: int, limit: int) -> Any:
         sent = self._sent.popleft()
+        header_end = position + (5 if has_tagged_response_header(sent.api_key, sent.version) else 4)
+        if header_end > limit:
+            raise InvalidRequestError(f"an answer of {limit - position} bytes to request {sent.correlation_id}")
         correlation_id = int.from_bytes(memoryview(self._buffer)[position : position + 4], "big", signed=True)
         if correlation_id != sent.correlation_id:
             raise InvalidRequestError(f"the answer to request {correlation_id} came, {sent.correlation_id} was due")
-        position += 5 if has_tagged_response_header(sent.api_key, sent.version) else 4
         if (sent.api_key, sent.version) == (FETCH, FETCH_VERSION):
-            return decode_fetch_answer(self._buffer, position, limit)
-        return schema(sent.api_key)[1].decode(self._buffer, position, limit, sent.version)
+            return decode_fetch_answer(self._buffer, header_end, limit)
+        return schema(sent.api_key)[1].decode(self._buffer, header_end, limit, sent.version)
 
 
 def _rounded(size: int) -> int:

@@ -12,6 +12,7 @@ from kstore._native.batch import RecordBatch
 from kstore._native.replicated import ReplicatedBatches
 from kstore.errors import (
     CorruptRecordError,
+    InvalidRecordError,
     KafkaError,
     KafkaStorageError,
     NotLeaderOrFollowerError,
@@ -136,7 +137,8 @@ class LogWriter(LogReader):
             records, position, limit, next_offset=self.log_end_offset, max_leader_epoch=leader_epoch
         )
         if batches.misplaced is not None:
-            raise self._misplaced(batches.misplaced, batches.next_offset)
+            raise self._misplaced(batches.misplaced, batches.next_offset, is_first=batches.size_in_bytes == 0)
+        self._check_markers(batches.with_producer)
         valid_bytes = batches.size_in_bytes
         if not valid_bytes:
             return LogAppendInfo(-1, -1, NO_TIMESTAMP, self.log_start_offset, 0, NO_TIMESTAMP, 0)
@@ -179,7 +181,20 @@ class LogWriter(LogReader):
             batches.last_leader_epoch,
         )
 
-    def _misplaced(self, batch: RecordBatch, due: int) -> KafkaError:
+    def _check_markers(self, batches: list[RecordBatch]) -> None:
+        """Before anything is written: the state of producers is made of them."""
+        for batch in batches:
+            if batch.is_control:
+                try:
+                    batch.control_record()
+                except InvalidRecordError as error:
+                    raise CorruptRecordError(f"{self.topic_partition}, offset {batch.base_offset}: {error}") from error
+
+    def _misplaced(self, batch: RecordBatch, due: int, *, is_first: bool) -> KafkaError:
+        if batch.base_offset < due and not is_first:
+            return CorruptRecordError(
+                f"{self.topic_partition}: a batch from offset {batch.base_offset} on came behind offset {due - 1}"
+            )
         if batch.base_offset < due:
             return UnexpectedAppendOffsetError(
                 f"{self.topic_partition}: a batch from offset {batch.base_offset} on came where {due} or more was due"

@@ -96,10 +96,19 @@ def test_an_answer_that_somebody_looks_at_is_not_written_over() -> None:
     assert [bytes(each) for each in kept] == [bytes([n]) * 200_000 for n in range(5)]
 
 
-def test_a_large_buffer_goes_with_the_first_small_answer() -> None:
-    """A follower that has caught up needs none for each of its leaders."""
+@pytest.mark.parametrize(("size", "room"), [(0, BUFFER_SIZE), (100_000, BUFFER_SIZE), (300_000, 16 * BUFFER_SIZE)])
+def test_a_large_buffer_goes_with_the_first_answer_that_does_not_fill_a_quarter(size: int, room: int) -> None:
+    """A follower that has caught up needs none for each of its leaders; it kept the largest that ever came."""
     connection = ClientConnection("me")
     connection.received(fetch_answer(connection, b"a" * 1_000_000))
-    assert len(connection.room()) > BUFFER_SIZE
-    connection.received(fetch_answer(connection, b""))
-    assert len(connection.room()) == BUFFER_SIZE
+    assert len(connection.room()) == 16 * BUFFER_SIZE
+    connection.received(fetch_answer(connection, b"b" * size))
+    assert len(connection.room()) == room
+
+
+@pytest.mark.parametrize("size", range(5))
+def test_an_answer_without_a_whole_header_ends_the_connection(size: int) -> None:
+    connection = ClientConnection("me")
+    connection.request(REQUEST, 3)
+    with pytest.raises(InvalidRequestError, match=f"an answer of {size} bytes"):
+        connection.received(size.to_bytes(4, "big") + bytes(size))

@@ -257,9 +257,67 @@ def test_follower_refuses_offsets_that_do_not_rise(make_log: MakeLog) -> None:
     with pytest.raises(UnexpectedAppendOffsetError) as caught:
         follow(log, batch(base_offset=3), batch(base_offset=7))
     assert (caught.value.first_offset, caught.value.last_offset) == (3, 3)
-    with pytest.raises(UnexpectedAppendOffsetError):
+    with pytest.raises(CorruptRecordError, match="7 on came behind offset 8"):
         follow(log, batch(base_offset=8), batch(base_offset=7))
     assert log.log_end_offset == 6
+
+
+def test_follower_reads_markers_before_it_writes_them(make_log: MakeLog) -> None:
+    """What lies in the log makes the producers' state: a batch that could not be read stood in it all the same."""
+    log = make_log()
+    bad = marker(7, base_offset=1)
+    bad[-8] = 99  # the length of its key
+    bad[17:21] = crc32c(bad[21:]).to_bytes(4, "big")
+    with pytest.raises(CorruptRecordError):
+        follow(log, batch(base_offset=0), bad)
+    assert (log.log_end_offset, log.size_in_bytes) == (0, 0)
+
+
+def test_follower_notes_of_many_batches_what_it_notes_of_each(make_log: MakeLog) -> None:
+    """Wherever they lie in what came: index entries, timestamps, producers and where their batches are."""
+    records = [
+        batch(
+            1 + number % 3,
+            base_offset=3 * number,
+            timestamp=NOW + 1 + (7 * number) % 11,
+            producer_id=5 + number % 2,
+            producer_epoch=0,
+            base_sequence=3 * (number // 2),
+            leader_epoch=number // 4,
+        )
+        for number in range(12)
+    ]
+    one_by_one, together = make_log(index_interval_bytes=2 * SIZE), make_log(index_interval_bytes=2 * SIZE)
+    for each in records:
+        follow(one_by_one, each)
+    for part in (records[:5], records[5:]):
+        data = bytearray(13) + bytearray().join(part) + bytearray(7)
+        together.append_as_follower(data, 13, len(data) - 20, leader_epoch=99, now_ms=NOW)
+    assert noted(together) == noted(one_by_one)
+    # Its age counts from the latest of what came first (LogSegment.append).
+    assert together.segments.active.first_batch_timestamp() == max(NOW + 1 + (7 * number) % 11 for number in range(5))
+    # And so it goes on.
+    for log in (one_by_one, together):
+        follow(log, batch(base_offset=99, timestamp=NOW + 99), batch(base_offset=100))
+    assert noted(together) == noted(one_by_one)
+
+
+def noted(log: PartitionLog) -> tuple[object, ...]:
+    segment = log.segments.active
+    index, times = segment.offset_index, segment.time_index
+    producers = [
+        (each.producer_id, each.epoch, each.last_offset, each.last_timestamp, tuple(each.batches))
+        for each in log.producer_state.producers.values()
+    ]
+    return (
+        [index.entry(n) for n in range(index.entries)],
+        [times.entry(n) for n in range(times.entries)],
+        segment.bytes_since_index_entry,
+        (segment.max_timestamp, segment.max_timestamp_offset),
+        producers,
+        list(log.leader_epoch_cache.entries),
+        log.log_end_offset,
+    )
 
 
 @pytest.mark.parametrize(
