@@ -152,6 +152,7 @@ class LogMoves:
         # Where this raises, the copy is what it was, too.
         unflushed = future.begin_close()
         try:
+            log_dir.check()
             future.close()
             del self.futures[topic_partition]
             directory.rename_self(partition_dir_name(topic_partition))
@@ -168,11 +169,13 @@ class LogMoves:
                 producer_id_expiration_ms=table.producer_id_expiration_ms,
             )
             moved.take_unflushed(future, unflushed)
-            moved.update_high_watermark(source.high_watermark)
             moved.take_place_of(source)
+            moved.update_high_watermark(source.high_watermark)
             table.logs[topic_partition] = moved
             for name in (RECOVERY_POINT_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT):
                 table.write_checkpoint(log_dir, name)
+            # Some of what a disk refuses is not raised, as a snapshot that could not be written.
+            log_dir.check()
             self._give_up_name(source)
         except Exception as error:
             table.logs[topic_partition] = source

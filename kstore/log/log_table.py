@@ -20,6 +20,7 @@ from kstore.log.log_dir import LogDir
 from kstore.log.log_dirs import LogDirs
 from kstore.log.log_moves import LogMoves
 from kstore.log.partition_log import PartitionLog
+from kstore.log.twins import Onlooker
 from kstore.model import TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -268,6 +269,7 @@ class LogTable(LogDirs):
         # The broker's delay, not the topic's, whose configuration is gone with it (LogManager.deleteLogs).
         due_ms = now_ms + self.default_config.file_delete_delay_ms
         self._deleted_directories.append((due_ms, log.log_dir, log.directory))
+        log.log_dir = Onlooker(log.log_dir.path)
 
     def forget_in_checkpoints(self, log_dir: LogDir, topic_partition: TopicPartition) -> None:
         """Raises OSError."""

@@ -339,7 +339,9 @@ class LogWriter(LogReader):
         self.log_end_offset = offset
 
     def take_place_of(self, other: "LogWriter") -> None:
-        """Takes over what is known of another log besides its records, which are the same."""
+        """Takes over what is known of another log besides its records, which are the same. Raises OSError."""
         self.take_over_epochs(other)
+        self.producer_state.take_over(other.producer_state)
+        self._update_first_unstable_offset()
         self.first_dirty_offset = other.first_dirty_offset
         self._refused = other._refused

@@ -436,8 +436,11 @@ class PartitionLog(LogWriter):
 
     def take_unflushed(self, before: "PartitionLog", job: FlushJob | None) -> None:
         """This log was just opened on the files of another one that was closed, whose last flush did not run: what that
-        was to make durable is for the next one."""
+        was to make durable is for the next one, and what an append would have."""
         self.recovery_point = max(before.recovery_point, self.log_start_offset)
+        if before._names_unsynced:
+            self._unsynced = self._names_unsynced = True
+            self.log_dir.made.append(self.topic_partition)
         if job is not None:
             sealed = [self.segments.get(segment.base_offset) for segment in job.sealed]
             self._sealed[:0] = [segment for segment in sealed if segment is not None]

@@ -39,6 +39,12 @@ class OpenTxn:
         self.position = position
         self.last_offset = -1
 
+    def elsewhere(self) -> "OpenTxn":
+        """The same transaction in a log of which it is not known where it lies."""
+        txn = OpenTxn(self.producer_id, self.first_offset)
+        txn.last_offset = self.last_offset
+        return txn
+
 
 class CompletedTxn(NamedTuple):
     producer_id: int

@@ -24,7 +24,7 @@ from kstore.log.producer_entry import (
     OpenTxn,
     ProducerEntry,
 )
-from kstore.log.producer_snapshots import CorruptSnapshotError, ProducerSnapshots, SnapshotStore
+from kstore.log.producer_snapshots import CorruptSnapshotError, ProducerSnapshots, SnapshotStore, encode_snapshot
 from kstore.log.transaction_index import AbortedTxn
 from kstore.model import NO_PRODUCER_EPOCH, NO_SEQUENCE, TopicPartition
 
@@ -290,6 +290,18 @@ class ProducerState(ProducerSnapshots):
         self.unreplicated.clear()
 
     # --- snapshots ---
+
+    def take_over(self, other: "ProducerState") -> None:
+        """The state of a log with the same end, which may know producers of records that are deleted: with a snapshot
+        then, for a start could not read of them. Raises OSError."""
+        entries = list(other.producers.values())
+        is_known = encode_snapshot(list(self.producers.values())) == encode_snapshot(entries)
+        self.producers = dict(other.producers)
+        self.ongoing = {first: txn.elsewhere() for first, txn in other.ongoing.items()}
+        self.unreplicated = {first: txn.elsewhere() for first, txn in other.unreplicated.items()}
+        if not is_known:
+            self.write_snapshot(self.map_end_offset, entries)
+            self.snapshot_offset = self.map_end_offset
 
     def load_before(self, offset: int, log_start_offset: int, now_ms: int) -> None:
         """Loads the latest snapshot that is not above `offset`; later ones stay on disk."""

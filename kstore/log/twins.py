@@ -98,9 +98,13 @@ class _Twins(list[Segment]):
 
 
 class Onlooker(LogDir):
-    """The log directory of a twin: what its disk refuses is for the owner to find and to judge."""
+    """The log directory of a twin: what its disk refuses is for the owner to find and to judge. Also that of a log
+    whose files are to be removed: who reads it still may find them gone, which is no fault of the disk."""
 
     __slots__ = ()
 
-    def io_error(self, doing: str, error: OSError) -> KafkaStorageError:
+    def fail(self, doing: str, error: OSError) -> KafkaStorageError:
         return KafkaStorageError(f"{doing}: {error}")
+
+    def io_error(self, doing: str, error: OSError) -> KafkaStorageError:
+        return self.fail(doing, error)

@@ -36,14 +36,17 @@ def append_as_follower(
         return log.append_as_follower(records, leader_epoch=leader_epoch, now_ms=now_ms)
 
 
-def append_some(copy: PartitionLog, records: memoryview, *, most: int, now_ms: int) -> int:
+def append_some(copy: PartitionLog, records: memoryview, *, most: int, high_watermark: int, now_ms: int) -> int:
     """Appends what the replica has at the copy's end: `most` bytes, or a batch that is larger; gives how many bytes it
-    was, 0 where no batch is whole. Raises CorruptRecordError, UnexpectedAppendOffsetError, KafkaStorageError."""
+    was, 0 where no batch is whole. `high_watermark` is the replica's: what is below it the copy need not remember of
+    transactions. Raises CorruptRecordError, UnexpectedAppendOffsetError, KafkaStorageError."""
     # What is appended at once is in one segment, and segments may be smaller than they were.
     size = min(most, copy.config.segment_bytes)
     if len(records) >= LENGTH_END:
         size = max(size, LENGTH_END + int.from_bytes(records[LENGTH_AT:LENGTH_END], "big"))
-    return append_as_follower(copy, records[:size], leader_epoch=ANY_EPOCH, now_ms=now_ms).size_in_bytes
+    appended = append_as_follower(copy, records[:size], leader_epoch=ANY_EPOCH, now_ms=now_ms).size_in_bytes
+    copy.update_high_watermark(high_watermark)
+    return appended
 
 
 def skip_gap(source: PartitionLog, copy: PartitionLog, *, now_ms: int) -> None:

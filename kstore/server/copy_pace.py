@@ -14,7 +14,7 @@ RETRY_S = 0.05
 
 
 class CopyPace:
-    """`copiers` is held by who copies a piece; `stopping` ends all waiting."""
+    """`copiers` is held by who copies a replica; `stopping` ends all waiting."""
 
     def __init__(self, context: "Context") -> None:
         config = context.config
@@ -27,11 +27,14 @@ class CopyPace:
             window_ms=1000 * config.alter_log_dirs_replication_quota_window_size_seconds,
         )
 
-    async def keep_to_rate(self, size: int) -> None:
-        """Counts what is copied, and returns when more may be."""
-        clock = self._context.clock
+    def count(self, size: int) -> None:
+        """Counts bytes that were copied."""
         if self._rate() < UNLIMITED:
-            self.quota.record(size, clock.monotonic_ms())
+            self.quota.record(size, self._context.clock.monotonic_ms())
+
+    async def allowance(self) -> None:
+        """Returns when more may be copied."""
+        clock = self._context.clock
         while not self.stopping:
             self.quota.rate = self._rate()  # which may be set meanwhile
             if not self.quota.is_exceeded(clock.monotonic_ms()):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from kstore._native.batch import iter_batches
 from kstore.errors import CorruptRecordError
-from kstore.log.partition_log import LOG_END, PartitionLog
+from kstore.log.partition_log import LOG_END
+from kstore.replica.partition import Partition
 
 if TYPE_CHECKING:
     from kstore.coordinator.group.shard import GroupShard
@@ -83,16 +84,14 @@ class LastRecords:
         return kept
 
 
-async def load(
-    shard: "GroupShard", partition_log: PartitionLog, *, max_bytes: int, is_given_up: Callable[[], bool]
-) -> int:
+async def load(shard: "GroupShard", partition: Partition, *, max_bytes: int, is_given_up: Callable[[], bool]) -> int:
     """Replays the records below the log's end, reading about `max_bytes` at once, until it is given up; returns how
-    many there are. Raises KafkaError, OSError."""
+    many there are. The partition may move to another log meanwhile. Raises KafkaError, OSError."""
     loop = asyncio.get_running_loop()
     last = LastRecords()
-    offset, end_offset = partition_log.log_start_offset, partition_log.log_end_offset
+    offset, end_offset = partition.log.log_start_offset, partition.log.log_end_offset
     while offset < end_offset and not is_given_up():
-        found = partition_log.read(offset, max_bytes=max_bytes, upper_bound=LOG_END, min_one_message=True)
+        found = partition.log.read(offset, max_bytes=max_bytes, upper_bound=LOG_END, min_one_message=True)
         reached = await loop.run_in_executor(None, last.take, found.records, offset, end_offset)
         if reached == offset:
             # Compaction may have left nothing between here and the end.
@@ -109,7 +108,7 @@ async def load(
         try:
             _replay(shard, base_offset, producer_id, said)
         except CorruptRecordError as error:
-            log.error("%r: a record of the batch at %d is passed over: %s", partition_log, base_offset, error)
+            log.error("%r: a record of the batch at %d is passed over: %s", partition.log, base_offset, error)
     return last.read
 
 

@@ -91,7 +91,7 @@ class HostedShard:
         try:
             records = await load(
                 self.shard,
-                self._context.replicas.get(*self.topic_partition).log,
+                self._context.replicas.get(*self.topic_partition),
                 max_bytes=self._context.config.offsets_load_buffer_size,
                 is_given_up=lambda: self.is_gone,
             )

@@ -61,7 +61,8 @@ class LogDirMoves:
 
     async def _copy(self, key: TopicPartition) -> None:
         try:
-            await ReplicaMove(self._context, self.pace, key).run()
+            async with self.pace.copiers:
+                await ReplicaMove(self._context, self.pace, key).run()
         except KafkaError as error:
             log.error("copying %s to another directory: %s", key, error)
             await asyncio.sleep(TROUBLE_S)

@@ -86,8 +86,7 @@ class ReplicaMove:
         behind = self._bytes_behind(source, copy)
         if 0 <= behind <= self._tail and not self._is_cold:
             return not await self._finish(source, copy, behind)
-        async with self._pace.copiers:
-            await self._copy_piece(source, copy)
+        await self._copy_piece(source, copy)
         if self._unflushed >= FLUSH_BYTES and not self._is_flushing():
             self._begin_flush(copy)
         return True
@@ -111,9 +110,9 @@ class ReplicaMove:
                 and copy.log_end_offset == offset < source.log_end_offset
             )
 
-        if not is_next():
-            return  # others had their turn before this one
         self._is_cold = False
+        if not is_next():
+            return  # it was cut meanwhile, or is not wanted any more
         found = await self._look_up(source, offset)
         if found is None:
             return
@@ -122,13 +121,20 @@ class ReplicaMove:
             return
         records = memoryview(await self._read(found))
         while records and is_next():
-            size = append_some(copy, records, most=SLICE, now_ms=self._context.clock.now_ms())
+            size = append_some(
+                copy,
+                records,
+                most=SLICE,
+                high_watermark=source.high_watermark,
+                now_ms=self._context.clock.now_ms(),
+            )
             if not size:
                 return  # the last batch was cut off
             records, offset = records[size:], copy.log_end_offset
             self._unflushed += size
             self._turn_bytes += size
-            await self._pace.keep_to_rate(size)
+            self._pace.count(size)
+            await self._pace.allowance()
             await self._give_way(source)
 
     async def _look_up(self, source: PartitionLog, offset: int) -> FetchData | None:
@@ -178,9 +184,14 @@ class ReplicaMove:
         if self._unflushed > self._tail and not is_durable(source, copy):
             self._begin_flush(copy)
             return False
+        job = copy.begin_prepare()
+        if job is not None:
+            # Nothing was appended to it, and the replica's topic id and epochs may be on the disk.
+            await self._context.loop.run_in_executor(None, job.run)
+            copy.complete_prepare(job)
+            return False
         if behind:
-            async with self._pace.copiers:
-                await self._pace.keep_to_rate(behind)
+            await self._pace.allowance()
         # Where answers wait for flushes these wait now, for one of the copy at most.
         async with self._context.flusher.held(source):
             is_busy = self._is_busy(source)
@@ -231,8 +242,12 @@ class ReplicaMove:
                         self._is_cold = True
                         return False
                     records = records.read()
-                if not append_some(copy, memoryview(records), most=PIECE, now_ms=now_ms):
+                size = append_some(
+                    copy, memoryview(records), most=PIECE, high_watermark=source.high_watermark, now_ms=now_ms
+                )
+                if not size:
                     return False
+                self._pace.count(size)
         except NotCachedError:
             self._is_cold = True
             return False

@@ -1,14 +1,15 @@
 """A replica that moves to another log directory: what lies where, at each moment at which the process may end."""
 
 import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kstore.errors import InvalidTopicError, KafkaStorageError, LogDirNotFoundError
-from kstore.log import log_moves, offset_checkpoint
-from kstore.log.checkpoint_file import CLEANER_OFFSET_CHECKPOINT, write_offsets
+from kstore.errors import InvalidProducerEpochError, InvalidTopicError, KafkaStorageError, LogDirNotFoundError
+from kstore.log import log_moves, offset_checkpoint, producer_state
+from kstore.log.checkpoint_file import CLEANER_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, write_offsets
 from kstore.log.config import LogConfig
 from kstore.log.directory import DiskDirectory
 from kstore.log.log_dir import CHECKPOINTS
@@ -17,7 +18,7 @@ from kstore.log.partition_log import PartitionLog
 from kstore.log.segment import Segment
 from kstore.model import TopicPartition
 from kstore.replica.log_copy import ANY_EPOCH, append_as_follower, append_some, bytes_behind, cut_to, skip_gap
-from tests.log.build import NOW, append, batch, batches_of, offsets_of
+from tests.log.build import NOW, append, batch, batches_of, marker, offsets_of
 from tests.log.conftest import MakeManager
 
 TP = TopicPartition("topic", 0)
@@ -95,7 +96,7 @@ def test_what_is_no_record_goes_with_a_replica_too(manager: LogManager, tmp_path
             append(source, batch(producer_id=5, producer_epoch=0, base_sequence=0), leader_epoch=3)
     moved = move(manager, tmp_path / "b")
     assert moved.first_dirty_offset == 3
-    with pytest.raises(KafkaStorageError, match="the disk did not take"):
+    with pytest.raises(KafkaStorageError, match="could not be taken yet"):
         append(moved, batch(producer_id=5, producer_epoch=0, base_sequence=1), leader_epoch=3)
     for sequence in (0, 1):
         append(moved, batch(producer_id=5, producer_epoch=0, base_sequence=sequence), leader_epoch=3)
@@ -444,11 +445,11 @@ def test_what_lay_in_one_segment_goes_to_several_where_these_have_become_smaller
     assert bytes_behind(source, copy) == len(records)
     sizes = []
     while records:
-        sizes.append(append_some(copy, records, most=1 << 20, now_ms=NOW))
+        sizes.append(append_some(copy, records, most=1 << 20, high_watermark=0, now_ms=NOW))
         records = records[sizes[-1] :]
         assert bytes_behind(source, copy) == len(records)
     assert [size // len(batch()) for size in sizes] == [2, 2, 1]
-    assert append_some(copy, memoryview(batch())[:-1], most=10, now_ms=NOW) == 0
+    assert append_some(copy, memoryview(batch())[:-1], most=10, high_watermark=0, now_ms=NOW) == 0
     assert offsets_of(batches_of(manager.moves.complete(TP, NOW))) == [0, 1, 2, 3, 4]
 
 
@@ -459,7 +460,7 @@ def test_what_a_copy_has_not_flushed_is_for_the_next_flush_of_the_replica(manage
     copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
     assert copy is not None
     records = memoryview(source.read(0, max_bytes=1 << 20).records.read())
-    records = records[append_some(copy, records, most=100, now_ms=NOW) :]
+    records = records[append_some(copy, records, most=100, high_watermark=0, now_ms=NOW) :]
     copy.flush(now_ms=NOW)
     flushed = copy.log_end_offset
     copy_all(source, copy)
@@ -478,3 +479,141 @@ def test_what_a_copy_has_not_flushed_is_for_the_next_flush_of_the_replica(manage
     job.run()
     moved.complete_flush(job, now_ms=NOW)
     assert moved.recovery_point == 6
+
+
+def test_who_still_reads_the_log_that_was_moved_away_takes_no_directory_offline(
+    manager: LogManager, tmp_path: Path
+) -> None:
+    """Its files are gone in the end, and the disk that it lay on was blamed for that."""
+    source = manager.logs[TP]
+    source.release_descriptors()
+    moved = move(manager, tmp_path / "b")
+    shutil.rmtree(source.directory.path)
+    for look_up in (lambda: source.read(0, max_bytes=100).records.read(), lambda: source.offset_for_timestamp(0)):
+        with pytest.raises(KafkaStorageError):
+            look_up()
+    with pytest.raises(KafkaStorageError):
+        source.truncate_fully_and_start_at(3, now_ms=NOW)
+    assert manager.take_failed_dirs() == {}
+    assert offsets_of(batches_of(moved)) == [0, 1, 2, 3, 4]
+
+
+def test_of_a_replica_that_moved_without_records_the_topic_id_is_made_durable(
+    manager: LogManager, tmp_path: Path
+) -> None:
+    """Nobody did it any more: the copy had been new, and the log that was opened on its files was not."""
+    manager.logs[TP].truncate_fully_and_start_at(5, now_ms=NOW)
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    copy_all(manager.logs[TP], copy)
+    manager.tick(NOW, 0)  # the copy is no partition of which this would look after
+    moved = manager.moves.complete(TP, NOW)
+    jobs = [work.job for work in manager.tick(NOW, 0) if hasattr(work, "job")]
+    assert [(job.directory, job.names, job.sync_directory) for job in jobs] == [
+        (moved.directory, ["partition.metadata", "leader-epoch-checkpoint"], True)
+    ]
+
+
+@pytest.mark.parametrize("then", ["goes on", "is stopped", "is killed after a flush"])
+def test_a_producer_whose_records_are_deleted_is_known_where_the_replica_moved_to(
+    manager: LogManager, tmp_path: Path, managers: MakeManager, then: str
+) -> None:
+    """What is not in the copied records was forgotten: a batch that came once more was there twice, and the producer
+    that another had fenced was let in again."""
+    source = manager.logs[TP]
+    batches = [batch(producer_id=7, producer_epoch=2, base_sequence=number) for number in range(3)]
+    for each in batches:
+        append(source, bytearray(each), leader_epoch=3)
+    append(source, batch(), leader_epoch=3)
+    source.update_high_watermark(9)
+    source.maybe_increment_log_start_offset(8)
+    log = move(manager, tmp_path / "b")
+    if then != "goes on":
+        if then == "is stopped":
+            manager.close(NOW)
+        else:
+            log.flush(now_ms=NOW)
+            manager.write_checkpoint(log.log_dir, RECOVERY_POINT_CHECKPOINT)
+            manager.close_handles()
+        log = managers(tmp_path / "a", tmp_path / "b").logs[TP]
+        assert log.log_dir.path == str(tmp_path / "b")
+    assert append(log, bytearray(batches[2]), leader_epoch=3).first_offset == 7
+    with pytest.raises(InvalidProducerEpochError):
+        append(log, batch(producer_id=7, producer_epoch=1, base_sequence=0), leader_epoch=3)
+    assert append(log, batch(producer_id=7, producer_epoch=2, base_sequence=3), leader_epoch=3).first_offset == 9
+
+
+def test_a_transaction_that_is_not_decided_everywhere_holds_readers_back_where_the_replica_moved_to(
+    manager: LogManager, tmp_path: Path
+) -> None:
+    """Its marker is above the high watermark; another, of which the beginning is deleted, is open."""
+    source = manager.logs[TP]
+    data = {
+        number: batch(producer_id=number, producer_epoch=0, base_sequence=0, transactional=True) for number in (5, 6)
+    }
+    append(source, data[5], leader_epoch=3)
+    append(source, data[6], leader_epoch=3)
+    append(source, marker(5), leader_epoch=3, origin="coordinator")
+    source.update_high_watermark(7)
+    source.maybe_increment_log_start_offset(1)
+    moved = move(manager, tmp_path / "b")
+    stable = [(moved.last_stable_offset, source.last_stable_offset)]
+    for log in (source, moved):
+        log.update_high_watermark(8)
+    stable.append((moved.last_stable_offset, source.last_stable_offset))
+    assert stable == [(5, 5), (6, 6)]
+    append(moved, marker(6, commit=True), leader_epoch=3, origin="coordinator")
+    moved.update_high_watermark(9)
+    assert moved.last_stable_offset == 9
+    found = moved.read(5, max_bytes=1 << 20, upper_bound="txn_committed")
+    assert found.aborted_transactions is not None
+    assert [txn.producer_id for txn in found.aborted_transactions] == [5]
+
+
+@pytest.mark.parametrize("at", ["begin_close", "write_snapshot"])
+def test_a_disk_that_fails_unheard_at_the_end_of_a_move_is_not_given_the_replica(
+    manager: LogManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Where its failure was only noted, the replica was moved to it, and was offline with all its records."""
+    source = manager.logs[TP]
+    append(source, batch(producer_id=7, producer_epoch=0, base_sequence=0), leader_epoch=3)
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    copy_all(source, copy)
+    owner: Any = PartitionLog if at == "begin_close" else producer_state.ProducerState
+    real = getattr(owner, at)
+
+    def note_failure(*args: Any, **kwargs: Any) -> Any:
+        found = real(*args, **kwargs)
+        manager.dirs[1].fail("writing", OSError(errno.EIO, "Input/output error"))
+        return found
+
+    monkeypatch.setattr(owner, at, note_failure)
+    with pytest.raises(KafkaStorageError):
+        manager.moves.complete(TP, NOW)
+    monkeypatch.undo()
+    assert manager.take_failed_dirs() == {str(tmp_path / "b"): []}
+    assert manager.logs[TP] is source
+    assert append(source, batch(), leader_epoch=3).first_offset == 6
+    assert names(tmp_path / "a") == ["topic-0"]
+
+
+def test_a_copy_need_not_remember_the_transactions_that_are_decided_where_its_replica_is_committed(
+    manager: LogManager, tmp_path: Path
+) -> None:
+    """It remembered all of them, and looked for the earliest with each batch: copying was quadratic."""
+    source = manager.logs[TP]
+    for sequence in range(3):
+        data = batch(producer_id=5, producer_epoch=0, base_sequence=sequence, transactional=True)
+        append(source, data, leader_epoch=3)
+        append(source, marker(5, commit=True), leader_epoch=3, origin="coordinator")
+    source.update_high_watermark(9)
+    copy = manager.moves.begin(TP, str(tmp_path / "b"), NOW)
+    assert copy is not None
+    records = memoryview(source.read(0, max_bytes=1 << 20).records.read())
+    watermarks = []
+    while records:
+        records = records[append_some(copy, records, most=100, high_watermark=9, now_ms=NOW) :]
+        watermarks.append(copy.high_watermark == min(9, copy.log_end_offset))
+    assert all(watermarks)
+    assert list(copy.producer_state.unreplicated) == list(source.producer_state.unreplicated) == [9]

@@ -1,11 +1,13 @@
 """Flushes that answers wait for: each is told when it is over, whoever comes meanwhile."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kstore.log.partition_log import PartitionLog
+from kstore.replica.log_copy import append_some
 from kstore.server.app import App
 from tests.fix_broker import StartBroker, batch, produce_request
 
@@ -71,3 +73,36 @@ def test_what_a_follower_holds_is_durable_when_its_flush_is_over(start_broker: S
         return before, partition.log.recovery_point
 
     assert broker.run(run) == (0, 1)
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_a_flush_that_is_held_back_begins_afterwards_and_where_the_replica_moved_to(
+    start_broker: StartBroker, tmp_path: Path, role: str
+) -> None:
+    broker = start_broker(overrides={"log.dirs": f"{tmp_path / 'a'},{tmp_path / 'b'}"})
+    broker.connect().create_topic("t")
+
+    async def run(app: App) -> tuple[list[int], list[int]]:
+        partition, logs, flusher = app.context.replicas.get("t", 0), app.context.replicas.logs, app.context.flusher
+        key, source, now_ms = partition.topic_partition, partition.log, app.clock.now_ms()
+        records = bytearray(batch(b"x"))
+        partition.append_as_leader(records, 0, len(records), required_acks=1, now_ms=now_ms)
+        if role == "follower":
+            partition.become_follower(leader_id=9, epoch=partition.leader_epoch + 1)
+        async with flusher.held(source):
+            waits = asyncio.ensure_future(
+                flusher.flushed(partition, 1) if role == "leader" else flusher.follower_flushed(partition)
+            )
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not flusher._running
+            there = next(each.path for each in logs.dirs if each is not source.log_dir)
+            copy = logs.moves.begin(key, there, now_ms)
+            assert copy is not None
+            append_some(copy, memoryview(records), most=len(records), high_watermark=0, now_ms=now_ms)
+            partition.move_to(logs.moves.complete(key, now_ms))
+            before = [source.recovery_point, partition.log.recovery_point]
+        await waits
+        return before, [source.recovery_point, partition.log.recovery_point]
+
+    assert broker.run(run) == ([0, 0], [0, 1])

@@ -1,5 +1,8 @@
 """A shard on its log: answers wait for their records and for flushes, failures are told, logs are loaded."""
 
+import shutil
+from types import SimpleNamespace
+
 import pytest
 
 from kstore._native.batch import iter_batches
@@ -12,7 +15,8 @@ from kstore.model import TopicPartition
 from kstore.protocol.messages.create_topics import CreateTopicsRequest
 from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.heartbeat import HeartbeatRequest
-from kstore.server import group_shard, groups
+from kstore.replica.log_copy import append_some
+from kstore.server import group_loading, group_shard, groups
 from tests.server.handlers.members import Member
 
 UNKNOWN_SERVER_ERROR, NONE = -1, 0
@@ -322,3 +326,33 @@ def test_a_topic_of_offsets_that_a_client_made_is_used(start_broker):
     client.ask(CreateTopicsRequest(topics=[topic]), 7)
     client.create_topic("orders")
     assert Member(client, "g").commit({("orders", 0): 1}) == {("orders", 0): NONE}
+
+
+def test_groups_are_loaded_whole_while_their_partition_moves_to_another_directory(start, tmp_path):
+    """The files that were read had been removed meanwhile: the groups were not loaded, and their disk was blamed."""
+    broker, client = start(log__dirs=f"{tmp_path / 'a'},{tmp_path / 'b'}")
+    for offset in range(5):
+        Member(client, f"g{offset}").commit({("orders", 0): offset})
+
+    async def load(app):
+        logs, partition = app.context.replicas.logs, app.context.replicas.get(*KEY)
+        source, now_ms = partition.log, app.context.clock.now_ms()
+        turns, replayed = [], []
+
+        def move_in_the_second_turn():
+            turns.append(partition.log)
+            if len(turns) == 2:
+                there = next(each.path for each in logs.dirs if each is not source.log_dir)
+                copy = logs.moves.begin(KEY, there, now_ms)
+                records = memoryview(source.read(0, max_bytes=1 << 20).records.read())
+                append_some(copy, records, most=len(records), high_watermark=0, now_ms=now_ms)
+                source.release_descriptors()
+                partition.move_to(logs.moves.complete(KEY, now_ms))
+                shutil.rmtree(source.directory.path)
+            return False
+
+        shard = SimpleNamespace(replay=lambda key, value, **where: replayed.append(where["offset"]))
+        await group_loading.load(shard, partition, max_bytes=1, is_given_up=move_in_the_second_turn)
+        return replayed, partition.log is not source, logs.take_failed_dirs()
+
+    assert broker.run(load) == ([0, 1, 2, 3, 4], True, {})

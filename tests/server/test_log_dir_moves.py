@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from kstore.clock import ManualClock
+from kstore.errors import NotCachedError
+from kstore.log.log_moves import LogMoves
 from kstore.model import TopicPartition
 from kstore.protocol.messages.alter_replica_log_dirs import AlterReplicaLogDirsRequest
+from kstore.protocol.messages.delete_topics import DeleteTopicsRequest
 from kstore.protocol.messages.describe_log_dirs import DescribeLogDirsRequest
-from kstore.server import copy_pace
+from kstore.replica.log_copy import append_some, bytes_behind
+from kstore.server import copy_pace, replica_move
 from kstore.server.copy_pace import CopyPace
+from kstore.server.replica_move import ReplicaMove
 from tests.fix_broker import Broker, Client, StartBroker, batch, records_in
 
 NONE, REPLICA_NOT_AVAILABLE, LOG_DIR_NOT_FOUND = 0, 9, 57
@@ -161,7 +166,9 @@ def test_a_clock_that_is_set_makes_copying_no_slower_and_no_faster(
     context: Any = SimpleNamespace(clock=clock, config=config, replicas=replicas)
 
     async def copy() -> None:
-        waits = asyncio.ensure_future(CopyPace(context).keep_to_rate(10_000))
+        pace = CopyPace(context)
+        pace.count(10_000)
+        waits = asyncio.ensure_future(pace.allowance())
         for step in (0, step_ms):
             clock.step_wall(step)
             for _ in range(5):
@@ -270,28 +277,185 @@ def test_the_last_piece_is_copied_at_the_rate_too(start_broker: StartBroker, tmp
         "replica.alter.log.dirs.io.max.bytes.per.second": "25000",
     }
     client = (broker := start_broker(overrides=overrides, clock=clock)).connect()
-    client.create_topic("t", partitions=8)
-    for partition in range(8):
+    client.create_topic("t", partitions=16)
+    for partition in range(16):
         client.produce("t", batch(bytes(10_000)), partition=partition)
     there = str(tmp_path / "a")
-    to_move = broker.call(
-        lambda app: [n for n in range(8) if app.context.replicas.get("t", n).log.log_dir.path != there]
-    )
-    assert len(to_move) == 4
+    to_move = partitions_outside(broker, there, 16)
+    assert len(to_move) == 8
 
     def moved(app: Any) -> int:
         return sum(app.context.replicas.get("t", n).log.log_dir.path == there for n in to_move)
 
     def is_counted(app: Any) -> bool:
-        return bool(app.context.log_dir_moves.pace.quota.measured(clock.monotonic_ms()) > 40_000)
+        return bool(app.context.log_dir_moves.pace.quota.measured(clock.monotonic_ms()) > 25_000)
 
-    assert (
-        broker.call(
-            lambda app: list(app.context.log_dir_moves.ask({TopicPartition("t", n): there for n in to_move}).values())
-        )
-        == [None] * 4
+    ask(broker, to_move, there)
+    # Two are copied at a time, and what one of them copies tells the other only when it is done.
+    for most in (4, 8):
+        broker.wait_for(is_counted)
+        assert broker.call(moved) <= most
+        clock.advance(seconds=60)
+    broker.wait_for(lambda app: moved(app) == 8)
+
+
+def partitions_outside(broker: Broker, directory: str, count: int) -> list[int]:
+    return broker.call(
+        lambda app: [n for n in range(count) if app.context.replicas.get("t", n).log.log_dir.path != directory]
     )
-    broker.wait_for(is_counted)
-    assert broker.call(moved) == 2
-    clock.advance(seconds=2)
-    broker.wait_for(lambda app: moved(app) == 4)
+
+
+def ask(broker: Broker, partitions: list[int], directory: str) -> None:
+    wishes = {TopicPartition("t", n): directory for n in partitions}
+    assert broker.call(lambda app: app.context.log_dir_moves.ask(wishes)) == dict.fromkeys(wishes)
+
+
+def test_as_many_replicas_are_copied_at_a_time_as_there_are_directories(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that were asked for were copied in turns: none was there before almost all were."""
+    for name, value in (("PIECE", 1000), ("TAIL", 0), ("TURN_S", 0.0)):
+        monkeypatch.setattr(replica_move, name, value)
+    copied: list[int] = []
+
+    def note(copy: Any, *args: Any, **kwargs: Any) -> int:
+        copied.append(copy.topic_partition.partition)
+        return append_some(copy, *args, **kwargs)
+
+    monkeypatch.setattr(replica_move, "append_some", note)
+    client = (broker := start()).connect()
+    client.create_topic("t", partitions=8)
+    for partition in range(8):
+        for _ in range(10):
+            client.produce("t", batch(bytes(1000)), partition=partition)
+    there = str(tmp_path / "a")
+    to_move = partitions_outside(broker, there, 8)
+    ask(broker, to_move, there)
+    broker.wait_for(lambda app: not app.context.replicas.logs.moves.futures)
+    assert len(copied) == 10 * len(to_move)
+    at_work = [{n for n in to_move if n in copied[: index + 1] and n in copied[index:]} for index in range(len(copied))]
+    assert max(map(len, at_work)) == 2
+
+
+def test_of_a_replica_that_has_to_wait_to_be_moved_each_byte_is_counted_once(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left was counted at each attempt to take it over, and the rate was less than it might be."""
+    client = (broker := start(replica_alter_log_dirs_io_max_bytes_per_second=str(1 << 50))).connect()
+    client.create_topic("t")
+    client.produce("t", batch(bytes(1000), key=None))
+    there = other_than(broker, "t", tmp_path)
+    counted: list[int] = []
+
+    async def move_what_is_being_flushed(app: Any) -> bool:
+        moves, logs = app.context.log_dir_moves, app.context.replicas.logs
+        partition = app.context.replicas.get("t", 0)
+        monkeypatch.setattr(replica_move, "RETRY_S", 0)
+        monkeypatch.setattr(moves.pace.quota, "record", lambda size, monotonic_ms: counted.append(size))
+        source = partition.log
+        logs.flushing.add(source)
+        moves.ask({TopicPartition("t", 0): str(there)})
+        is_moved = await Load(app, "t", batch(bytes(1000), key=None), per_turn=1).run(most_turns=20)
+        logs.flushing.remove(source)
+        return is_moved
+
+    assert not broker.run(move_what_is_being_flushed)
+    broker.wait_for(lambda app: directory_of(app, "t") == str(there))
+    assert broker.call(lambda app: app.context.replicas.get("t", 0).log.size_in_bytes) == sum(counted)
+
+
+def test_a_replica_whose_records_are_deleted_while_its_tail_is_brought_in_is_moved(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was left to be brought in, and this was looked for over and over."""
+    client = (broker := start()).connect()
+    client.create_topic("t")
+    client.produce("t", batch(b"a"))
+    there = other_than(broker, "t", tmp_path)
+    asked: list[bool] = []
+
+    def is_cold_once(source: Any, copy: Any, **options: Any) -> int:
+        asked.append("wait" in options)
+        if asked.count(True) == 1 and asked[-1]:
+            source.maybe_increment_log_start_offset(1)
+            raise NotCachedError("not in the page cache")
+        return bytes_behind(source, copy, **options)
+
+    monkeypatch.setattr(replica_move, "bytes_behind", is_cold_once)
+    ask(broker, [0], str(there))
+    broker.wait_for(lambda app: directory_of(app, "t") == str(there))
+    assert client.produce("t", batch(b"b")).base_offset == 1
+    assert client.values("t", 1) == [b"b"]
+
+
+@pytest.mark.parametrize("what", ["its topic is deleted", "it is cut", "it is wanted where it was", "it grows"])
+def test_whatever_becomes_of_a_replica_while_its_copy_is_flushed_at_the_end(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    client = (broker := start()).connect()
+    client.create_topic("t")
+    for value in (b"a", b"b", b"c"):
+        client.produce("t", batch(value, key=None))
+    here = Path(broker.call(lambda app: directory_of(app, "t")))
+    there = other_than(broker, "t", tmp_path)
+    is_at_work, may_end = asyncio.Event(), asyncio.Event()
+    flush = ReplicaMove._flush_all
+
+    async def flush_slowly(self: ReplicaMove, copy: Any) -> None:
+        is_at_work.set()
+        await may_end.wait()
+        await flush(self, copy)
+
+    monkeypatch.setattr(ReplicaMove, "_flush_all", flush_slowly)
+    # So that the copy has to be flushed, too.
+    broker.call(lambda app: app.context.replicas.get("t", 0).log.flush(now_ms=app.context.clock.now_ms()))
+    ask(broker, [0], str(there))
+    broker.wait_for(lambda app: is_at_work.is_set())
+    expected, values = there, [b"a", b"b", b"c"]
+    if what == "its topic is deleted":
+        client.ask(DeleteTopicsRequest(topic_names=["t"], timeout_ms=10_000), 4)
+    elif what == "it is cut":
+        broker.call(lambda app: app.context.replicas.get("t", 0).log.truncate_to(2, now_ms=app.context.clock.now_ms()))
+        del values[2]
+    elif what == "it is wanted where it was":
+        ask(broker, [0], str(here))
+        expected = here
+    else:
+        client.produce("t", batch(b"d", key=None))
+        values.append(b"d")
+    broker.call(lambda app: may_end.set())
+    broker.wait_for(lambda app: not app.context.log_dir_moves._copying)
+    assert broker.call(lambda app: app.context.replicas.logs.moves.futures) == {}
+    assert broker.call(lambda app: app.context.replicas.logs.take_failed_dirs()) == {}
+    assert "copying t-0" not in caplog.text
+    if what == "its topic is deleted":
+        assert not list(tmp_path.glob("?/t-0"))
+        return
+    assert broker.call(lambda app: directory_of(app, "t")) == str(expected)
+    assert client.values("t") == values
+    assert [path.parent for path in tmp_path.glob("?/t-0")] == [expected]
+
+
+@pytest.mark.parametrize("end_offset", [0, 5])
+def test_of_a_replica_without_records_the_topic_id_is_durable_before_it_is_moved(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end_offset: int
+) -> None:
+    """It was on the disk of the directory that is left, and a power loss might tear it in the other."""
+    (broker := start()).connect().create_topic("t")
+    there = other_than(broker, "t", tmp_path)
+    broker.call(
+        lambda app: app.context.replicas.get("t", 0).log.truncate_fully_and_start_at(
+            end_offset, now_ms=app.context.clock.now_ms()
+        )
+    )
+    complete = LogMoves.complete
+    is_durable: list[bool] = []
+
+    def look(moves: LogMoves, key: TopicPartition, now_ms: int) -> Any:
+        is_durable.append(moves.futures[key].begin_prepare() is None)
+        return complete(moves, key, now_ms)
+
+    monkeypatch.setattr(LogMoves, "complete", look)
+    ask(broker, [0], str(there))
+    broker.wait_for(lambda app: directory_of(app, "t") == str(there))
+    assert is_durable == [True]
