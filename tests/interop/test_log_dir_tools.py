@@ -98,12 +98,17 @@ def start(tmp_path: Path, tools_39: KafkaTools) -> Iterator[Start]:
         broker.kill()
 
 
-def test_a_replica_is_moved_at_a_rate_shown_as_a_copy_and_verified(start: Start) -> None:
+def filled(start: Start) -> tuple[LogDirs, str, str]:
+    """A broker whose `orders` has records, the directory where they lie, and the other one."""
     dirs = start()
     dirs.create("orders")
     dirs.fill("orders")
     here = dirs.place("orders")
-    there = dirs.other_than(here)
+    return dirs, here, dirs.other_than(here)
+
+
+def test_a_replica_is_moved_at_a_rate_shown_as_a_copy_and_verified(start: Start) -> None:
+    dirs, here, there = filled(start)
     printed = dirs.reassign("orders", there, "--execute", "--replica-alter-log-dirs-throttle", SLOW)
     assert f"The replica-alter-dir throttle limit was set to {SLOW} B/s" in printed
     assert f"Successfully started moving log directory to {there} for replica orders-0 with broker 1" in printed
@@ -131,11 +136,7 @@ def test_a_replica_is_moved_at_a_rate_shown_as_a_copy_and_verified(start: Start)
 
 
 def test_a_move_is_cancelled_by_the_wish_for_where_the_replica_is(start: Start) -> None:
-    dirs = start()
-    dirs.create("orders")
-    dirs.fill("orders")
-    here = dirs.place("orders")
-    there = dirs.other_than(here)
+    dirs, here, there = filled(start)
     dirs.reassign("orders", there, "--execute", "--replica-alter-log-dirs-throttle", SLOW)
     assert len(dirs.places("orders")) == 2
     dirs.reassign("orders", there, "--cancel")
