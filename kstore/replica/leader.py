@@ -29,10 +29,6 @@ logger = logging.getLogger(__name__)
 LAG_TIME_MAX_MS = 30_000
 NO_EPOCH = -1
 
-# A follower that has nothing to fetch asks after half a second, and is noted after another (replica.fetch.wait.max.ms,
-# fetch_session.LOOK_AT_ALL_MS); two of its fetches are no further apart than this.
-FOLLOWED_MS = 3_000
-
 # How long a producer may still wait for an answer of the leader before: request.timeout.ms is 30 s.
 EARLIER_LEADER_MS = 30_000
 
@@ -155,11 +151,10 @@ class Leader:
             return info, self.advance()
         return info, (RecordsAppended(log.topic_partition), *self.advance())
 
-    def is_followed(self, monotonic_ms: int) -> bool:
-        """Whether an in-sync replica, if there is one, takes this broker for the leader: it has fetched twice of late.
-        A broker that was paused finds one fetch of before in its sockets, and no second one."""
+    def is_followed(self, earliest_ms: int) -> bool:
+        """Whether an in-sync replica, if there is one, takes this broker for the leader: it has fetched twice since
+        `earliest_ms`. A broker that was paused finds one fetch of before in its sockets, and no second one."""
         others = [] if self.is_alone else self.isr_state.isr - {self.broker_id}
-        earliest_ms = monotonic_ms - FOLLOWED_MS
         return not others or any(self.followers[replica].previous_fetch_ms >= earliest_ms for replica in others)
 
     def follows_another(self) -> bool:

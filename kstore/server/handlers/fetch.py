@@ -28,11 +28,14 @@ from kstore.replica.read_replica import SELECTORS
 from kstore.replica.throttle import is_listed
 from kstore.server.broker_listener import check_is_a_brokers
 from kstore.server.context import Context
-from kstore.server.fetch_session import NO_REPLICA, NO_SESSION, FollowerSession, Key, Opened, Wanted
+from kstore.server.fetch_session import LOOK_AT_ALL_MS, NO_REPLICA, NO_SESSION, FollowerSession, Key, Opened, Wanted
 from kstore.server.leader_hints import FETCH_FROM as HINTS_FROM
 from kstore.server.leader_hints import LeaderHints, is_hinted
 from kstore.server.purgatory import FetchWaiting
 from kstore.server.respond import completion, run_for
+
+# What a follower's fetch may be late.
+FETCH_SLACK_MS = 1_000
 
 ZSTD_FROM = 10
 TOPIC_IDS_FROM = 13
@@ -335,7 +338,7 @@ def read_one(
         )
     except OffsetOutOfRangeError as error:
         if replica_id < 0 and want.fetch_offset > log.log_end_offset:
-            refuse_if_replaced(partition, error, context.clock.monotonic_ms())
+            refuse_if_replaced(context, partition, error)
         raise
     # From version 3 on a first batch that does not fit does not come, rather than come torn.
     records = b"" if data.first_entry_incomplete else data.records
@@ -350,11 +353,14 @@ def read_one(
     )  # fmt: skip
 
 
-def refuse_if_replaced(partition: Partition, error: OffsetOutOfRangeError, monotonic_ms: int) -> None:
+def refuse_if_replaced(context: Context, partition: Partition, error: OffsetOutOfRangeError) -> None:
     """Raises NotLeaderOrFollowerError where the leader may have been replaced and not have heard of it: the reader may
     have got beyond its end with the next one. Who is told that its offset is out of range begins anew elsewhere, and a
     client that does not compare leader epochs (KIP-320) has nothing to know better by."""
-    if partition.leader is not None and not partition.leader.is_followed(monotonic_ms):
+    # A follower that has nothing to fetch asks after its wait, and is noted at the look at all that comes next.
+    fetch_ms = context.config.replica_fetch_wait_max_ms + LOOK_AT_ALL_MS
+    earliest_ms = context.clock.monotonic_ms() - 2 * fetch_ms - FETCH_SLACK_MS
+    if partition.leader is not None and not partition.leader.is_followed(earliest_ms):
         raise NotLeaderOrFollowerError(f"{error}, and no replica in sync has fetched lately") from error
 
 

@@ -16,7 +16,6 @@ from kstore.log.config import LogConfig
 from kstore.log.partition_log import PartitionLog
 from kstore.model import TopicPartition
 from kstore.protocol.messages.fetch import FetchRequest, FetchResponse
-from kstore.replica.leader import FOLLOWED_MS
 from kstore.replica.manager import ReplicaManager
 from kstore.replica.partition import Partition
 from kstore.replica.read_replica import RACK_AWARE_SELECTOR
@@ -42,6 +41,8 @@ ID = bytes(15) + b"\x07"
 EPOCH = 4
 OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH = 1, 6, 74
 MANY = 12
+# With followers that wait for half a second.
+NOT_FOLLOWED_MS = 3_000
 LAG_MS = 30_000
 
 
@@ -79,6 +80,7 @@ class Leader:
                 fetch_max_bytes=1 << 20,
                 inter_broker_listener="BROKERS",
                 leader_replication_throttled_rate=0,
+                replica_fetch_wait_max_ms=500,
                 replica_selector_class=None,
             ),
             deliver=self.deliver,
@@ -664,7 +666,7 @@ def test_a_paused_leader_does_not_send_a_consumer_back_that_the_next_one_has_ser
     follower.fetch()
     assert consumer_is_told(leader, 7, 9) == OFFSET_OUT_OF_RANGE
     before = follower.ask(max_wait_ms=0)
-    leader.clock.advance(FOLLOWED_MS + 1)
+    leader.clock.advance(NOT_FOLLOWED_MS + 1)
     assert consumer_is_told(leader, 7, 9) == NOT_LEADER_OR_FOLLOWER
     # One that came before the pause, and is read after it, says nothing of now.
     follower.told(before)
@@ -675,6 +677,16 @@ def test_a_paused_leader_does_not_send_a_consumer_back_that_the_next_one_has_ser
     follower.fetch()
     leader.clock.advance(LOOK_AT_ALL_MS)
     follower.fetch()
+    assert consumer_is_told(leader, 7, 9) == OFFSET_OUT_OF_RANGE
+
+
+def test_followers_that_wait_long_are_followers_all_the_same(leader: Leader) -> None:
+    """Nobody would ever have heard that an offset is out of range."""
+    leader.context.config.replica_fetch_wait_max_ms = 5000
+    follower = settled(leader, 2)
+    for _ in range(3):
+        leader.clock.advance(5000)
+        follower.fetch()
     assert consumer_is_told(leader, 7, 9) == OFFSET_OUT_OF_RANGE
 
 
