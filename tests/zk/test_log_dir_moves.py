@@ -12,6 +12,9 @@ from tests.zk.members import Ledger, bootstrap, consumed, create_topic, eventual
 
 pytestmark = pytest.mark.kafka
 
+# Bytes a second. What is copied in the windows of the quota before it holds (11 s) is little beside a partition.
+SLOW, FAST = 20_000, 10**10
+
 
 def test_kafkas_tool_brings_replicas_to_a_directory_of_another_broker_and_on_to_the_next_one(
     zookeeper_of_its_own: ZooKeeper, tools_39: KafkaTools, tmp_path: Path
@@ -54,12 +57,13 @@ def test_kafkas_tool_brings_replicas_to_a_directory_of_another_broker_and_on_to_
         assert "Reassignment of partition orders-0 is completed." in said
         assert "Reassignment of replica orders-0-2 completed successfully." in said
         assert places() == {"orders-0": [(there, False)], "orders-1": [(there, False)]}
-        # A leader that is written to.
-        throttle = ("--replica-alter-log-dirs-throttle", 1_000_000)
+        # A leader that is written to; so slowly that the copy is seen, and then as fast as can be.
+        throttle = "--replica-alter-log-dirs-throttle"
         ledger.produce(100, size=10_000)
-        tool([2, 1], [here, "any"], "--execute", *throttle)
+        tool([2, 1], [here, "any"], "--execute", throttle, SLOW)
         assert sorted(places()["orders-0"]) == [(here, True), (there, False)]
         ledger.produce(100, size=10_000)
+        tool([2, 1], [here, "any"], "--execute", "--additional", throttle, FAST)
         said = eventually(
             lambda: tool([2, 1], [here, "any"], "--verify"), wanted=lambda found: "in progress" not in found
         )
