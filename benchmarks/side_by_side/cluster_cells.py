@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from benchmarks.side_by_side.cells import BATCH_16K, COMMON, PER_GB, STOLEN_LIMIT, Figure, ack_p99_ms, cpu_per_gb
 from benchmarks.side_by_side.cluster import IDS, Cluster, Departure, rotated
 from benchmarks.side_by_side.load import Run, load, settle_disk
-from benchmarks.side_by_side.machine import memory_mb, process_times, proportional_mb
+from benchmarks.side_by_side.machine import memory_mb, process_times, proportional_mb, wait_until_quiet
 from benchmarks.side_by_side.prober import Prober, Steady
 from benchmarks.side_by_side.sendfile import sendfile_seconds
 
@@ -93,6 +93,11 @@ class ClusterContest:
             for number in range(rounds)
             for side in (SIDES if number % 2 == 0 else tuple(reversed(SIDES)))
         ]
+
+    def settle(self) -> None:
+        """A broker that has just come back, a JVM above all, is done with its start."""
+        if not wait_until_quiet():
+            self.say("the machine does not become quiet: measured as it is")
 
     # --- loads ---
 
@@ -233,6 +238,7 @@ class ClusterContest:
         controller = cluster.controller()
         candidates = [number for number in IDS if (number == controller) == controls]
         victim = max(candidates, key=lambda number: (len(cluster.led_by(number, topic)), self._dice.random()))
+        self.settle()
         led = cluster.led_by(victim, topic)
         assert led, f"broker {victim} leads nothing of {topic}"
         chosen = self._dice.choice(led)
@@ -268,6 +274,7 @@ class ClusterContest:
         controller = cluster.controller()
         candidates = [number for number in IDS if number != controller]
         victim = max(candidates, key=lambda number: (len(cluster.led_by(number, topic)), self._dice.random()))
+        self.settle()
         steady = Steady(cluster, topic, self._dice.choice(cluster.led_by(victim, topic)))
         steady.start()
         steady.wait_for_acks(SETTLED_ACKS)

@@ -3,10 +3,14 @@
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
+# Less than this much of one CPU busy for a second is a quiet machine; six idle brokers take half of it.
+QUIET_CPUS = 0.25
+QUIET_PATIENCE_S = 60.0
 
 
 class ProcessTimes(NamedTuple):
@@ -58,6 +62,18 @@ def machine_times() -> MachineTimes:
     values = [int(word) / TICKS for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
     idle = values[3] + values[4]
     return MachineTimes(sum(values[:8]) - idle - values[7], values[7], sum(values[:8]))
+
+
+def wait_until_quiet() -> bool:
+    """Until nothing is at work but what always is, such as what a broker does after its start; False if that stays."""
+    deadline = time.monotonic() + QUIET_PATIENCE_S
+    while time.monotonic() < deadline:
+        before, started = machine_times(), time.monotonic()
+        time.sleep(1)
+        after = machine_times()
+        if after.busy - before.busy < QUIET_CPUS * (time.monotonic() - started):
+            return True
+    return False
 
 
 def describe() -> dict[str, str]:
