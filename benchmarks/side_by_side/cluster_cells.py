@@ -16,7 +16,13 @@ from typing import Any, NamedTuple
 from benchmarks.side_by_side.cells import BATCH_16K, COMMON, PER_GB, STOLEN_LIMIT, Figure, ack_p99_ms, cpu_per_gb
 from benchmarks.side_by_side.cluster import IDS, Cluster, Departure, rotated
 from benchmarks.side_by_side.load import Run, load, settle_disk
-from benchmarks.side_by_side.machine import memory_mb, process_times, proportional_mb, wait_until_quiet
+from benchmarks.side_by_side.machine import (
+    memory_mb,
+    process_times,
+    proportional_mb,
+    touch_free_memory,
+    wait_until_quiet,
+)
 from benchmarks.side_by_side.prober import Prober, Steady
 from benchmarks.side_by_side.sendfile import sendfile_seconds
 
@@ -290,6 +296,7 @@ class ClusterContest:
     def catch_up(self) -> list[Figure]:
         times: dict[str, list[float]] = {side: [] for side in SIDES}
         rates: dict[str, list[float]] = {side: [] for side in SIDES}
+        touch_free_memory()
         for number, side in self.in_turn(self.scale.catch_ups):
             cluster = self.clusters[side]
             away = max(broker for broker in IDS if broker != cluster.controller())

@@ -1,5 +1,6 @@
 """What the kernel says about processes and the machine: CPU time, memory, stolen time, and a description."""
 
+import mmap
 import os
 import platform
 import subprocess
@@ -11,6 +12,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # Less than this much of one CPU busy for a second is a quiet machine; six idle brokers take half of it.
 QUIET_CPUS = 0.25
 QUIET_PATIENCE_S = 60.0
+LEFT_FREE = 1 << 30
 
 
 class ProcessTimes(NamedTuple):
@@ -74,6 +76,13 @@ def wait_until_quiet() -> bool:
         if after.busy - before.busy < QUIET_CPUS * (time.monotonic() - started):
             return True
     return False
+
+
+def touch_free_memory() -> None:
+    """Has the host of a virtual machine give it the memory that is free, which costs a first write to it dearly."""
+    free = 1024 * int(Path("/proc/meminfo").read_text().split("MemFree:")[1].split()[0])
+    if free > LEFT_FREE:
+        mmap.mmap(-1, free - LEFT_FREE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def describe() -> dict[str, str]:

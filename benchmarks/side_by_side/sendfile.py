@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CHUNK = 1 << 20
+TRIALS = 3
 
 
 def sendfile_seconds(files: Sequence[Path], directory: Path) -> float:
-    """From the first byte to the last that was written on the other side."""
+    """From the first byte to the last that was written on the other side, of the fastest trial."""
+    return min(one_trial(files, directory) for _ in range(TRIALS))
+
+
+def one_trial(files: Sequence[Path], directory: Path) -> float:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     listener = socket.create_server(("127.0.0.1", 0))
