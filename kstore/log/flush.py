@@ -12,7 +12,6 @@ behind the recovery point is made anew (LocalLog.flush, UnifiedLog.flush).
 
 import errno
 from collections.abc import Sequence
-from contextlib import suppress
 from threading import Lock
 
 from kstore.log.checkpoint_file import LEADER_EPOCH_CHECKPOINT
@@ -86,8 +85,11 @@ class FlushJob:
                 return
             try:
                 for records in self.records:
-                    with suppress(FileNotFoundError):  # closed, and deleted or renamed since: it needs no sync
+                    try:
                         records.flush()
+                    except FileNotFoundError:
+                        # Closed, and deleted or renamed since: that it has gone is what must last.
+                        self.sync_directory = True
                 for name in self.names:
                     self.directory.sync_file(name)
                 if self.sync_directory:

@@ -80,7 +80,7 @@ class LogState:
         self.producer_state = loaded.producer_state
         self.log_start_offset = loaded.log_start_offset
         self.log_end_offset = loaded.log_end_offset
-        self.recovery_point = max(loaded.recovery_point, loaded.log_start_offset)
+        self.recovery_point = loaded.recovery_point
         self.recovered_from_crash = loaded.recovered_from_crash
         self.last_flush_ms = now_ms
         self.high_watermark = loaded.log_start_offset
@@ -238,8 +238,9 @@ class LogState:
             )
         if offset <= self.log_start_offset:
             return False
+        # The recovery point, unlike Kafka's, stays: neither the new start nor the bytes below it are on the disk yet,
+        # and after a power loss nobody would look at what is missing there.
         self.log_start_offset = offset
-        self.recovery_point = max(self.recovery_point, offset)
         self.leader_epoch_cache.truncate_from_start(offset)
         self.producer_state.on_log_start_offset(offset)
         self._update_first_unstable_offset()

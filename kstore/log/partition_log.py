@@ -322,7 +322,9 @@ class PartitionLog(LogWriter):
             segments.append(self._active)
         # Sealed where the last flush had ended: only its indexes are new.
         segments = [s for s in self._sealed if self.segments.get(s.base_offset) is s and s not in segments] + segments
-        sync_directory = closing or any(s.base_offset >= self.recovery_point for s in segments)
+        # Names that came and went since the last flush: segments that were deleted before it must not come back, for
+        # what is missing in them would lie below the recovery point.
+        sync_directory = closing or self._active.base_offset >= self.recovery_point
         names: list[str] = []
         obsolete_snapshot = -1
         try:
@@ -437,7 +439,7 @@ class PartitionLog(LogWriter):
     def take_unflushed(self, before: "PartitionLog", job: FlushJob | None) -> None:
         """This log was just opened on the files of another one that was closed, whose last flush did not run: what that
         was to make durable is for the next one, and what an append would have."""
-        self.recovery_point = max(before.recovery_point, self.log_start_offset)
+        self.recovery_point = before.recovery_point
         if before._names_unsynced:
             self._unsynced = self._names_unsynced = True
             self.log_dir.made.append(self.topic_partition)

@@ -8,7 +8,7 @@ headers; no batch is ever in memory as a whole, for a damaged one may claim the 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.config import LogConfig
@@ -119,9 +119,15 @@ class Recovery:
             segment.flush_indexes()
             if segment is not unflushed[-1]:
                 segment.become_sealed()
-            if removed or self._is_hole(end_offset, unflushed[index + 1 : index + 2]):
-                self.remove(unflushed[index + 1 :], keeps=end_offset < self.recovery_point)
-                break
+            following = unflushed[index + 1 :]
+            if not removed and not self._is_hole(end_offset, following):
+                continue
+            if following and following[0].base_offset <= log_start_offset:
+                # What is missing had been deleted: the log begins behind it.
+                self._take_out(self.segments.between(0, following[0].base_offset), keeps=False)
+                continue
+            self.remove(following, keeps=end_offset < self.recovery_point)
+            break
         self.epochs.flush()
 
     def _seal_again(self, segment: Segment, end_offset: int) -> None:
@@ -132,7 +138,7 @@ class Recovery:
         segment.flush_indexes()
         segment.become_sealed()
 
-    def _is_hole(self, end_offset: int, following: list[Segment]) -> bool:
+    def _is_hole(self, end_offset: int, following: Sequence[Segment]) -> bool:
         """Whether records are missing before the next segment: a power loss may keep its name and not their bytes.
 
         Only compaction leaves holes on purpose, and then within segments too.
@@ -207,9 +213,12 @@ class Recovery:
 
     def remove(self, segments: list[Segment], *, keeps: bool) -> None:
         """Takes segments out of the log. Their files go later, but for those of records if it `keeps` them."""
-        names = []
         if segments:
             self.log_dir.note_lost_batches()
+            self._take_out(segments, keeps=keeps)
+
+    def _take_out(self, segments: list[Segment], *, keeps: bool) -> None:
+        names = []
         for segment in segments:
             logger.warning("%s: removing segment %d", self.topic_partition, segment.base_offset)
             self.segments.remove(segment)
@@ -222,6 +231,8 @@ class Recovery:
             snapshot = self.state.mark_snapshot_deleted(segment.base_offset)
             if snapshot is not None:
                 names.append(snapshot)
+        # They must not come back beside what is appended in their place.
+        self.directory.sync()
         if names:
             due_ms = self.now_ms + self.config.file_delete_delay_ms
             self.log_dir.deleted.append(DeletedFiles(self.directory, names, due_ms))

@@ -51,13 +51,13 @@ def test_log_start_never_passes_the_high_watermark(make_log: MakeLog) -> None:
     assert log.log_start_offset == 3
 
 
-def test_log_start_takes_the_recovery_point_and_the_epochs_along(make_log: MakeLog) -> None:
+def test_log_start_takes_the_epochs_along_and_says_nothing_of_what_is_on_the_disk(make_log: MakeLog) -> None:
     log = make_log()
     for epoch in (1, 1, 2, 3):
         append(log, batch(), leader_epoch=epoch)
     log.maybe_increment_high_watermark(4)
     log.maybe_increment_log_start_offset(3)
-    assert log.recovery_point == 3
+    assert log.recovery_point == 0
     assert [tuple(entry) for entry in log.leader_epoch_cache.entries] == [(3, 3)]
 
 
