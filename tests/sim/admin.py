@@ -76,7 +76,7 @@ class Admin(Client):
                 await self._delete_records(name, request)
                 continue
             for _ in range(200):
-                answer = await self.ask(self.choose.choice(self.world.broker_names), request, version)
+                answer = await self.ask(self.some_broker(), request, version)
                 codes = [] if answer is None else list(error_codes(answer))
                 if codes and not set(codes) & ASK_AGAIN:
                     self.world.trace(f"{type(request).__name__} {name}: {codes}")

@@ -46,6 +46,7 @@ class Client:
         self.clock = SimClock(world.loop, self.process)
         self._clients: dict[str, BrokerClient] = {}
         self._leaders: dict[TopicPartition, tuple[int, int]] = {}
+        self._silent = ""
         self.is_done = False
 
     def start(self) -> None:
@@ -67,14 +68,21 @@ class Client:
         if client is None:
             client = self._clients[host] = BrokerClient(host, PORT, client_id=self.name)
         try:
-            return await client.ask(request, version, timeout_ms=TIMEOUT_MS)
+            answer = await client.ask(request, version, timeout_ms=TIMEOUT_MS)
         except (BrokerUnreachableError, InvalidRequestError):
+            self._silent = host
             return None
+        self._silent = ""
+        return answer
+
+    def some_broker(self) -> str:
+        """Not the one that has just given no answer: a client goes on to another."""
+        return self.choose.choice([name for name in self.world.broker_names if name != self._silent])
 
     async def leader_of(self, key: TopicPartition) -> tuple[str, int] | None:
         """Host and epoch of the leader; None where nobody says one."""
         if key not in self._leaders:
-            host = self.choose.choice(self.world.broker_names)
+            host = self.some_broker()
             request = MetadataRequest(
                 topics=[MetadataRequest.MetadataRequestTopic(name=key.topic)], allow_auto_topic_creation=False
             )
@@ -156,7 +164,7 @@ class Producer(Client):
 
     async def _take_id(self) -> None:
         while self._id < 0:
-            host = self.choose.choice(self.world.broker_names)
+            host = self.some_broker()
             request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
             answer = await self.ask(host, request, INIT_VERSION)
             if answer is not None and answer.error_code == 0:
