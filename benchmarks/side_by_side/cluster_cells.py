@@ -101,7 +101,7 @@ class ClusterContest:
         ]
 
     def settle(self) -> None:
-        """A broker that has just come back, a JVM above all, is done with its start."""
+        """Waits until a broker that has just come back, a JVM above all, is done with its start."""
         if not wait_until_quiet():
             self.say("the machine does not become quiet: measured as it is")
 

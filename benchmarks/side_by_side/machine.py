@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
-# Less than this much of one CPU busy for a second is a quiet machine; six idle brokers take half of it.
+# Where less than this much of one CPU was busy for a second, nobody is at work but brokers that idle.
 QUIET_CPUS = 0.25
 QUIET_PATIENCE_S = 60.0
+# Bytes that are not touched, for whoever needs memory meanwhile.
 LEFT_FREE = 1 << 30
 
 
@@ -67,7 +68,7 @@ def machine_times() -> MachineTimes:
 
 
 def wait_until_quiet() -> bool:
-    """Until nothing is at work but what always is, such as what a broker does after its start; False if that stays."""
+    """Returns True when the machine is quiet, or False after a minute in which it was not."""
     deadline = time.monotonic() + QUIET_PATIENCE_S
     while time.monotonic() < deadline:
         before, started = machine_times(), time.monotonic()

@@ -8,7 +8,7 @@ headers; no batch is ever in memory as a whole, for a damaged one may claim the 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from kstore.errors import CorruptRecordError, UnsupportedForMessageFormatError
 from kstore.log.config import LogConfig
@@ -90,7 +90,8 @@ class Recovery:
         state.map_end_offset = offset
 
     def recover(self, log_start_offset: int, recovery_point: int) -> None:
-        """Reads everything from the recovery point on; the log ends before the first batch that is not whole."""
+        """Reads everything from the recovery point on; the log ends before the first batch that is not whole, unless a
+        segment below the log start holds it: then the log begins behind that."""
         unflushed = self.segments.starting_from(recovery_point)
         first_offset = max(recovery_point, unflushed[0].base_offset)
         self.state.delete_snapshots_after(first_offset)
@@ -138,7 +139,7 @@ class Recovery:
         segment.flush_indexes()
         segment.become_sealed()
 
-    def _is_hole(self, end_offset: int, following: Sequence[Segment]) -> bool:
+    def _is_hole(self, end_offset: int, following: list[Segment]) -> bool:
         """Whether records are missing before the next segment: a power loss may keep its name and not their bytes.
 
         Only compaction leaves holes on purpose, and then within segments too.

@@ -164,7 +164,7 @@ class Moment:
     file what is durable of it and what was written. `confirmed` is where the last flush ended."""
 
     def __init__(self, directory: MemoryDirectory, confirmed: int) -> None:
-        self.confirmed = self.recovery_point = confirmed
+        self.confirmed = confirmed
         durable = directory._durable_names
         self.names = {name: (durable.get(name), directory.files.get(name)) for name in {*durable, *directory.files}}
         files = {id(file): file for pair in self.names.values() for file in pair if file is not None}
@@ -260,14 +260,7 @@ def test_whatever_a_power_loss_leaves_is_a_log_with_all_that_was_confirmed(seed:
     assert any(moment.confirmed for moment in life.moments)
     for number, moment in enumerate(life.moments):
         where = f"moment {number} of {len(life.moments)}"
-        log = MemoryLog.open(
-            moment.after_power_loss(life.choose),
-            TP,
-            life.log.config,
-            recovery_point=moment.confirmed,
-            clean_shutdown=False,
-            now_ms=NOW,
-        )
+        log = opened(moment.after_power_loss(life.choose), life.log.config, 0, moment.confirmed)
         end = log.log_end_offset
         assert moment.confirmed <= end <= len(life.written), where
         assert offsets_of(batches_of(log)) == list(range(end)), where
@@ -305,14 +298,7 @@ def test_what_was_cut_does_not_come_back_beside_what_was_flushed_in_its_place(se
     moments = [moment for moment in life.moments if moment.confirmed > cut]
     assert moments
     for moment in [moment for moment in moments for _ in range(5)]:
-        log = MemoryLog.open(
-            moment.after_power_loss(life.choose),
-            TP,
-            life.log.config,
-            recovery_point=moment.confirmed,
-            clean_shutdown=False,
-            now_ms=NOW,
-        )
+        log = opened(moment.after_power_loss(life.choose), life.log.config, 0, moment.confirmed)
         assert [item.to_bytes() for item in batches_of(log)] == [content for _, content in life.written]
         assert log.log_end_offset == len(life.written)
 
@@ -332,7 +318,7 @@ class Deletions:
         # What the files say: log start, recovery point.
         self.said = (0, 0)
         self.highest_start = 0
-        self.moments: list[tuple[Moment, int, int]] = []
+        self.moments: list[tuple[Moment, tuple[int, int], int]] = []
 
     def before(self, kind: str, name: str) -> None:
         if kind in ("sync", "rename", "delete"):
@@ -340,10 +326,7 @@ class Deletions:
 
     def look(self) -> None:
         self.highest_start = max(self.highest_start, self.log.log_start_offset)
-        start, recovery_point = self.said
-        moment = Moment(self.log.memory, self.confirmed)
-        moment.recovery_point = recovery_point
-        self.moments.append((moment, start, self.highest_start))
+        self.moments.append((Moment(self.log.memory, self.confirmed), self.said, self.highest_start))
 
     def step(self) -> None:
         log, what = self.log, self.choose.random()
@@ -372,9 +355,8 @@ class Deletions:
 
     def killed(self) -> None:
         """The process ends: what it had written is there, what it remembered is not."""
-        start, recovery_point = self.said
         self.log.memory.fault, self.job = None, None
-        self.log = opened(self.log.memory, self.config, start, recovery_point)
+        self.log = opened(self.log.memory, self.config, *self.said)
         self.log.memory.fault = self.before
         self.log.maybe_increment_high_watermark(self.log.log_end_offset)
 
@@ -385,10 +367,10 @@ def test_a_log_of_which_segments_were_deleted_has_no_hole_and_all_that_was_confi
     life = Deletions(seed)
     for _ in range(50):
         life.step()
-    for number, (moment, start, highest_start) in enumerate(life.moments):
+    for number, (moment, (start, recovery_point), highest_start) in enumerate(life.moments):
         where = f"moment {number} of {len(life.moments)}"
         directory = moment.after_power_loss(life.choose, keeps_order=True)
-        log = opened(directory, life.config, start, moment.recovery_point)
+        log = opened(directory, life.config, start, recovery_point)
         assert start <= log.log_start_offset <= max(highest_start, start), where
         assert moment.confirmed <= log.log_end_offset <= len(life.written), where
         held = [item.to_bytes() for item in batches_of(log)]
